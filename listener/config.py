@@ -5,6 +5,7 @@ annotated example; ``docs/reference/configuration.md`` is generated from the doc
 """
 
 import difflib
+import re
 import tomllib
 from typing import Annotated, Any, Final, Literal, TypeAlias
 
@@ -265,8 +266,35 @@ class Config(Settings, frozen=True, kw_only=True):
     update: UpdateSettings = UpdateSettings()
 
 
+LIMIT_BYTES: Final = 1 << 20
+"""Longest configuration file, in bytes."""
 _DAY_S: Final = 86_400
 _Path: TypeAlias = tuple[str, ...]
+
+
+_DEEPEST_KEY: Final = 32
+_KEY_PART: Final = r"""(?:[A-Za-z0-9_-]++|"[^"\n]*+"|'[^'\n]*+')"""
+_DEEP_KEY: Final = re.compile(
+    rf"(?<![A-Za-z0-9_-]){_KEY_PART}(?:[ \t]*+\.[ \t]*+{_KEY_PART}){{{_DEEPEST_KEY}}}"
+)
+
+
+def parse_toml(text: str) -> dict[str, Any]:
+    """Parse TOML that anyone may have written, in time proportional to its length.
+
+    The time of ``tomllib`` grows with the square of a dotted key's length: 60 kB of ``a.a.a…``
+    take a minute. Such a key is refused before it is parsed.
+
+    Raises:
+        ValueError: it is not TOML (``tomllib.TOMLDecodeError``), has a number with too many digits
+            or a date that does not exist, or is nested too deeply. Nothing else is raised.
+    """
+    if _DEEP_KEY.search(text):
+        raise ValueError(f"a key has more than {_DEEPEST_KEY} parts")
+    try:
+        return tomllib.loads(text)
+    except RecursionError as error:
+        raise ValueError("brackets that are too deep") from error
 
 
 def parse_settings(text: str, source: str) -> Config:
@@ -281,7 +309,7 @@ def parse_settings(text: str, source: str) -> Config:
             of its range, or values that contradict each other.
     """
     try:
-        raw = tomllib.loads(text)
+        raw = parse_toml(text)
         unknown = _find_unknown_key(raw, Config, ())
     except tomllib.TOMLDecodeError as error:
         raise ConfigError(f"{source} is not TOML: {error}") from error

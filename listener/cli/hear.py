@@ -6,15 +6,16 @@ Arguments override the configuration; the microphone and wake-word arguments are
 
 import argparse
 import contextlib
+import logging
 import os
 import sys
 import time
 import uuid
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
-from typing import Final
+from typing import Final, TextIO
 
 import msgspec
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
@@ -31,7 +32,7 @@ from listener.hear.clip_capture import ClipCapture
 from listener.hear.counters import Counters
 from listener.hear.events import to_text
 from listener.hear.gate import open_gate
-from listener.hear.hardware import build_lamp, build_mute
+from listener.hear.hardware import build_lamp, build_mute, landlock_paths
 from listener.hear.indicators.chime import build_chime
 from listener.hear.key_rotation import RosterUpdater
 from listener.hear.loop import Listener
@@ -45,16 +46,20 @@ from listener.inference.build import build_detector
 from listener.inference.catalogue import Catalogue
 from listener.inference.onnx import SpeechNet
 from listener.ipc import control
+from listener.ipc.hear_locks import HearLocks
 from listener.ipc.notice_socket import SOCKET, NoticeSender
 from listener.ipc.notices import sign_tally
 from listener.owner.attribution import Keeper
 from listener.spool.queue import Spool
 from listener.storage.home import Home
+from listener.system.output import BoundedOutput, bound_logging
 from listener.system.systemd import Notifier, StopSignal
 from listener.wakeword.detector import StreamDetector
 
 _BOOT_BYTES: Final = 8
 """Length of the random id of one run."""
+LOCK_PATIENCE_S: Final = 2.0
+"""Longest wait for a lock that another process holds, in seconds; then the clip is lost."""
 
 
 def apply_arguments(arguments: argparse.Namespace, settings: Config) -> Config:
@@ -197,27 +202,41 @@ def run(arguments: argparse.Namespace, settings: config.Config) -> int:
         ModelRefused: a model is missing or differs from its manifest.
         EarmarkError: a recording ended early.
     """
-    apply_sandbox(is_required=settings.device.confinement == "required")
-    use_single_malloc_arena()
     settings = apply_arguments(arguments, settings)
-    home = Home(Path(settings.home))
+    # With a microphone open, hear never waits for a reader of its output.
+    is_live = not settings.microphone.files
+    if is_live:
+        bound_logging(logging.getLogger())
+    landlock = apply_sandbox(
+        landlock_paths(settings), is_required=settings.device.confinement == "required"
+    )
+    use_single_malloc_arena()
+    home = Home(Path(settings.home), LOCK_PATIENCE_S)
     keeper = home.keeper(settings.attribution.keeper)
     stop = StopSignal()
     key = home.device_key()
     requests = control.ControlSocket(home.path / control.SOCKET)
-    mute = build_mute(settings, home.path, requests, arguments.mute)
+    state = HearLocks(home.path)
+    mute = build_mute(settings, home.path, requests, arguments.mute, state.apply)
     lamp = build_lamp(settings.lamp, time.monotonic)
     # A recording does not pause for the chime.
     chime = None if settings.microphone.files else build_chime(settings.chime, time.monotonic)
     notices = NoticeSender(home.path / SOCKET)
     monitor_feed = MonitorFeed(home.path, time.monotonic, time.process_time)
     publisher = EventPublisher(
-        _write_json if arguments.json else _write_text,
+        _build_writer(is_live=is_live, as_json=arguments.json),
         Tee(notices, monitor_feed),
         key.sign,
         on_reader_gone=stop.request,
     )
-    gate = open_gate(settings.microphone, mute, stop, publisher.publish, is_fast=arguments.fast)
+    gate = open_gate(
+        settings.microphone,
+        mute,
+        stop,
+        publisher.publish,
+        is_fast=arguments.fast,
+        lock=state.lock_microphone,
+    )
     detector, speech, models, thresholds = _networks(Catalogue(home.path), settings.wake)
     # After the models are loaded: their freed memory holds no audio.
     overwrite_freed_memory()
@@ -229,7 +248,7 @@ def run(arguments: argparse.Namespace, settings: config.Config) -> int:
     sealer = Sealer(
         attribution=Keeper(keeper, RosterUpdater(home, settings.device.name, key)),
         context=_sealing_context(settings, home, key, boot),
-        spool=Spool(home.path / "spool", settings.spool),
+        spool=Spool(home.path / "spool", settings.spool, patience_s=LOCK_PATIENCE_S),
         counters=counters,
         buffers=buffers,
         publish=publisher.publish,
@@ -255,11 +274,18 @@ def run(arguments: argparse.Namespace, settings: config.Config) -> int:
         lamp=lamp,
     )
     with contextlib.ExitStack() as closing, stop.on_signals():
-        for resource in (requests, lamp, chime):
+        for resource in (requests, lamp, chime, state):
             if resource is not None:
                 closing.callback(resource.close)
         publisher.publish(
-            _started_event(settings, thresholds, keeper, mute.about, is_fast=arguments.fast)
+            _started_event(
+                settings,
+                thresholds,
+                keeper,
+                mute.about,
+                is_fast=arguments.fast,
+                landlock=landlock.version,
+            )
         )
         systemd.ready("listening")
         sounds = monitor_feed.observe(
@@ -327,23 +353,26 @@ def _printable(name: str) -> str:
     return os.fsencode(name).decode("utf-8", "replace")
 
 
-def _write_json(event: events.Event) -> None:
-    sys.stdout.write(events.to_json(event) + "\n")
-    sys.stdout.flush()
+def _build_writer(*, is_live: bool, as_json: bool) -> Callable[[events.Event], None]:
+    """Return the writer of events."""
+    render = events.to_json if as_json else to_text
+    output: TextIO | BoundedOutput = BoundedOutput(sys.stdout) if is_live else sys.stdout
+
+    def write(event: events.Event) -> None:
+        output.write(render(event) + "\n")
+        output.flush()
+
+    return write
 
 
-def _write_text(event: events.Event) -> None:
-    sys.stdout.write(to_text(event) + "\n")
-    sys.stdout.flush()
-
-
-def _started_event(
+def _started_event(  # noqa: PLR0913 - the fields of the event
     settings: config.Config,
     thresholds: dict[str, float],
     keeper: str,
     switch: str,
     *,
     is_fast: bool,
+    landlock: int,
 ) -> events.StartedEvent:
     files = settings.microphone.files
     return events.StartedEvent(
@@ -354,4 +383,5 @@ def _started_event(
         keeper=keeper,
         switch=switch,
         fast=is_fast,
+        landlock=landlock,
     )

@@ -19,7 +19,7 @@ import msgspec
 from listener import config
 from listener.cli import household_incident, household_members
 from listener.cli.main import Subcommands, with_examples
-from listener.config import parse_settings
+from listener.config import LIMIT_BYTES, parse_settings
 from listener.errors import UsageError
 from listener.household import broker_config, ca, home_assistant, identity
 from listener.household.broker_config import DEFAULT_PORT
@@ -27,7 +27,7 @@ from listener.household.identity import HouseholdIdentity, IdentityKind
 from listener.household.registry import Registry
 from listener.household.state import HouseholdStore
 from listener.mqtt.paho_client import PahoBroker
-from listener.storage.atomic import PUBLIC_MODE, write_atomic
+from listener.storage.atomic import PUBLIC_MODE, read_plain_file, write_atomic
 from listener.storage.home import Home
 
 _LOOPBACK = ("localhost", "127.0.0.1")
@@ -100,7 +100,9 @@ def _write_archive_settings(path: Path, text: str) -> None:
         write_atomic(path, text.encode(), PUBLIC_MODE)
         print(f"wrote {path}; run once: systemctl enable --now earmark-archive")
         return
-    current = parse_settings(path.read_text("utf-8", "replace"), str(path))
+    current = parse_settings(
+        read_plain_file(path, LIMIT_BYTES, follow_links=True).decode("utf-8", "replace"), str(path)
+    )
     wanted = parse_settings(text, str(path))
     if current.broker != wanted.broker or current.archive.key_file != wanted.archive.key_file:
         print(f"add this to {path}:")

@@ -198,11 +198,12 @@ def revoke(arguments: argparse.Namespace, settings: config.Config, home: Home) -
         # Also when nothing changed: an earlier attempt may have been interrupted before this.
         store.publish()
     if who.kind is IdentityKind.DEVICE:
-        print(f"revoked {who.name}: its certificate, access rights and signature are refused")
+        print(f"revoked {who.name}: its signature is refused from now on")
         print("the clips that the archive accepted from it stay valid")
         print("to remove it from Home Assistant: earmark household announce")
     else:
-        print(f"revoked {who.cn}: its certificate and access rights are refused")
+        print(f"revoked {who.cn}")
+    print("the broker refuses its certificate and access rights once it is restarted")
     if who.kind is IdentityKind.OWNER:
         print(f"clips are still made for this owner; to stop: earmark owner forget {who.name}")
     print_reload_hint()

@@ -25,6 +25,8 @@ import listener
 from listener import config
 from listener.config import parse_settings
 from listener.errors import ConfigError, EarmarkError, Unavailable, UsageError
+from listener.storage.atomic import read_plain_file
+from listener.system.dumps import disable_core_dumps
 
 SYSTEM_CONFIG: Final = "/etc/earmark/earmark.toml"
 
@@ -146,6 +148,10 @@ GROUPS: Final[Mapping[str, tuple[str, ...]]] = {
 """Commands by reader, as ``earmark --help`` lists them."""
 
 
+_ONE_THREAD: Final = frozenset({"hear", "survey"})
+"""Commands that start no thread before their sandbox."""
+
+
 class Command(Protocol):
     """Interface of each command's module."""
 
@@ -176,6 +182,10 @@ def main(
         argv: arguments after the program's name; ``sys.argv[1:]`` by default.
         commands: module and purpose by name.
     """
+    if argv is None:
+        # Of every command: send has the broker's password, archive and run see everything of a
+        # household. Not in a caller's process, which this would close to its own debugger.
+        disable_core_dumps()
     words = list(sys.argv[1:] if argv is None else argv)
     try:
         code = _run(words, commands)
@@ -253,6 +263,9 @@ def _parse(
         near = difflib.get_close_matches(name, commands, n=1, cutoff=0.5)
         hint = f"did you mean {near[0]}?" if near else f"the commands are {', '.join(commands)}"
         raise UsageError(f"there is no command {name!r}", hint)
+    if name in _ONE_THREAD:
+        # Before numpy is imported: Landlock does not cover threads that run already.
+        os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
     module, about = commands[name]
     command = cast("Command", importlib.import_module(module))
     command_parser = _Parser(
@@ -284,7 +297,8 @@ def _read_config(arguments: argparse.Namespace) -> config.Config:
     path = Path(named or SYSTEM_CONFIG)
     settings = config.Config()
     try:
-        settings = parse_settings(path.read_text("utf-8"), str(path))
+        text = read_plain_file(path, config.LIMIT_BYTES, follow_links=True).decode("utf-8")
+        settings = parse_settings(text, str(path))
     except (OSError, ValueError) as error:  # ValueError: not UTF-8, or a zero byte in the name
         if named or not isinstance(error, FileNotFoundError):
             reason = error.strerror if isinstance(error, OSError) else "it is not UTF-8 text"

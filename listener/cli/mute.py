@@ -4,6 +4,8 @@ Works also while hear does not run: the state is in files in the data directory,
 """
 
 import argparse
+import time
+from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Final, Literal
@@ -12,7 +14,7 @@ import msgspec
 
 from listener.cli.main import with_examples
 from listener.config import Config, MuteSettings
-from listener.errors import EarmarkError
+from listener.errors import EarmarkError, Unavailable
 from listener.hear.hardware import open_line
 from listener.hear.mute.state import (
     REASONS,
@@ -21,11 +23,16 @@ from listener.hear.mute.state import (
     FaultRecord,
     MuteFile,
     MuteFiles,
+    identify,
 )
 from listener.ipc import control
 from listener.ipc.control import ControlClient
+from listener.ipc.hear_locks import HearLockReader
 
 _PATIENCE_S: Final = 5.0
+CONFIRMATION_S: Final = 1.0
+"""Longest wait for hear to act on the state, in seconds; it takes one frame of 0.08 s."""
+_PAUSE_S: Final = 0.01
 
 Position = Literal["open", "shut", "unreadable", "held", "none", "unset"]
 
@@ -56,6 +63,10 @@ class MuteStatus(msgspec.Struct, frozen=True, kw_only=True):
     """True when an MQTT message may remove the software mute."""
     hear: bool
     """True when hear runs."""
+    microphone: Literal["open", "closed"] = "closed"
+    """``open`` while a process of hear has a microphone open."""
+    confirmed: bool = True
+    """False when hear runs and does not act on this state: it does not answer."""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -63,7 +74,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.epilog = with_examples(
         "The microphone is muted while the switch, the software mute or a fault mutes it: the\n"
         "software cannot override the switch, and moving the switch does not remove a software\n"
-        "mute. All three persist across restarts.\n\n"
+        "mute. All three persist across restarts. on, off and status wait until hear confirms the\n"
+        "state, for at most a second; exit code 69 means that it does not.\n\n"
         "on           mute by software\n"
         "off          remove the software mute\n"
         "status       print the state and its causes; change nothing\n"
@@ -80,10 +92,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace, settings: Config) -> int:
-    """Change the state, notify hear, and print the new state.
+    """Change the state, notify hear, and print the new state once hear has confirmed it.
 
     Raises:
-        Unavailable: the data directory cannot be written.
+        Unavailable: the data directory cannot be written, or hear does not confirm the state.
     """
     home = Path(settings.home)
     lasting = MuteFiles(home, _PATIENCE_S)
@@ -101,13 +113,79 @@ def run(arguments: argparse.Namespace, settings: Config) -> int:
                 pass
         if arguments.action != "status":
             controller.send(control.Wakeup())
-        state = read_status(lasting, settings.mute, hear=controller.has_listener())
+        state = await_confirmation(lasting, settings.mute, HearLockReader(home), controller)
     finally:
         controller.close()
     print(
         msgspec.json.encode(state).decode() if arguments.json else "\n".join(format_status(state))
     )
+    if _is_open_while_muted(state):
+        raise Unavailable(
+            "the microphone is still open: hear does not answer",
+            "use the mute switch, or end hear: sudo systemctl kill -s KILL earmark-hear",
+        )
+    if not state.confirmed:
+        raise Unavailable(
+            f"hear does not answer; the microphone is {state.microphone}",
+            "restart hear: sudo systemctl restart earmark-hear",
+        )
     return 0
+
+
+def await_confirmation(
+    lasting: MuteFiles,
+    settings: MuteSettings,
+    reader: HearLockReader,
+    controller: ControlClient,
+    monotonic_s: Callable[[], float] = time.monotonic,
+) -> MuteStatus:
+    """Return the mute state, after a wait of up to `CONFIRMATION_S` for hear to act on it.
+
+    Args:
+        lasting: state files in the data directory.
+        settings: the fitted switch.
+        reader: reads what hear does.
+        controller: client of hear's control socket.
+        monotonic_s: monotonic clock, in seconds.
+
+    Raises:
+        Unavailable: the state of hear cannot be read.
+    """
+    until_s = monotonic_s() + CONFIRMATION_S
+    while True:
+        is_running = controller.has_listener() or reader.is_running()
+        state = read_status(lasting, settings, hear=is_running)
+        state = msgspec.structs.replace(
+            state,
+            microphone="open" if reader.is_microphone_open() else "closed",
+            confirmed=not is_running or _is_applied(lasting, reader),
+        )
+        is_settled = state.confirmed and not _is_open_while_muted(state)
+        if is_settled or monotonic_s() >= until_s:
+            return state
+        time.sleep(_PAUSE_S)
+
+
+def _is_applied(lasting: MuteFiles, reader: HearLockReader) -> bool:
+    """Return whether hear acts on the records; one that cannot be read mutes, and has no name."""
+    records = (_read(lasting.software), _read(lasting.fault))
+    return all(
+        reader.has_applied(kind, identify(record))
+        for kind, (record, is_readable) in enumerate(records)
+        if is_readable
+    )
+
+
+def _is_open_while_muted(state: MuteStatus) -> bool:
+    """Return whether the microphone is open against a mute that this process can see."""
+    # Not the cause: a switch that only hear may read counts as muted here.
+    is_muted = (
+        state.software is not False
+        or state.fault is not None
+        or not state.is_fault_readable
+        or state.switch == "shut"
+    )
+    return is_muted and state.microphone == "open"
 
 
 def read_status(lasting: MuteFiles, settings: MuteSettings, *, hear: bool) -> MuteStatus:
@@ -146,6 +224,8 @@ def read_status(lasting: MuteFiles, settings: MuteSettings, *, hear: bool) -> Mu
 def format_status(state: MuteStatus) -> list[str]:
     """Return a state as lines of text: each cause, and how to change it."""
     lines = ["muted" if state.cause != "open" else "not muted"]
+    if _is_open_while_muted(state):
+        lines[0] = "NOT MUTED: the microphone is open"
     if state.fault is not None:
         lines.append(f"fault     {REASONS[state.fault]}, since {state.fault_since}")
         lines.append(f"          {_REMEDIES['fault']}")
@@ -164,7 +244,8 @@ def format_status(state: MuteStatus) -> list[str]:
     if state.software is not False:
         also = ", or by MQTT" if state.remote_unmute and state.software else ""
         lines.append(f"          {_REMEDIES['software']}{also}")
-    lines.append(f"hear      {'runs' if state.hear else 'does not run'}")
+    answers = "runs" if state.confirmed else "runs, and does not answer"
+    lines.append(f"hear      {answers if state.hear else 'does not run'}")
     return lines
 
 

@@ -23,6 +23,7 @@ from listener.send.status import will
 from listener.send.suspension import MOST_REFUSALS
 from listener.spool.queue import Spool
 from listener.storage import atomic
+from listener.storage.atomic import read_plain_file
 from listener.system import systemd
 from listener.system.systemd import with_credentials
 
@@ -110,7 +111,7 @@ def run(arguments: argparse.Namespace, settings: Config) -> int:
 def _read_version(path: Path) -> VersionReport:
     """Return the version report to publish; the update state file may be missing."""
     try:
-        data = path.read_bytes()
+        data = read_plain_file(path, state.LIMIT_BYTES)
     except OSError:
         data = None
     return state.report_version(listener.__version__, data)

@@ -24,7 +24,7 @@ from listener.config import Probability
 from listener.errors import EarmarkError, UsageError
 from listener.hear import events
 from listener.hear.gate import open_gate
-from listener.hear.hardware import build_mute
+from listener.hear.hardware import build_mute, landlock_paths
 from listener.hear.memory import use_single_malloc_arena
 from listener.hear.seccomp import apply_sandbox, overwrite_freed_memory
 from listener.hear.survey import StreamClock, Survey, SystemClock
@@ -32,7 +32,9 @@ from listener.inference.build import build_detector, build_rule
 from listener.inference.catalogue import Catalogue
 from listener.ipc.control import SOCKET as CONTROL_SOCKET
 from listener.ipc.control import ControlSocket
+from listener.ipc.hear_locks import HearLocks
 from listener.storage.journal import Journal
+from listener.system.output import bound_logging
 from listener.system.systemd import Notifier, StopSignal
 from listener.wakeword.detector import Rule
 from listener.wakeword.trace import OpenedLine, TraceBuilder, TraceWord, encode, format_time
@@ -109,17 +111,30 @@ def run(arguments: argparse.Namespace, settings: config.Config) -> int:
         ModelRefused: a model is missing or differs from its manifest.
         EarmarkError: a recording ended early, or lines of the trace were lost.
     """
-    apply_sandbox(is_required=settings.device.confinement == "required")
-    use_single_malloc_arena()
     microphone = microphone_settings(arguments, settings.microphone, arguments.microphone or ())
+    if not microphone.files:
+        bound_logging(logging.getLogger())
+    effective = msgspec.structs.replace(settings, microphone=microphone)
+    apply_sandbox(
+        landlock_paths(effective, Path(arguments.trace).absolute().parent),
+        is_required=settings.device.confinement == "required",
+    )
+    use_single_malloc_arena()
     wake = wake_settings(arguments, settings.wake)
     floor = _floor(arguments.floor)
     stop, service = StopSignal(), Notifier(os.environ, time.monotonic)
     home = Path(settings.home)
     requests = ControlSocket(home / CONTROL_SOCKET)
-    effective = msgspec.structs.replace(settings, microphone=microphone)
-    mute = build_mute(effective, home, requests, arguments.mute)
-    gate = open_gate(microphone, mute, stop, _log_microphone, is_fast=arguments.fast)
+    state = HearLocks(home)
+    mute = build_mute(effective, home, requests, arguments.mute, state.apply)
+    gate = open_gate(
+        microphone,
+        mute,
+        stop,
+        _log_microphone,
+        is_fast=arguments.fast,
+        lock=state.lock_microphone,
+    )
     catalogue = Catalogue(home)
     words = [catalogue.load(name) for name in wake.words]
     detector = build_detector(words, catalogue.embedding(), wake)
@@ -146,7 +161,7 @@ def run(arguments: argparse.Namespace, settings: config.Config) -> int:
         journal,
         StreamClock(clock, lambda: gate.position_samples) if arguments.fast else clock,
     )
-    with contextlib.closing(requests), stop.on_signals():
+    with contextlib.closing(requests), contextlib.closing(state), stop.on_signals():
         service.ready("listening")
         survey.listen(gate.stream(), service.ping_watchdog)
         service.stopping()

@@ -20,7 +20,7 @@ from listener.envelope.format import ShortName
 from listener.envelope.verify import TrustedKey
 from listener.errors import ConfigError, EarmarkError, Unavailable
 from listener.rights.hash_chain import LogHead
-from listener.storage.atomic import write_atomic
+from listener.storage.atomic import read_plain_file, write_atomic
 from listener.storage.home import Home
 
 FOLDER: Final = "clips"
@@ -202,8 +202,7 @@ class TrustStore:
 
     def _read(self) -> _StoredTrust:
         try:
-            with self._path.open("rb") as file:
-                data = file.read(_LONGEST_BYTES + 1)
+            data = read_plain_file(self._path, _LONGEST_BYTES)
         except FileNotFoundError:
             return _StoredTrust()
         except OSError as error:

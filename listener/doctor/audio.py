@@ -7,6 +7,7 @@ the probe process, which has no network.
 import os
 import subprocess
 import sys
+import threading
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Final
@@ -19,6 +20,8 @@ from listener.system.sound_cards import capture_cards, other_cards
 
 COMMAND: Final = (sys.executable, "-P", "-m", "listener.hear.probe.probe_process")
 """Command line of the probe process."""
+LONGEST_PROBE_S: Final = 300.0
+"""Seconds after which the probe process is killed; the owner has a minute to move the switch."""
 _CARD_NODE: Final = Path("proc") / "device-tree" / "earmark-card"
 
 
@@ -108,9 +111,15 @@ def check_microphone(
         stdout=subprocess.PIPE,
         # ALSA writes long messages there, about devices that are not configured.
         stderr=subprocess.DEVNULL,
+        # No threads before its sandbox, as in hear.
+        env={"OPENBLAS_NUM_THREADS": "1", **os.environ},
     ) as process:
         if process.stdin is None or process.stdout is None:
             raise RuntimeError("the process has no pipes")
+        # A probe that hangs in a driver must not stop the doctor.
+        limit = threading.Timer(LONGEST_PROBE_S, process.kill)
+        limit.daemon = True
+        limit.start()
         try:
             process.stdin.write(msgspec.json.encode(config))
             process.stdin.close()
@@ -121,6 +130,8 @@ def check_microphone(
                 yield from_json(line)
         except ValueError:
             process.kill()
+        finally:
+            limit.cancel()
     if process.returncode:
         yield Check("microphone").fail(
             "the probe process failed", "run earmark hear --verbose to see the cause"

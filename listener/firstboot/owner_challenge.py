@@ -18,10 +18,11 @@ from listener.errors import ConfigError, EarmarkError
 from listener.firstboot.plan import OwnerRequest
 from listener.owner.challenge import make_challenge
 from listener.owner.roster import Roster
-from listener.storage.atomic import write_atomic
+from listener.storage.atomic import read_plain_file, write_atomic
 from listener.storage.home import Home
 
 FILE: Final = "challenge.json"
+_LONGEST_BYTES: Final = 64 << 10
 
 
 class OpenChallenge(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -54,8 +55,9 @@ class OwnerChallenge:
         A damaged file is ignored; a new challenge replaces it.
         """
         try:
-            return msgspec.json.decode(self._path.read_bytes(), type=OpenChallenge)
-        except (FileNotFoundError, ValueError):
+            data = read_plain_file(self._path, _LONGEST_BYTES)
+            return msgspec.json.decode(data, type=OpenChallenge)
+        except (FileNotFoundError, ValueError, RecursionError):
             return None
 
     def note(self, name: str, recipient: str) -> bool:

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Final
 
 from listener.errors import Unavailable
-from listener.storage.atomic import sync_folder
+from listener.storage.atomic import open_plain_file, read_plain_file, sync_folder
 
 NAME: Final = "earmark.toml"
 NAMES: Final = (NAME, "earmark.toml.txt")
@@ -46,7 +46,7 @@ class Partition:
             for name in NAMES:
                 with (
                     contextlib.suppress(FileNotFoundError),
-                    (self.folder / name).open("rb") as file,
+                    open_plain_file(self.folder / name) as file,
                 ):
                     return name, file.read(limit_bytes + 1)
         return None
@@ -61,7 +61,8 @@ class Partition:
         path = self.folder / TAKEN
         with _available(self.folder):
             try:
-                file = os.open(path, os.O_RDWR | os.O_NOFOLLOW | os.O_CLOEXEC)
+                flags = os.O_RDWR | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
+                file = os.open(path, flags)
             except FileNotFoundError:
                 return
             try:
@@ -77,11 +78,12 @@ class Partition:
         data = text.replace("\n", "\r\n").encode("utf-8")
         path = self.folder / name
         with _available(self.folder):
-            with contextlib.suppress(FileNotFoundError):
-                if path.read_bytes() == data:
+            with contextlib.suppress(OSError):  # whatever is there, it is replaced
+                if read_plain_file(path, len(data)) == data:
                     return
             fresh = self.folder / "earmark.new"
-            with fresh.open("wb") as file:
+            fresh.unlink(missing_ok=True)
+            with fresh.open("xb") as file:
                 file.write(data)
                 file.flush()
                 os.fsync(file.fileno())
@@ -100,7 +102,7 @@ class Partition:
         """
         path = self.folder / to
         (self.folder / name).replace(path)
-        with path.open("rb") as file:
+        with open_plain_file(path) as file:
             os.fsync(file.fileno())
         sync_folder(self.folder)
 

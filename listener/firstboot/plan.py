@@ -13,17 +13,22 @@ import msgspec
 import tomli_w
 from msgspec import Meta
 
-from listener.config import ShortName, parse_settings
+from listener.config import Config, ShortName, parse_settings, parse_toml
 from listener.envelope import keys
 from listener.errors import ConfigError, UsageError
 from listener.household import invitation
 from listener.household.identity import IdentityKind
 from listener.household.invitation import Invitation
+from listener.owner.roster import Roster
 
 Table = Mapping[str, Any]
 
 LIMIT_BYTES: Final = 64 << 10
 """Longest file in bytes; usually it has a few hundred."""
+MERGED_BYTES: Final = 4 * LIMIT_BYTES
+"""Limit of the copy, which holds the pending steps of earlier files too."""
+_DEEPEST: Final = 3
+"""Deepest tables or lists: the file, ``[wake]``, ``thresholds``; no key has more."""
 _SCALARS: Final = (bool, int, float, str)
 _REFUSED: Final = "the file has a date or a table in a list, which no setting accepts"
 _OF_THIS_MACHINE: Final = ("home", "update", "archive")
@@ -126,7 +131,7 @@ def parse_tables(text: str, source: str) -> dict[str, Any]:
         ConfigError: it is not TOML. The message has the position, but no content.
     """
     try:
-        return tomllib.loads(text)
+        raw = parse_toml(text)
     except tomllib.TOMLDecodeError as error:
         hint = 'write each line as name = value, with text in straight quotes: "…"'
         raise ConfigError(f"{source} is not valid TOML: {error}", hint) from error
@@ -134,6 +139,80 @@ def parse_tables(text: str, source: str) -> dict[str, Any]:
         raise ConfigError(
             f"{source} has a number that is too long or brackets that are too deep"
         ) from error
+    if _depth(raw) > _DEEPEST:
+        raise ConfigError(
+            f"{source} has tables inside of tables", "write [section] and name = value lines"
+        )
+    return raw
+
+
+def check_keeper(plan: FirstBootPlan, roster: Roster, source: str) -> None:
+    """Check that the keeper is an owner of this speaker, or becomes one by this plan.
+
+    Args:
+        plan: the plan.
+        roster: owners that the speaker knows.
+        source: name of the file, for messages.
+
+    Raises:
+        ConfigError: they are not: hear would not start.
+    """
+    keeper = plan.settings.get("attribution", {}).get("keeper")
+    is_new = plan.owner.key is not None and plan.owner.name == keeper
+    if keeper is not None and not is_new and roster.owner(keeper) is None:
+        raise ConfigError(
+            f"{source}: attribution.keeper: this speaker does not know an owner {keeper}",
+            "add the lines [owner], name and key; they make the owner the keeper",
+        )
+
+
+def check_mute(plan: FirstBootPlan, settings: Config, source: str) -> None:
+    """Check that the plan takes no protection from a speaker with a mute switch.
+
+    Who puts a card in may add a switch or forbid more; to remove a switch, or to describe it
+    differently, takes an administrator of the speaker.
+
+    Args:
+        plan: the plan.
+        settings: configuration of the speaker before the plan.
+        source: name of the file, for messages.
+
+    Raises:
+        ConfigError: a key of ``[mute]`` would weaken the mute.
+    """
+    before = settings.mute
+    if before.switch in {None, "none"}:
+        return
+    wanted: Mapping[str, Any] = plan.settings.get("mute", {})
+    for key, value in wanted.items():
+        is_short = key == "debounce_ms" and value <= _LONGEST_DEBOUNCE_MS
+        adds = is_short or value == _ADDED_PROTECTION.get(key)
+        if value != getattr(before, key) and not adds:
+            raise ConfigError(
+                f"{source}: mute.{key} cannot be changed here: this speaker has a mute switch",
+                "set it in /etc/earmark/earmark.toml",
+            )
+
+
+_LONGEST_DEBOUNCE_MS: Final = 50
+"""Debouncing that a card may set: it delays the mute."""
+_ADDED_PROTECTION: Final = {"remote_unmute": False, "other_microphones": "refuse"}
+"""Values of ``[mute]`` that a card may set on a speaker with a switch."""
+
+
+def _depth(raw: object) -> int:
+    """Return how deep tables and lists are nested, without recursion."""
+    depth, level = 0, [raw]
+    while level:
+        depth += 1
+        inner = [each for each in level if isinstance(each, Mapping | list)]
+        level = [
+            value
+            for each in inner
+            for value in (each.values() if isinstance(each, Mapping) else each)
+            if isinstance(value, Mapping | list)
+        ]
+    return depth
 
 
 def parse(raw: dict[str, Any], source: str) -> FirstBootPlan:

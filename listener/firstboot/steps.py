@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
-from listener.config import parse_settings
+from listener.config import LIMIT_BYTES, Config, parse_settings
 from listener.envelope import keys
 from listener.errors import ConfigError, EarmarkError, Unavailable
 from listener.firstboot import partition, plan
@@ -21,7 +21,7 @@ from listener.firstboot.report import FirstBootReport
 from listener.household import join_client
 from listener.household.invitation import Invitation
 from listener.household.join_client import JoinResult
-from listener.storage.atomic import PUBLIC_MODE, make_folder, write_atomic
+from listener.storage.atomic import PUBLIC_MODE, make_folder, read_plain_file, write_atomic
 from listener.storage.home import Home
 
 FOLDER: Final = "first-boot"
@@ -84,11 +84,20 @@ class FirstBoot:
             self._move_file()
         except ConfigError as error:
             return self._write_report(FirstBootReport.render_wrong_file(error), error.exit_code)
+        except EarmarkError:
+            raise
+        except Exception as error:  # noqa: BLE001 - whatever a file does, its owner is told
+            unforeseen = ConfigError(
+                f"the file cannot be used: {type(error).__name__}",
+                "write only the lines that are needed",
+            )
+            report = FirstBootReport.render_wrong_file(unforeseen)
+            return self._write_report(report, unforeseen.exit_code)
         try:
-            text = self._copy.read_text("utf-8")
+            taken = self._parse_copy()
         except FileNotFoundError:
             return Outcome(None, 0)
-        todo = plan.parse(plan.parse_tables(text, str(self._copy)), partition.NAME)
+        todo = plan.parse(taken, partition.NAME)
         report = FirstBootReport()
         self._write_settings(todo.settings, report)
         self._make_owner(todo, report)
@@ -117,21 +126,33 @@ class FirstBoot:
         # Pending steps of an earlier file, such as an invitation, stay pending.
         plan.parse(raw, name)
         both = plan.merge_tables(self._read_pending(), raw)
-        self._merged(plan.parse(both, name).settings)
+        todo = plan.parse(both, name)
+        plan.check_keeper(todo, self._home.roster(), name)
+        if self._settings.exists():
+            plan.check_mute(todo, self._read_settings(), name)
+        self._merged(todo.settings)
         write_atomic(self._copy, plan.render_toml(both).encode("utf-8"))
         self._boot.mark_applied(name)
         self._boot.clear()
 
     def _read_pending(self) -> dict[str, Any]:
         try:
-            return plan.parse_tables(self._copy.read_text("utf-8"), str(self._copy))
+            return self._parse_copy()
         except FileNotFoundError:
             return {}
+
+    def _parse_copy(self) -> dict[str, Any]:
+        text = read_plain_file(self._copy, plan.MERGED_BYTES).decode("utf-8")
+        return plan.parse_tables(text, str(self._copy))
+
+    def _read_settings(self) -> Config:
+        data = read_plain_file(self._settings, LIMIT_BYTES, follow_links=True)
+        return parse_settings(data.decode("utf-8"), str(self._settings))
 
     def _merged(self, settings: dict[str, Any]) -> tuple[bytes, bytes]:
         """Return the existing configuration file and the new one."""
         try:
-            before = self._settings.read_bytes()
+            before = read_plain_file(self._settings, LIMIT_BYTES, follow_links=True)
         except FileNotFoundError:
             before = b""
         below = plan.parse_tables(plan.decode_text(before), str(self._settings))
@@ -203,7 +224,7 @@ class FirstBoot:
 
     def _introduce(self, todo: FirstBootPlan, report: FirstBootReport) -> None:
         public = self._home.device_key().public_key()
-        name = parse_settings(self._settings.read_text("utf-8"), str(self._settings)).device.name
+        name = self._read_settings().device.name
         report.speaker += [f"name: {name}", f"public key: {keys.device_text(public)}"]
         if todo.line is None and not (self._home.path / "tls" / "me.crt").exists():
             report.speaker.append(

@@ -6,28 +6,15 @@ are imported.
 
 import ctypes
 import os
-import resource
 import signal
 import sys
 from typing import Final
 
-_PR_SET_DUMPABLE: Final = 4  # linux/prctl.h; ctypes because Python has no prctl
-_PR_SET_PDEATHSIG: Final = 1  # linux/prctl.h
+from listener.system.dumps import disable_core_dumps
+
+_PR_SET_PDEATHSIG: Final = 1  # linux/prctl.h; ctypes because Python has no prctl
 _M_PERTURB: Final = -6  # malloc.h
 _WIPED_BYTE: Final = 0xA5  # any value except 0, which disables overwriting
-
-
-def disable_core_dumps() -> bool:
-    """Disable core dumps of this process, and debuggers of the same user.
-
-    A program that a child executes does not inherit this: it calls this function itself.
-
-    Returns:
-        True if the kernel accepted it.
-    """
-    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
-    failed: int = ctypes.CDLL(None).prctl(_PR_SET_DUMPABLE, 0, 0, 0, 0)
-    return failed == 0
 
 
 def overwrite_freed_memory() -> bool:

@@ -36,6 +36,9 @@ class ClipSink(Protocol):
     def wipe(self) -> None:
         """Wipe and abandon every clip that is not encrypted yet."""
 
+    def expire(self) -> None:
+        """Wipe and count as lost every clip that waits too long for its encryption."""
+
 
 @dataclass(slots=True)
 class _ChimeWait:
@@ -149,6 +152,10 @@ class ClipCapture:
         """Wipe every clip that is not encrypted yet, here and in the sealer: mute began."""
         self.abandon("muted")
         self._sealer.wipe()
+
+    def expire(self) -> None:
+        """Wipe what the sealer cannot encrypt in time; to be called in every turn of the loop."""
+        self._sealer.expire()
 
     def _begin_after_chime(self, frame: Frame) -> None:
         """Begin the clip with the first frame that holds nothing of the chime."""

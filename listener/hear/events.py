@@ -40,6 +40,8 @@ class StartedEvent(_Event, frozen=True, kw_only=True, tag="started"):
     """Kind of mute switch: ``input``, ``gpio``, ``script`` or ``none``."""
     fast: bool
     """True if recordings are processed as fast as possible."""
+    landlock: int = 0
+    """Version of the Landlock interface that confines hear; 0 if the kernel has none."""
 
 
 class WakeEvent(_Event, frozen=True, kw_only=True, tag="wake"):

@@ -132,13 +132,14 @@ def listen_to_files(  # noqa: PLR0913 - keyword arguments
     return Gate(FileMicrophone(paths, channel, pace), switch, stop)
 
 
-def listen_to_device(
+def listen_to_device(  # noqa: PLR0913 - keyword arguments
     settings: MicrophoneSettings,
     *,
     switch: Switch,
     stop: StopSignal,
     tell: Callable[[OpenedRecord | FailedRecord], None],
     monotonic_s: Callable[[], float],
+    lock: Callable[[], int] | None = None,
 ) -> Gate:
     """Open a gate on a capture device; the microphone process starts with the first read.
 
@@ -149,6 +150,8 @@ def listen_to_device(
         tell: called when the device delivers audio and when it fails. A `FailedRecord` with the
             cause ZEROS contradicts an unmuted switch.
         monotonic_s: monotonic clock, in seconds.
+        lock: returns a descriptor for the microphone process to keep open; see
+            `ipc.hear_locks.HearLocks.lock_microphone`.
     """
     microphone = LiveMicrophone(
         capture_command(settings.device, settings.channel),
@@ -156,6 +159,7 @@ def listen_to_device(
         tell=tell,
         monotonic_s=monotonic_s,
         limits=MicrophoneTimeouts(constant_s=settings.constant_s),
+        lock=lock,
     )
     return Gate(microphone, switch, stop)
 
@@ -167,13 +171,14 @@ def _wipe(frame: Frame) -> None:
     samples.flags.writeable = False
 
 
-def open_gate(
+def open_gate(  # noqa: PLR0913 - the last two are keyword arguments
     settings: MicrophoneSettings,
     mute: MuteController,
     stop: StopSignal,
     publish: Callable[[events.MicrophoneOpenEvent | events.MicrophoneLostEvent], None],
     *,
     is_fast: bool,
+    lock: Callable[[], int] | None = None,
 ) -> Gate:
     """Open the configured gate; a microphone process starts with the first read.
 
@@ -183,6 +188,7 @@ def open_gate(
         stop: stop signal.
         publish: publishes the events of the device.
         is_fast: True to process recordings as fast as possible.
+        lock: as for `listen_to_device`.
 
     Raises:
         Unavailable: a recording is missing or cannot be read.
@@ -212,6 +218,11 @@ def open_gate(
             mute.set_fault("only-zeros-while-open")
 
     gate = listen_to_device(
-        settings, switch=mute, stop=stop, tell=publish_state, monotonic_s=time.monotonic
+        settings,
+        switch=mute,
+        stop=stop,
+        tell=publish_state,
+        monotonic_s=time.monotonic,
+        lock=lock,
     )
     return gate

@@ -1,6 +1,7 @@
 """Mute switch and LED of this device, built from its configuration."""
 
 import logging
+import os
 import time
 from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
@@ -11,6 +12,7 @@ from typing import Final
 from listener.config import Config, LampSettings, MuteSettings
 from listener.errors import ConfigError
 from listener.hear.indicators.led import Lamp, Light, NoLamp, PatternLamp, open_row
+from listener.hear.landlock import LandlockPaths, paths_for
 from listener.hear.mute.controller import MuteController
 from listener.hear.mute.evdev import KernelInputNode, open_input
 from listener.hear.mute.state import MuteFiles
@@ -31,7 +33,11 @@ _log = logging.getLogger(__name__)
 
 
 def build_mute(
-    settings: Config, home: Path, requests: ControlSocket, script: str | None
+    settings: Config,
+    home: Path,
+    requests: ControlSocket,
+    script: str | None,
+    announce: Callable[[bytes, bytes], object],
 ) -> MuteController:
     """Return the mute controller: the switch, the mute files of the home, and requests.
 
@@ -40,6 +46,7 @@ def build_mute(
         home: data directory.
         requests: control socket that receives mute requests.
         script: mute intervals of a recording, which replace a real switch; None for a real switch.
+        announce: as for `MuteController`.
 
     Raises:
         UsageError: the script is invalid.
@@ -57,6 +64,7 @@ def build_mute(
         remote_unmute=settings.mute.remote_unmute,
         now=partial(datetime.now, UTC),
         monotonic_s=time.monotonic,
+        announce=announce,
     )
 
 
@@ -167,3 +175,20 @@ def _line(line: int | str | None) -> int | str:
     if line is None:
         raise ConfigError("the GPIO line is not set")  # the configuration's own check comes first
     return line
+
+
+def landlock_paths(settings: Config, *change: Path) -> LandlockPaths:
+    """Return the files that hear or survey needs with this configuration.
+
+    Args:
+        settings: the configuration, with the arguments applied.
+        change: further folders to write in.
+    """
+    devices = (settings.lamp.device, settings.mute.input, settings.mute.chip)
+    return paths_for(
+        Path(settings.home),
+        os.environ,
+        read=settings.microphone.files,
+        use=[name for name in devices if name and name.startswith("/dev/")],
+        change=change,
+    )

@@ -13,6 +13,7 @@ from listener.errors import EarmarkError
 from listener.owner import key_rotation
 from listener.owner.roster import Roster
 from listener.spool.files import FOLLOWING
+from listener.storage.atomic import read_plain_file
 from listener.storage.home import Home
 
 _log = logging.getLogger(__name__)
@@ -50,8 +51,8 @@ class RosterUpdater:
 
     def _apply(self) -> None:
         try:
-            with self._path.open("rb") as file:
-                rotation = key_rotation.parse(file.read(key_rotation.LONGEST_BYTES + 1))
+            # send may write in this folder: never wait for what it puts there.
+            rotation = key_rotation.parse(read_plain_file(self._path, key_rotation.LONGEST_BYTES))
         except OSError as error:
             _log.warning("cannot read the key rotation: %s", error.strerror)
             return
@@ -72,7 +73,7 @@ class RosterUpdater:
 
     def _read_version(self) -> tuple[int, int, int] | None:
         try:
-            status = self._path.stat()
+            status = self._path.stat(follow_symlinks=False)
         except OSError:
             return None
         return status.st_mtime_ns, status.st_ino, status.st_size

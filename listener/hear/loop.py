@@ -86,6 +86,7 @@ class Listener:
         self._lamp.show("muted")  # until the mute switch has been read
         for sound in sounds:
             alive()
+            self._capture.expire()
             if isinstance(sound, Frame):
                 self._report_unmute(sound.first_sample)
                 self._is_lost = False

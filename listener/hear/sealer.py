@@ -8,6 +8,7 @@ other work is done in the sealer thread. `seal_clip` is pure.
 import logging
 import queue
 import threading
+import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime
@@ -103,6 +104,8 @@ def seal_clip(
 QUEUE_CLIPS: Final = 2
 BUFFERS: Final = QUEUE_CLIPS + 2
 """Clip buffers: one for the recorder, one for the clip that is sealed, and the queue's."""
+LONGEST_S: Final = 8.0
+"""Longest time from the end of a clip to its encryption, in seconds; then the clip is wiped."""
 
 _POLL_S: Final = 0.5
 
@@ -120,6 +123,23 @@ class EnvelopeSink(Protocol):
         """
 
 
+@dataclass(slots=True, eq=False)
+class _Job:
+    """Clip in the queue or in the sealer thread. The sealer's lock guards the flags."""
+
+    capture: CapturedClip
+    wipes: int
+    """Number of wipes before the offer."""
+    due_s: float
+    """Time at which it is wiped if it is not encrypted."""
+    seq: int = 0
+    """Sequence number of its envelope; 0 without one."""
+    is_decided: bool = False
+    """Whether its outcome is counted and published."""
+    is_released: bool = False
+    """Whether its buffer is wiped and belongs to another clip."""
+
+
 class Sealer:
     """Sealer thread and its queue."""
 
@@ -133,6 +153,7 @@ class Sealer:
         buffers: ClipBuffers,
         publish: Callable[[Event], None],
         is_blocking: bool,
+        monotonic_s: Callable[[], float] = time.monotonic,
     ) -> None:
         """Start the sealer thread.
 
@@ -145,6 +166,7 @@ class Sealer:
             publish: publishes `SealedEvent` and `NotKeptEvent`; called from both threads.
             is_blocking: True if `offer` waits until the clip is sealed. Only for recordings that
                 are processed as fast as possible: a live microphone does not wait.
+            monotonic_s: monotonic clock, in seconds.
         """
         self._attribution = attribution
         self._context = context
@@ -153,9 +175,11 @@ class Sealer:
         self._buffers = buffers
         self._publish = publish
         self._is_blocking = is_blocking
-        self._queue: queue.Queue[tuple[int, CapturedClip] | None] = queue.Queue(QUEUE_CLIPS)
+        self._monotonic_s = monotonic_s
+        self._queue: queue.Queue[_Job | None] = queue.Queue(QUEUE_CLIPS)
         self._lock = threading.Lock()
-        self._current: CapturedClip | None = None
+        self._current: _Job | None = None
+        """Clip of the sealer thread, while it is not encrypted."""
         self._wipes = 0
         self._thread = threading.Thread(target=self._work, name="sealer", daemon=True)
         self._thread.start()
@@ -166,16 +190,18 @@ class Sealer:
         Raises:
             RuntimeError: the sealer thread ended because of an unexpected error.
         """
+        job = _Job(capture, self._wipes, self._monotonic_s() + LONGEST_S)
         while True:
             if not self._thread.is_alive():
                 raise RuntimeError("the sealer thread ended unexpectedly")
             try:
-                self._queue.put((self._wipes, capture), block=self._is_blocking, timeout=_POLL_S)
+                self._queue.put(job, block=self._is_blocking, timeout=_POLL_S)
             except queue.Full:
                 if self._is_blocking:
+                    self.expire()
                     continue
                 _log.warning("a clip was discarded: the sealer queue is full")
-                self._drop(capture, "busy")
+                self._drop(job, "busy")
             if self._is_blocking:
                 self._settle()
             return
@@ -189,7 +215,7 @@ class Sealer:
             self._wipes += 1
             if self._current is not None:
                 # The thread may be reading it; an envelope of zeros is not spooled.
-                self._buffers.wipe(self._current.clip.samples)
+                self._buffers.wipe(self._current.capture.clip.samples)
         while True:
             try:
                 waiting = self._queue.get_nowait()
@@ -199,7 +225,23 @@ class Sealer:
             if waiting is None:
                 self._queue.put(None)  # the request to end stays in the queue
                 return
-            self._drop(waiting[1], "muted")
+            self._drop(waiting, "muted")
+
+    def expire(self) -> None:
+        """Wipe and count as lost every clip that is not encrypted within `LONGEST_S`.
+
+        So a disk or a process that stops the sealer thread cannot keep audio in memory. To be
+        called in every turn of the loop.
+        """
+        now_s = self._monotonic_s()
+        with self._lock, self._queue.mutex:
+            held = [self._current, *self._queue.queue]
+            late = [job for job in held if job and not job.is_decided and now_s >= job.due_s]
+            for job in late:
+                self._buffers.wipe(job.capture.clip.samples)
+        for job in late:
+            _log.error("a clip is lost: it was not encrypted within %g s", LONGEST_S)
+            self._decide(job, "refused", ClipOutcome.LOST)
 
     def close(self) -> None:
         """Seal all queued clips, then end the sealer thread."""
@@ -207,52 +249,49 @@ class Sealer:
             try:
                 self._queue.put(None, timeout=_POLL_S)
             except queue.Full:
+                self.expire()
                 continue
             break
-        self._thread.join()
+        while self._thread.is_alive():
+            self.expire()
+            self._thread.join(_POLL_S)
 
     def _settle(self) -> None:
         """Wait until the queue is empty, so that a clip is published before later events."""
-        with self._queue.all_tasks_done:
-            while self._queue.unfinished_tasks and self._thread.is_alive():
+        while self._thread.is_alive():
+            with self._queue.all_tasks_done:
+                if not self._queue.unfinished_tasks:
+                    return
                 self._queue.all_tasks_done.wait(_POLL_S)
+            self.expire()
 
     def _work(self) -> None:
-        while (entry := self._queue.get()) is not None:
-            wipes, capture = entry
+        while (job := self._queue.get()) is not None:
             with self._lock:
-                self._current = capture
+                self._current = job
             try:
-                self._seal(capture, wipes)
+                self._seal(job)
             finally:
-                with self._lock:
-                    self._current = None
-                self._buffers.release(capture.clip.samples)
+                self._forget_audio(job)
                 self._queue.task_done()
 
-    def _seal(self, capture: CapturedClip, wipes: int) -> None:
+    def _seal(self, job: _Job) -> None:
         try:
-            attributed = self._attribution.attribute(capture.clip)
-        except EarmarkError as error:
-            _log.error("cannot attribute a clip to an owner: %s", error)
-            attributed = None
-        if attributed is None:
-            self._decide(capture, "unattributed", ClipOutcome.UNATTRIBUTED)
-            return
-        seq = 0
-        try:
-            seq = self._context.next_seq()
-            header, data = seal_clip(capture, attributed, self._context, seq)
-            if self._was_wiped(wipes):
-                self._decide(capture, "muted", ClipOutcome.ABANDONED, seq)
+            encrypted = self._encrypt(job)
+            # From here on this thread holds only ciphertext, however long the disk takes.
+            self._forget_audio(job)
+            if encrypted is None:
                 return
-            self._spool.put(header.clip, header.owner, seq, data)
+            header, data = encrypted
+            self._spool.put(header.clip, header.owner, header.seq, data)
         except EarmarkError as error:
             # Hear continues: the disk may work again at the next clip.
+            self._forget_audio(job)
             _log.error("a clip is lost: %s%s", error, f"; {error.hint}" if error.hint else "")
-            self._decide(capture, "refused", ClipOutcome.LOST, seq)
+            self._decide(job, "refused", ClipOutcome.LOST)
             return
-        self._counters.set_outcome(capture.pending, ClipOutcome.SEALED, seq)
+        capture = job.capture
+        self._counters.set_outcome(capture.pending, ClipOutcome.SEALED, header.seq)
         self._publish(
             SealedEvent(
                 time_s=capture.clip.first_sample / SAMPLE_RATE_HZ,
@@ -260,29 +299,56 @@ class Sealer:
                 word=capture.word,
                 owner=header.owner,
                 clip=header.clip,
-                seq=seq,
+                seq=header.seq,
                 bytes=len(data),
                 end_reason=capture.clip.end_reason,
             )
         )
 
-    def _was_wiped(self, wipes: int) -> bool:
-        """Return True after a wipe since the offer; a wipe after this check has no effect."""
+    def _encrypt(self, job: _Job) -> tuple[form.PublicHeader, bytes] | None:
+        """Return the header and the envelope; None if there is no owner, or after a wipe."""
+        try:
+            attributed = self._attribution.attribute(job.capture.clip)
+        except EarmarkError as error:
+            _log.error("cannot attribute a clip to an owner: %s", error)
+            attributed = None
+        if attributed is None:
+            self._decide(job, "unattributed", ClipOutcome.UNATTRIBUTED)
+            return None
+        job.seq = self._context.next_seq()
+        envelope = seal_clip(job.capture, attributed, self._context, job.seq)
         with self._lock:
-            return self._wipes != wipes
+            # A wipe after this has no effect: the clip is encrypted.
+            was_wiped = self._wipes != job.wipes or job.is_decided
+            self._current = None
+        if was_wiped:
+            self._decide(job, "muted", ClipOutcome.ABANDONED)
+            return None
+        return envelope
 
-    def _drop(self, capture: CapturedClip, reason: Literal["busy", "muted"]) -> None:
-        self._buffers.release(capture.clip.samples)
-        self._decide(capture, reason, ClipOutcome.ABANDONED)
+    def _forget_audio(self, job: _Job) -> None:
+        """Wipe and release the clip's buffer, once."""
+        with self._lock:
+            self._current = None
+        if not job.is_released:
+            job.is_released = True
+            self._buffers.release(job.capture.clip.samples)
+
+    def _drop(self, job: _Job, reason: Literal["busy", "muted"]) -> None:
+        self._buffers.release(job.capture.clip.samples)
+        self._decide(job, reason, ClipOutcome.ABANDONED)
 
     def _decide(
         self,
-        capture: CapturedClip,
+        job: _Job,
         reason: Literal["busy", "muted", "unattributed", "refused"],
         outcome: ClipOutcome,
-        seq: int = 0,
     ) -> None:
-        self._counters.set_outcome(capture.pending, outcome, seq)
-        self._publish(
-            NotKeptEvent(time_s=capture.clip.first_sample / SAMPLE_RATE_HZ, reason=reason)
-        )
+        """Count and publish the outcome of a clip that is not kept, unless it has one."""
+        with self._lock:
+            if job.is_decided:
+                return
+            job.is_decided = True
+        self._counters.set_outcome(job.capture.pending, outcome, job.seq)
+        first_sample = job.capture.clip.first_sample
+        self._publish(NotKeptEvent(time_s=first_sample / SAMPLE_RATE_HZ, reason=reason))

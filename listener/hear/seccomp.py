@@ -1,4 +1,4 @@
-"""Sandbox of hear: a seccomp filter against network sockets, and no core dumps.
+"""Sandbox of hear: a seccomp filter against network sockets, Landlock, and no core dumps.
 
 The filter is inherited by every child and thread and cannot be removed. It returns EPERM for
 ``socket`` with any family except AF_UNIX, for io_uring (which can create sockets) and for calls
@@ -18,6 +18,8 @@ from typing import Final
 
 from listener.errors import ConfigError
 from listener.hear import child_process
+from listener.hear.landlock import LandlockPaths, LandlockState, restrict
+from listener.system import dumps
 
 _log = logging.getLogger(__name__)
 
@@ -118,14 +120,19 @@ MACHINES: Final[Mapping[str, SeccompArch]] = {
 }
 
 
-def apply_sandbox(*, is_required: bool = True) -> None:
-    """Disable core dumps, new privileges and network sockets in all threads and children.
+def apply_sandbox(paths: LandlockPaths | None = None, *, is_required: bool = True) -> LandlockState:
+    """Disable core dumps, new privileges, network sockets and other files in threads and children.
 
-    Call it before the microphone is opened and before the first child process. It cannot be undone.
+    Call it before the microphone is opened and before the first child process or thread. It cannot
+    be undone.
 
     Args:
+        paths: files that this process and its children need; None for no limit of files.
         is_required: True to raise an error where the filter is not supported; False to log a
             warning. Where the filter is supported it is always installed.
+
+    Returns:
+        State of the Landlock domain, which is never required: not every kernel has Landlock.
 
     Raises:
         ConfigError: this process has inherited a network socket; or the filter is required and
@@ -147,11 +154,17 @@ def apply_sandbox(*, is_required: bool = True) -> None:
                 'set device.confinement to "where-possible" to run without the filter',
             ) from error
         _log.warning("hear is NOT confined, it could open a network connection: %s", error)
+    if paths is None:
+        return LandlockState(0, "no paths are given")
+    state = restrict(paths)
+    if state.reason:
+        _log.info("Landlock is %sactive: %s", "" if state.version else "not ", state.reason)
+    return state
 
 
 def disable_core_dumps() -> None:
-    """Call `child_process.disable_core_dumps`; log a warning if it fails."""
-    if not child_process.disable_core_dumps():
+    """Call `dumps.disable_core_dumps`; log a warning if it fails."""
+    if not dumps.disable_core_dumps():
         _log.warning("cannot disable core dumps: the kernel refused prctl(PR_SET_DUMPABLE)")
 
 

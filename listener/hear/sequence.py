@@ -15,7 +15,7 @@ from listener.envelope import keys
 from listener.errors import ConfigError
 from listener.mqtt import sequence
 from listener.spool.files import ACCEPTED
-from listener.storage.atomic import open_plain_file
+from listener.storage.atomic import read_plain_file
 from listener.storage.home import Home
 
 MOST_SKIPPED: Final = 1_000_000
@@ -62,8 +62,7 @@ class SequenceNumbers:
     def _find_accepted(self) -> int:
         """Return the highest number that the archive accepted; 0 without a valid statement."""
         try:
-            with open_plain_file(self._path) as file:
-                data = file.read(sequence.LONGEST_BYTES + 1)
+            data = read_plain_file(self._path, sequence.LONGEST_BYTES)
         except OSError:
             return 0
         if data != self._read:

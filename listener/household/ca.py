@@ -25,7 +25,13 @@ from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 from listener.errors import ConfigError
 from listener.household import broker_config
 from listener.household.identity import SERVERS, HouseholdIdentity
-from listener.storage.atomic import PUBLIC_MODE, SECRET_MODE, write_atomic
+from listener.storage.atomic import (
+    PUBLIC_MODE,
+    SECRET_MODE,
+    open_plain_file,
+    read_plain_file,
+    write_atomic,
+)
 
 AUTHORITY_DAYS: Final = 25 * 365
 CERTIFICATE_DAYS: Final = 5 * 365
@@ -34,6 +40,8 @@ RENEW_DAYS: Final = 180
 
 _NOT_BEFORE: Final = datetime(1970, 1, 1, tzinfo=UTC)
 _KEY: Final = "ca.key"
+LONGEST_PEM_BYTES: Final = 16 << 20
+"""Limit of a key, a certificate, or a revocation list with all of its entries."""
 _RESTORE: Final = "restore it from a backup of the household"
 
 
@@ -234,7 +242,7 @@ def read_authority(folder: Path) -> Authority:
     """
     paths = folder / broker_config.CA, folder / _KEY
     try:
-        certificate = parse_certificate(paths[0].read_bytes(), str(paths[0]))
+        certificate = parse_certificate(read_plain_file(paths[0], LONGEST_PEM_BYTES), str(paths[0]))
         key = read_key(paths[1])
     except FileNotFoundError as error:
         raise ConfigError(f"{error.filename} is missing", _RESTORE) from error
@@ -252,10 +260,10 @@ def read_key(path: Path) -> ec.EllipticCurvePrivateKey:
         ConfigError: the file is damaged, or others can read it.
         FileNotFoundError: the file does not exist.
     """
-    with path.open("rb") as stream:
+    with open_plain_file(path) as stream:
         if os.fstat(stream.fileno()).st_mode & (stat.S_IRWXG | stat.S_IRWXO):
             raise ConfigError(f"the key {path} can be read by others", f"run: chmod 600 {path}")
-        return parse_key(stream.read(), str(path))
+        return parse_key(stream.read(LONGEST_PEM_BYTES), str(path))
 
 
 def _builder(

@@ -21,7 +21,13 @@ from listener.household import broker_config, ca, identity
 from listener.household.ca import Authority
 from listener.household.identity import HouseholdIdentity
 from listener.household.registry import Registry
-from listener.storage.atomic import PUBLIC_MODE, SECRET_MODE, make_folder, write_atomic
+from listener.storage.atomic import (
+    PUBLIC_MODE,
+    SECRET_MODE,
+    make_folder,
+    read_plain_file,
+    write_atomic,
+)
 
 _USER: Final = "mosquitto"
 
@@ -66,8 +72,8 @@ class PublishedFiles:
             ConfigError: a folder is world-writable.
             Unavailable: a folder cannot be written.
         """
-        ca_pem = (self.household / broker_config.CA).read_bytes()
-        certificate, key = (path.read_bytes() for path in service(identity.BROKER))
+        ca_pem = _read(self.household / broker_config.CA)
+        certificate, key = map(_read, service(identity.BROKER))
         public = {
             broker_config.CA: ca_pem,
             broker_config.REVOKED: self._read_revocation_list(registry, authority),
@@ -85,8 +91,8 @@ class PublishedFiles:
         services = [service(who) for who in (identity.ARCHIVE, identity.API)]
         return changed + write_files(
             self.archive,
-            {broker_config.CA: ca_pem} | {path.name: path.read_bytes() for path, _ in services},
-            {path.name: path.read_bytes() for _, path in services},
+            {broker_config.CA: ca_pem} | {path.name: _read(path) for path, _ in services},
+            {path.name: _read(path) for _, path in services},
         )
 
     def _read_revocation_list(self, registry: Registry, authority: Authority) -> bytes:
@@ -99,7 +105,7 @@ class PublishedFiles:
         if not is_current_revocation_list(path, {number for number, _ in revoked}, authority):
             fresh = ca.build_revocation_list(authority, revoked, len(revoked) + 1)
             write_atomic(path, fresh.public_bytes(serialization.Encoding.PEM), PUBLIC_MODE)
-        return path.read_bytes()
+        return _read(path)
 
 
 def write_files(
@@ -128,7 +134,7 @@ def write_files(
 def is_current_revocation_list(path: Path, serials: set[int], authority: Authority) -> bool:
     """Return whether a file is a revocation list that an authority signed, of these serials."""
     try:
-        crl = x509.load_pem_x509_crl(path.read_bytes())
+        crl = x509.load_pem_x509_crl(_read(path))
     except (OSError, ValueError):
         return False
     is_signed = crl.is_signature_valid(authority.key.public_key())
@@ -137,8 +143,8 @@ def is_current_revocation_list(path: Path, serials: set[int], authority: Authori
 
 def _write_file(path: Path, data: bytes, mode: int) -> bool:
     """Write a file unless content and mode are right already; return whether it was written."""
-    with contextlib.suppress(FileNotFoundError):
-        if path.read_bytes() == data and stat.S_IMODE(path.stat().st_mode) == mode:
+    with contextlib.suppress(OSError):  # whatever is there, it is replaced
+        if read_plain_file(path, len(data)) == data and stat.S_IMODE(path.stat().st_mode) == mode:
             return False
     write_atomic(path, data, mode)
     return True
@@ -153,3 +159,7 @@ def _chown_to_broker(paths: Sequence[Path]) -> None:
         for path in paths:
             if path.stat().st_uid != user.pw_uid:
                 os.chown(path, user.pw_uid, user.pw_gid)
+
+
+def _read(path: Path) -> bytes:
+    return read_plain_file(path, ca.LONGEST_PEM_BYTES)

@@ -21,7 +21,14 @@ from listener.household.ca import Authority, read_key
 from listener.household.identity import HouseholdIdentity
 from listener.household.publish import PublishedFiles
 from listener.household.registry import IssuedCertificate, Registry
-from listener.storage.atomic import PUBLIC_MODE, SECRET_MODE, hold_lock, make_folder, write_atomic
+from listener.storage.atomic import (
+    PUBLIC_MODE,
+    SECRET_MODE,
+    hold_lock,
+    make_folder,
+    read_plain_file,
+    write_atomic,
+)
 
 _EARLIEST: Final = datetime(2020, 1, 1, tzinfo=UTC)
 
@@ -54,7 +61,7 @@ class HouseholdStore:
             ConfigError: there is no household here yet, or the registry is damaged.
         """
         try:
-            data = self._registry.read_bytes()
+            data = read_plain_file(self._registry, registry.LIMIT_BYTES)
         except FileNotFoundError as error:
             raise _not_set_up() from error
         return registry.parse(data, str(self._registry))
@@ -198,7 +205,7 @@ class HouseholdStore:
         path, _ = self.service(who)
         if valid is None or not path.exists():
             return None
-        certificate = ca.parse_certificate(path.read_bytes(), str(path))
+        certificate = ca.parse_certificate(read_plain_file(path, ca.LONGEST_PEM_BYTES), str(path))
         is_valid = certificate.serial_number == valid.number
         return certificate if is_valid and ca.is_signed_by(signer, certificate) else None
 

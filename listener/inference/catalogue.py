@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Final
 
 from listener.errors import ModelRefused
+from listener.storage.atomic import open_plain_file
 from listener.wakeword.manifest import File, Manifest, Model, parse_manifest
 
 MANIFEST: Final = "manifest.toml"
@@ -198,7 +199,7 @@ def _installed(package: str) -> tuple[str, Path] | None:
 def _read(place: Traversable, most_bytes: int) -> bytes:
     """Read at most one byte more than ``most_bytes``, enough to detect a longer file."""
     try:
-        with place.open("rb") as stream:
+        with open_plain_file(place) if isinstance(place, Path) else place.open("rb") as stream:
             return stream.read(most_bytes + 1)
     except OSError as error:
         raise ModelRefused(f"cannot read {place}: {error.strerror}") from error

@@ -1,10 +1,16 @@
 """TLS context and password for the broker, from files."""
 
+import errno
 import ssl
+import stat
 from pathlib import Path
+from typing import Final
 
 from listener.config import BrokerSettings
 from listener.errors import ConfigError
+from listener.storage.atomic import read_plain_file
+
+_LONGEST_BYTES: Final = 4 << 10
 
 
 def tls_context(settings: BrokerSettings) -> ssl.SSLContext | None:
@@ -23,6 +29,10 @@ def tls_context(settings: BrokerSettings) -> ssl.SSLContext | None:
             )
         return None
     try:
+        for name in (settings.ca_file, settings.certificate_file, settings.key_file):
+            # OpenSSL opens by name, and would wait at a pipe.
+            if name is not None and not stat.S_ISREG(Path(name).stat().st_mode):
+                raise OSError(errno.EINVAL, "not a regular file")  # noqa: TRY301 - as ssl raises
         context = ssl.create_default_context(cafile=settings.ca_file)
         context.minimum_version = ssl.TLSVersion.TLSv1_3
         if settings.certificate_file is not None:
@@ -50,6 +60,7 @@ def password(settings: BrokerSettings) -> str | None:
             raise ConfigError(
                 f"the password in {path} is readable by every user", f"chmod 600 {path}"
             )
-        return path.read_text("utf-8").rstrip("\r\n")
+        text = read_plain_file(path, _LONGEST_BYTES, follow_links=True)
+        return text.decode("utf-8").rstrip("\r\n")
     except (OSError, UnicodeDecodeError) as error:
         raise ConfigError(f"cannot read the password in {path}") from error

@@ -59,6 +59,15 @@ class SkippedCheck(msgspec.Struct, frozen=True, kw_only=True, tag_field="event",
     why: str
 
 
+class SandboxReport(msgspec.Struct, frozen=True, kw_only=True, tag_field="event", tag="sandbox"):
+    """State of the Landlock domain of hear; not every kernel has Landlock."""
+
+    path: str
+    """Source of the watermark."""
+    landlock: int
+    """Version of the kernel's interface; 0 if the domain is not active."""
+
+
 class Verdict(msgspec.Struct, frozen=True, kw_only=True, tag_field="event", tag="verdict"):
     """Summary; the last line."""
 
@@ -73,7 +82,7 @@ class Verdict(msgspec.Struct, frozen=True, kw_only=True, tag_field="event", tag=
     """Duration in seconds."""
 
 
-Event = CheckResult | SkippedCheck | Verdict
+Event = CheckResult | SkippedCheck | SandboxReport | Verdict
 
 
 def to_json(event: Event) -> str:
@@ -88,6 +97,9 @@ def to_text(event: Event) -> str:
     """Return an event as a line of text, without a newline."""
     if isinstance(event, SkippedCheck):
         return f"-     {event.what}: skipped: {event.why}"
+    if isinstance(event, SandboxReport):
+        state = f"active, version {event.landlock}" if event.landlock else "not active"
+        return f"-     {event.path:<9}  Landlock: {state}"
     if isinstance(event, Verdict):
         if not event.good:
             return f"selftest: {event.failed} of {event.looks} checks failed"

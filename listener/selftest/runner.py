@@ -15,7 +15,7 @@ from listener.audio.pcm import SAMPLE_RATE_HZ, Samples
 from listener.config import ClipSettings
 from listener.errors import Unavailable
 from listener.selftest import checks, sources, syscalls
-from listener.selftest.checks import CheckResult, Moment, SkippedCheck
+from listener.selftest.checks import CheckResult, Moment, SandboxReport, SkippedCheck
 from listener.selftest.harness import Harness
 from listener.selftest.processes import process_tree
 from listener.selftest.setup import CLIP_S, WatermarkScene, compose, set_up
@@ -50,7 +50,9 @@ class SelfTest:
         self._tracer = tracer
         self._progress = progress
 
-    def run(self, paths: Sequence[str] | None) -> Iterator[CheckResult | SkippedCheck]:
+    def run(
+        self, paths: Sequence[str] | None
+    ) -> Iterator[CheckResult | SandboxReport | SkippedCheck]:
         """Run all checks and yield their results.
 
         Args:
@@ -111,7 +113,7 @@ class SelfTest:
 
     def _check_source(
         self, source: AudioSource, scene: WatermarkScene, watermark: Watermark
-    ) -> Iterator[CheckResult]:
+    ) -> Iterator[CheckResult | SandboxReport]:
         """Run hear and send with one source, and check each moment of the scene."""
         self._progress(f"{source.name}: {scene.length_s:.0f} s of audio, in real time")
         with Harness(self._setup, source, scene, self._tracer) as harness:
@@ -132,6 +134,7 @@ class SelfTest:
                     )
                 for name, scan in scans:
                     yield checks.check_memory(source.name, moment, name, scan, must_find=False)
+            yield SandboxReport(path=source.name, landlock=harness.landlock)
             harness.finish()
             self._progress(f"{source.name}: system calls and files")
             if self._tracer:

@@ -28,13 +28,15 @@ from listener.mqtt import retention, sequence, topics
 from listener.mqtt.client import Message
 from listener.mqtt.sequence import AcceptedSequence
 from listener.spool.files import ACCEPTED, FOLLOWING, TERMS
-from listener.storage.atomic import open_plain_file, translate_os_errors, write_atomic
+from listener.storage.atomic import read_plain_file, translate_os_errors, write_atomic
 
 PIN: Final = "archive.pub"
 LONGEST_FOLLOWING_BYTES: Final = 7 << 10
 _MOST_OWNERS: Final = 64
 _DAY_S: Final = 86_400
 _PREFIX: Final = b"ed25519:"
+_LONGEST_PIN_BYTES: Final = 4 << 10
+_LONGEST_LIMITS_BYTES: Final = 64 << 10
 
 _log = logging.getLogger(__name__)
 
@@ -98,8 +100,8 @@ class InboundMessages:
             self._count_ignored()
             return
         path = self._folder / FOLLOWING
-        with contextlib.suppress(FileNotFoundError):
-            if path.read_bytes() == payload:
+        with contextlib.suppress(OSError):  # whatever is there, it is replaced
+            if read_plain_file(path, LONGEST_FOLLOWING_BYTES) == payload:
                 return
         _write(path, payload)
 
@@ -107,8 +109,8 @@ class InboundMessages:
         path = self._folder / ACCEPTED
         stated = self._parse_sequence(payload)
         stored = None
-        with contextlib.suppress(OSError), open_plain_file(path) as file:
-            stored = self._parse_sequence(file.read(sequence.LONGEST_BYTES + 1))
+        with contextlib.suppress(OSError):
+            stored = self._parse_sequence(read_plain_file(path, sequence.LONGEST_BYTES))
         if stated is None or (
             stored is not None and stored.dkey == stated.dkey and stated.seq < stored.seq
         ):
@@ -149,7 +151,8 @@ class InboundMessages:
 def _load_verifier(path: Path) -> Callable[[bytes, bytes], bool] | None:
     """Return the verifier of the archive's signature, or None without a pinned key."""
     try:
-        raw = base64.b64decode(path.read_bytes().strip().removeprefix(_PREFIX), validate=True)
+        text = read_plain_file(path, _LONGEST_PIN_BYTES)
+        raw = base64.b64decode(text.strip().removeprefix(_PREFIX), validate=True)
     except (OSError, binascii.Error):
         return None
 
@@ -168,7 +171,7 @@ def _load_verifier(path: Path) -> Callable[[bytes, bytes], bool] | None:
 
 def _read(path: Path) -> _Limits:
     try:
-        return msgspec.json.decode(path.read_bytes(), type=_Limits)
+        return msgspec.json.decode(read_plain_file(path, _LONGEST_LIMITS_BYTES), type=_Limits)
     except (OSError, ValueError, RecursionError):
         return {}  # the broker retains the limits and sends them on connecting
 

@@ -6,7 +6,6 @@ accepted number), and send's list of replays.
 """
 
 import contextlib
-import fcntl
 import os
 import re
 import stat
@@ -17,7 +16,7 @@ from typing import Final
 
 from listener.spool.ledger import LEDGER
 from listener.storage import atomic
-from listener.storage.atomic import PART
+from listener.storage.atomic import LOCK_PATIENCE_S, PART, wait_for_lock
 
 QUARANTINE: Final = "quarantine"
 TERMS: Final = "retention.json"
@@ -114,10 +113,12 @@ class SpoolFolder:
 
     Args:
         path: created with mode 0700 by the first lock.
+        patience_s: longest wait for another process that holds the lock, in seconds.
     """
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, patience_s: float = LOCK_PATIENCE_S) -> None:
         self.path = path
+        self._patience_s = patience_s
         self._swept = False
 
     @contextlib.contextmanager
@@ -131,15 +132,22 @@ class SpoolFolder:
             yield folder
 
     @contextlib.contextmanager
-    def lock(self) -> Iterator[int]:
+    def lock(self, patience_s: float | None = None) -> Iterator[int]:
         """Open the folder with an exclusive lock, among processes too; yield its descriptor.
 
+        Args:
+            patience_s: longest wait for the lock in seconds; by default the folder's.
+
         Raises:
+            TimeoutError: another process does not release the lock.
             OSError: it cannot be created, opened or cleaned.
         """
         self.path.mkdir(mode=0o700, parents=True, exist_ok=True)
         with self.open() as folder:
-            fcntl.flock(folder, fcntl.LOCK_EX)
+            try:
+                wait_for_lock(folder, self._patience_s if patience_s is None else patience_s)
+            except TimeoutError as error:
+                raise TimeoutError(error.errno, error.strerror, str(self.path)) from error
             if not self._swept:
                 # No other writer exists, so every incomplete file is what a crash left.
                 with os.scandir(folder) as listing:

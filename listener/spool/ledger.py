@@ -160,7 +160,7 @@ def _read_page(folder: int) -> _Page:
         return newest
     for slot in slots:
         check, _, text = slot.strip().partition(b" ")
-        with contextlib.suppress(msgspec.DecodeError):
+        with contextlib.suppress(msgspec.DecodeError, RecursionError):
             if check == _check(text):
                 page = msgspec.json.decode(text, type=_Page)
                 newest = max(newest, page, key=lambda item: item.generation)

@@ -47,12 +47,17 @@ class Spool:
             between two users.
         settings: the limits.
         clock: uptime of the machine.
+        patience_s: longest wait for another process that holds the folder's lock, in seconds.
     """
 
     def __init__(
-        self, folder: Path, settings: SpoolSettings, clock: BootClock | None = None
+        self,
+        folder: Path,
+        settings: SpoolSettings,
+        clock: BootClock | None = None,
+        patience_s: float = atomic.LOCK_PATIENCE_S,
     ) -> None:
-        self._folder = SpoolFolder(folder)
+        self._folder = SpoolFolder(folder, patience_s)
         self._settings = settings
         self._ledger = Ledger(clock)
         self._foreign = 0
@@ -209,8 +214,9 @@ class Spool:
     def suspended(self) -> str:
         """Return why send publishes no clips, one word; empty if it publishes."""
         try:
-            with self._folder.open() as folder, atomic.open_plain_file(SUSPENDED, folder) as file:
-                reason = file.read(_LONGEST_REASON_BYTES).decode("ascii", "replace")
+            with self._folder.open() as folder:
+                data = atomic.read_plain_file(SUSPENDED, _LONGEST_REASON_BYTES, folder)
+            reason = data.decode("ascii", "replace")
         except OSError:
             return ""
         return reason if reason.isalpha() else ""
@@ -353,5 +359,6 @@ class Spool:
 
     def _refuse(self) -> None:
         self._ledger.count_in_memory(Counts(refused=1))
-        with contextlib.suppress(OSError), self._folder.lock() as folder:
+        # Without a wait: it has been waited for, and the next count writes this one.
+        with contextlib.suppress(OSError), self._folder.lock(0) as folder:
             self._ledger.add(folder, Counts(), durably=True)

@@ -28,8 +28,8 @@ def read_replays(folder: int) -> dict[str, int]:
         folder: a descriptor of the spool's folder.
     """
     try:
-        with atomic.open_plain_file(REPLAYED, folder) as file:
-            return msgspec.json.decode(file.read(_LONGEST_BYTES), type=dict[str, int])
+        data = atomic.read_plain_file(REPLAYED, _LONGEST_BYTES, folder)
+        return msgspec.json.decode(data, type=dict[str, int])
     except (OSError, ValueError, RecursionError):
         return {}
 

@@ -13,6 +13,7 @@ import errno
 import fcntl
 import os
 import stat
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import BinaryIO, Final
@@ -152,12 +153,44 @@ def open_plain_file(path: Path | str, folder: int | None = None) -> BinaryIO:
     Raises:
         OSError: it is missing, or is a link, a pipe, a device or a folder.
     """
-    flags = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
-    handle = os.open(path, flags, dir_fd=folder)
+    return _open_regular(path, folder, os.O_NOFOLLOW)
+
+
+def read_plain_file(
+    path: Path | str, longest_bytes: int, folder: int | None = None, *, follow_links: bool = False
+) -> bytes:
+    """Return the content of a regular file of bounded size; never wait for another process.
+
+    For every small file that another user or process could replace: by a pipe, which would make
+    ``open`` wait without end; by a link to a device; or by a file that does not fit in memory.
+
+    Args:
+        path: the file.
+        longest_bytes: limit of its size.
+        folder: a descriptor of the folder that ``path`` is relative to, if any.
+        follow_links: whether it may be a link to a regular file; only for files that an
+            administrator names.
+
+    Raises:
+        OSError: it is missing, longer than ``longest_bytes``, or is a link, a pipe, a device or a
+            folder.
+    """
+    with _open_regular(path, folder, 0 if follow_links else os.O_NOFOLLOW) as file:
+        # The file's size and not the limit: Python allocates what it is asked to read, and hear
+        # overwrites all memory that is freed.
+        size_bytes = os.fstat(file.fileno()).st_size
+        data = file.read(min(size_bytes, longest_bytes) + 1)
+    if len(data) > longest_bytes:
+        raise OSError(errno.EFBIG, f"it is longer than {longest_bytes} bytes", str(path))
+    return data
+
+
+def _open_regular(path: Path | str, folder: int | None, flags: int) -> BinaryIO:
+    handle = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC | flags, dir_fd=folder)
     # Before a file object is made of it: that of a folder would fail and leave it open.
     if not stat.S_ISREG(os.fstat(handle).st_mode):
         os.close(handle)
-        raise OSError(errno.EINVAL, "not a regular file")
+        raise OSError(errno.EINVAL, "not a regular file", str(path))
     return open(handle, "rb")  # noqa: PTH123 - a descriptor, not a path
 
 
@@ -216,17 +249,51 @@ def chown_to_folder_owner(file: int, folder: Path) -> None:
         os.close(handle)
 
 
+LOCK_PATIENCE_S: Final = 10.0
+"""Longest wait for a lock in a command or in send, in seconds."""
+_LOCK_PAUSE_S: Final = 0.001
+
+
+def wait_for_lock(file: int, patience_s: float = LOCK_PATIENCE_S) -> None:
+    """Lock a file or folder exclusively (``flock``); wait while another process holds the lock.
+
+    Args:
+        file: a descriptor.
+        patience_s: longest wait in seconds; at 0, none.
+
+    Raises:
+        TimeoutError: another process held the lock for the whole time.
+        OSError: it cannot be locked.
+    """
+    until_s = time.monotonic() + patience_s
+    while True:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            if time.monotonic() >= until_s:
+                raise TimeoutError(
+                    errno.ETIMEDOUT, "another process does not release its lock"
+                ) from None
+            time.sleep(_LOCK_PAUSE_S)
+        else:
+            return
+
+
 @contextlib.contextmanager
-def hold_lock(path: Path) -> Iterator[None]:
+def hold_lock(path: Path, patience_s: float = LOCK_PATIENCE_S) -> Iterator[None]:
     """Hold a lock file, exclusively among processes and threads; wait while another holds it.
 
     The file stays: to remove it would let two processes hold locks of the same name.
 
+    Args:
+        path: the lock file.
+        patience_s: longest wait in seconds.
+
     Raises:
-        OSError: the file cannot be created.
+        OSError: the file cannot be created, or another process holds the lock for too long.
     """
     with _open_lock(path) as file:
-        fcntl.flock(file, fcntl.LOCK_EX)
+        wait_for_lock(file, patience_s)
         yield
 
 
@@ -255,7 +322,7 @@ def single_instance(folder: Path, verb: str) -> Iterator[None]:
 
 @contextlib.contextmanager
 def _open_lock(path: Path) -> Iterator[int]:
-    flags = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC
+    flags = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
     file = os.open(path, flags, SECRET_MODE)
     try:
         chown_to_folder_owner(file, path.parent)

@@ -6,7 +6,6 @@ a sequence number that restarts silently would make the archive refuse or confus
 
 import contextlib
 import os
-import stat
 from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
@@ -19,10 +18,13 @@ from listener.errors import ConfigError
 from listener.owner import roster as rosters
 from listener.owner.roster import Roster
 from listener.storage.atomic import (
+    LOCK_PATIENCE_S,
     PUBLIC_MODE,
     SECRET_MODE,
     hold_lock,
     make_folder,
+    open_plain_file,
+    read_plain_file,
     translate_os_errors,
     write_atomic,
 )
@@ -32,6 +34,9 @@ ARCHIVE_PIN: Final = "archive.pub"
 """File of the archive's public key, pinned when this machine joined the household."""
 _SEQUENCE_LIMIT: Final = 999_999_999_999
 _NEW_DEVICE: Final = "remove device.key there to make this a new device, then register it again"
+_SMALL_BYTES: Final = 4 << 10
+"""Limit of a key file, and of the sequence number."""
+_ROSTER_BYTES: Final = 4 << 20
 
 
 class Home:
@@ -41,13 +46,16 @@ class Home:
 
     Args:
         path: the directory; created by the first change.
+        patience_s: longest wait for another process that holds the directory's lock, in seconds.
 
     Raises:
-        Unavailable: from every method, when the disk is full, missing or not accessible.
+        Unavailable: from every method, when the disk is full, missing or not accessible, or
+            another process does not release the lock.
     """
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, patience_s: float = LOCK_PATIENCE_S) -> None:
         self.path = path
+        self._patience_s = patience_s
         self._key = path / "device.key"
         self._archive_key = path / "archive.key"
         self._archive_pin = path / ARCHIVE_PIN
@@ -85,7 +93,7 @@ class Home:
         """
         with translate_os_errors(self._archive_pin):
             try:
-                text = self._archive_pin.read_text("ascii", "replace")
+                text = read_plain_file(self._archive_pin, _SMALL_BYTES).decode("ascii", "replace")
             except FileNotFoundError:
                 return None
         try:
@@ -156,7 +164,7 @@ class Home:
         """
         with translate_os_errors(self._roster):
             try:
-                data = self._roster.read_bytes()
+                data = read_plain_file(self._roster, _ROSTER_BYTES)
             except FileNotFoundError:
                 return Roster()
         return rosters.parse(data, str(self._roster))
@@ -213,7 +221,7 @@ class Home:
         """Return the last number that was used. The caller holds the lock."""
         self._load_or_create_key()
         try:
-            text = self._sequence.read_bytes()
+            text = read_plain_file(self._sequence, _SMALL_BYTES)
         except FileNotFoundError as error:
             raise ConfigError(
                 f"the sequence number {self._sequence} is missing", _NEW_DEVICE
@@ -237,18 +245,16 @@ class Home:
     def _locked(self) -> Iterator[None]:
         with translate_os_errors(self.path):
             make_folder(self.path)
-            with hold_lock(self.path / "lock"):
+            with hold_lock(self.path / "lock", self._patience_s):
                 yield
 
 
 def _read_key(path: Path) -> Ed25519PrivateKey:
     # Opened first and checked afterwards, so that it cannot be replaced in between.
-    file = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
-    with open(file, "rb") as stream:  # noqa: PTH123 - a descriptor, not a path
-        status = os.fstat(file)
-        if not stat.S_ISREG(status.st_mode) or status.st_mode & 0o077:
+    with open_plain_file(path) as stream:
+        if os.fstat(stream.fileno()).st_mode & 0o077:
             raise ConfigError(
                 f"the signing key {path} can be read by others",
                 f"replace the key if others may have read it; otherwise chmod 600 {path}",
             )
-        return keys.parse_device_pem(stream.read(), str(path))
+        return keys.parse_device_pem(stream.read(_SMALL_BYTES), str(path))

@@ -5,12 +5,13 @@ from typing import Final
 
 import msgspec
 
-from listener.storage.atomic import write_atomic
+from listener.storage.atomic import read_plain_file, write_atomic
 
 OVER_LIMIT: Final = "limits.json"
 """Name of the file, in the archive's folder."""
 KEPT_S: Final = 86_400
 """Time for which a device is reported."""
+_LONGEST_BYTES: Final = 1 << 20
 
 
 class DeviceOverLimit(msgspec.Struct, frozen=True, kw_only=True):
@@ -45,7 +46,8 @@ def read_over_limit(path: Path, now_s: int) -> list[DeviceOverLimit]:
         now_s: seconds since 1970.
     """
     try:
-        reported = msgspec.json.decode(path.read_bytes(), type=list[DeviceOverLimit])
+        data = read_plain_file(path, _LONGEST_BYTES)
+        reported = msgspec.json.decode(data, type=list[DeviceOverLimit])
     except (OSError, ValueError, RecursionError):
         return []
     return [each for each in reported if abs(now_s - each.last_s) < KEPT_S]

@@ -4,7 +4,7 @@ from pathlib import Path
 
 from listener.envelope.open import IDENTITY_LIMIT_BYTES, Identity, OpenedClip, parse_identities
 from listener.errors import ConfigError, EarmarkError, Unavailable
-from listener.storage.atomic import create_file
+from listener.storage.atomic import create_file, read_plain_file
 
 
 def read_identities(path: Path) -> tuple[Identity, ...]:
@@ -68,5 +68,12 @@ def _create(path: Path, data: bytes) -> None:
         with create_file(path) as file:
             file.write(data)
     except FileExistsError:
-        if path.is_symlink() or not path.is_file() or path.read_bytes() != data:
+        if not _has_content(path, data):
             raise EarmarkError(f"{path} exists with other content", "choose another name") from None
+
+
+def _has_content(path: Path, data: bytes) -> bool:
+    try:
+        return read_plain_file(path, len(data)) == data
+    except OSError:
+        return False

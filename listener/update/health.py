@@ -97,7 +97,7 @@ def watch_health(program: Path, options: Sequence[str], longest_s: float) -> Hea
     for text in _lines([str(program), "monitor", "--json", *options], longest_s):
         try:
             line = msgspec.json.decode(text, type=_MonitorLine)
-        except ValueError:
+        except (ValueError, RecursionError):
             continue
         if not line.hearing:
             continue

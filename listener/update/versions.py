@@ -15,7 +15,7 @@ from listener.errors import ConfigError, EarmarkError, Unavailable
 from listener.release import state
 from listener.release.state import UpdateState
 from listener.release.versions import is_version
-from listener.storage.atomic import PUBLIC_MODE, sync_folder, write_atomic
+from listener.storage.atomic import PUBLIC_MODE, read_plain_file, sync_folder, write_atomic
 
 CURRENT: Final = "current"
 GUARD: Final = "guard"
@@ -83,7 +83,7 @@ class Versions:
         """
         with _available(self._journal):
             try:
-                data = self._journal.read_bytes()
+                data = read_plain_file(self._journal, state.LIMIT_BYTES)
             except FileNotFoundError:
                 return UpdateState()
         return state.parse(data, str(self._journal))
@@ -118,7 +118,11 @@ class Versions:
             EarmarkError: another update holds it.
         """
         with _available(self.folder):
-            file = os.open(self.folder / ".lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+            file = os.open(
+                self.folder / ".lock",
+                os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC,
+                0o600,
+            )
         try:
             try:
                 fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)

@@ -6,7 +6,6 @@ A manifest is the TOML file beside each model in ``models/``: origin, licence, h
 """
 
 import re
-import tomllib
 from dataclasses import dataclass
 from typing import Annotated, Any, Final, Literal
 
@@ -14,7 +13,7 @@ import msgspec
 from msgspec import Meta
 
 from listener import digests
-from listener.config import Probability, ShortName
+from listener.config import Probability, ShortName, parse_toml
 from listener.errors import ModelRefused
 
 EMBEDDING_FEATURES: Final = 96
@@ -154,7 +153,7 @@ def parse_manifest(text: str, source: str) -> Manifest:
     if len(text) > _LARGEST_MANIFEST_CHARS:
         raise ModelRefused(f"{source} is longer than {_LARGEST_MANIFEST_CHARS} characters")
     try:
-        raw = tomllib.loads(text)
+        raw = parse_toml(text)
     except (ValueError, RecursionError) as error:
         # tomllib raises plain ValueErrors for dates that do not exist.
         raise ModelRefused(f"{source} is not TOML: {error}") from error

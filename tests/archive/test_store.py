@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 import msgspec
 import pytest
 
+from listener.archive.elapsed_time import ArchiveTime
 from listener.archive.files import find_envelope_file, read_envelope_file
 from listener.archive.owner_state import MOST_SPANS, OwnerState, make_tombstone
 from listener.archive.pending_keys import PendingKey

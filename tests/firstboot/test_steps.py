@@ -1,11 +1,17 @@
 """A card that is carried to and fro, and a household that really answers."""
 
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pyrage
 import pytest
+import tomli_w
+from hypothesis import given
+from hypothesis import strategies as st
 
+from listener.firstboot import plan
 from listener.firstboot.partition import CHALLENGE, NAME, RESULT
 from listener.household import identity
 from listener.household.invitation import Invitation
@@ -266,3 +272,137 @@ def test_no_secret_is_left_on_the_partition(card: Card, host: Host) -> None:
 
 def another() -> str:
     return str(pyrage.x25519.Identity.generate().to_public())
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "a" + ".a" * 990 + " = 1",
+        "a" + ".a" * 30_000 + " = 1",
+        "[wake.thresholds.a]\nb = 1",
+        "x = " + "{a=" * 3_000 + "1" + "}" * 3_000,
+        "[wake]\nwords = " + "[" * 200 + "]" * 200,
+    ],
+)
+def test_deep_tables_are_refused_with_a_result(text: str, card: Card) -> None:
+    card.write(text)
+
+    assert card.start() == 78
+
+    assert "there is an error" in card.words
+    assert (card.boot / NAME).exists()
+    assert not card.settings_file.exists()
+
+
+def test_error_that_nobody_foresaw_is_reported_with_a_result(
+    card: Card, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*_: object) -> None:
+        raise ZeroDivisionError
+
+    monkeypatch.setattr(plan, "parse", fail)
+    card.write("[clip]\nkeep_days = 7\n")
+
+    assert card.start() == 78
+    assert "the file cannot be used: ZeroDivisionError" in card.words
+
+
+def test_keeper_must_be_an_owner_of_this_speaker(card: Card) -> None:
+    card.write('[attribution]\nkeeper = "eve"\n')
+
+    assert card.start() == 78
+    assert "does not know an owner eve" in card.words
+    assert not card.settings_file.exists()
+
+    card.write(card.keys)
+    assert card.start() == 0
+    card.write('[attribution]\nkeeper = "ada"\n')
+    assert card.start() == 0
+    assert card.settings.attribution.keeper == "ada"
+
+
+FITTED = '[mute]\nswitch = "input"\ninput = "/dev/input/earmark-mute"\n'
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        'switch = "none"',
+        'switch = "gpio"\nline = 3',
+        'input = "/dev/input/event0"',
+        'shut_level = "high"',
+        "debounce_ms = 1000",
+        "remote_unmute = true",
+        'other_microphones = "allow"',
+    ],
+)
+def test_card_takes_no_protection_from_a_fitted_switch(line: str, card: Card) -> None:
+    card.settings_file.write_text(FITTED)
+    card.write(f"[mute]\n{line}\n")
+
+    assert card.start() == 78
+
+    assert "cannot be changed here: this speaker has a mute switch" in card.words
+    assert card.settings_file.read_text() == FITTED
+
+
+@pytest.mark.parametrize("line", ["remote_unmute = false", 'other_microphones = "refuse"'])
+def test_card_may_add_protection_to_a_fitted_switch(line: str, card: Card) -> None:
+    weak = FITTED + 'remote_unmute = true\nother_microphones = "allow"\n'
+    card.settings_file.write_text(weak)
+    card.write(f"[mute]\n{line}\n")
+
+    assert card.start() == 0
+
+    mute = card.settings.mute
+    assert (mute.remote_unmute, mute.other_microphones) != (True, "allow")
+
+
+@pytest.mark.parametrize("before", ["", '[mute]\nswitch = "none"\n'])
+@pytest.mark.parametrize("switch", ["none", "input"])
+def test_card_sets_up_a_speaker_without_a_switch(before: str, switch: str, card: Card) -> None:
+    if before:
+        card.settings_file.write_text(before)
+    card.write(f'[mute]\nswitch = "{switch}"\nremote_unmute = true\n')
+
+    assert card.start() == 0
+    assert (card.settings.mute.switch, card.settings.mute.remote_unmute) == (switch, True)
+
+
+TOML = st.recursive(
+    st.booleans() | st.integers() | st.floats() | st.text(),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(), inner, max_size=3),
+    max_leaves=20,
+)
+SECTIONS = st.sampled_from(
+    ["mute", "attribution", "wake", "clip", "owner", "household", "device", "broker", "x"]
+)
+
+
+@given(st.binary(max_size=400) | st.text(max_size=400).map(str.encode))
+def test_any_bytes_on_a_card_end_with_an_exit_code_and_a_result(data: bytes) -> None:
+    _start_with(data)
+
+
+@given(st.dictionaries(SECTIONS, TOML, min_size=1, max_size=4))
+def test_any_tables_on_a_card_end_with_an_exit_code_and_a_result(tables: dict[str, Any]) -> None:
+    _start_with(tomli_w.dumps(tables).encode("utf-8", "surrogatepass"))
+
+
+def _start_with(data: bytes) -> None:
+    with tempfile.TemporaryDirectory() as folder:
+        card = Card(Path(folder))
+        (card.folder / "etc").mkdir()
+        card.boot.mkdir()
+        card.settings_file.write_text(FITTED)
+        (card.boot / NAME).write_bytes(data)
+
+        code = card.start()
+
+        assert code in {0, 1, 69, 78}
+        assert card.result
+        mute = card.settings.mute
+        assert (mute.switch, mute.remote_unmute, mute.other_microphones) == (
+            *("input", False),
+            "refuse",
+        )

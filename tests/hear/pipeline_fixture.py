@@ -87,6 +87,7 @@ class PipelineFixture:
         is_blocking: bool = True,
     ) -> None:
         self.settings = settings or ClipSettings()
+        self.clock_s = 0.0
         self.device = OwnedDevice()
         self.events = list[events.Event]()
         self.post = FakePost()
@@ -114,11 +115,11 @@ class PipelineFixture:
             buffers=self.buffers,
             publish=self.publisher.publish,
             is_blocking=is_blocking,
+            monotonic_s=lambda: self.clock_s,
         )
         self.detector = ScriptedDetector(*wakes)
         self.speech = LoudnessModel()
         self.recorder = Recorder(self.ring, self.speech, self.settings, self.buffers)
-        self.clock_s = 0.0
         self.loop = Listener(
             detector=self.detector,
             ring=self.ring,

@@ -1,6 +1,8 @@
 """`earmark mute`: with real processes."""
 
+import itertools
 import json
+import os
 import subprocess
 import sys
 from datetime import UTC, datetime
@@ -8,10 +10,11 @@ from pathlib import Path
 
 import pytest
 
-from listener.cli.mute import format_status, read_status
+from listener.cli.mute import await_confirmation, format_status, read_status
 from listener.config import MuteSettings
-from listener.hear.mute.state import MuteFiles
-from listener.ipc.control import ControlSocket, Wakeup
+from listener.hear.mute.state import MuteFiles, identify
+from listener.ipc.control import ControlClient, ControlSocket, Wakeup
+from listener.ipc.hear_locks import HearLockReader, HearLocks
 
 NOW = datetime(2026, 3, 4, tzinfo=UTC)
 
@@ -67,6 +70,8 @@ def test_a_fault_is_cleared_by_a_person(home: Path) -> None:
 @pytest.mark.system
 def test_changes_notify_hear_and_status_does_not(home: Path) -> None:
     requests = ControlSocket(home / "control.sock")
+    state = HearLocks(home)
+    state.apply(b"", b"")
     try:
         assert status(home)["hear"] is True
         assert list(requests.receive()) == []
@@ -76,6 +81,66 @@ def test_changes_notify_hear_and_status_does_not(home: Path) -> None:
         assert list(requests.receive()) == [Wakeup()]
     finally:
         requests.close()
+        state.close()
+
+
+@pytest.mark.system
+def test_mute_is_not_reported_while_the_microphone_is_open(home: Path) -> None:
+    """Hear hangs: it holds its locks, and acts on nothing."""
+    state = HearLocks(home)
+    microphone = state.lock_microphone()
+    try:
+        for action in ("on", "status"):
+            done = earmark("mute", action, home=home)
+
+            assert done.returncode == 69
+            assert done.stdout.startswith("NOT MUTED: the microphone is open\n")
+            assert "hear      runs, and does not answer" in done.stdout
+            assert "the microphone is still open: hear does not answer" in done.stderr
+            assert "use the mute switch" in done.stderr
+    finally:
+        os.close(microphone)
+        state.close()
+
+
+@pytest.mark.system
+def test_unmute_is_not_reported_before_hear_acts_on_it(home: Path) -> None:
+    earmark("mute", "on", home=home)
+    state = HearLocks(home)
+    state.apply(identify(MuteFiles(home).software.read()), b"")
+    try:
+        done = earmark("mute", "off", "--json", home=home)
+
+        assert done.returncode == 69
+        shown = json.loads(done.stdout)
+        assert (shown["confirmed"], shown["microphone"]) == (False, "closed")
+        assert "hear does not answer; the microphone is closed" in done.stderr
+
+        state.apply(identify(MuteFiles(home).software.read()), b"")
+        assert status(home)["confirmed"] is True
+    finally:
+        state.close()
+
+
+def test_confirmation_is_waited_for(home: Path) -> None:
+    """Hear acts on the state a while after it was written."""
+    files, state, client = MuteFiles(home), HearLocks(home), ControlClient(home / "control.sock")
+    files.mute(NOW, "command", muted=True)
+    times_s = itertools.chain([0.0, 0.1, 0.2], itertools.repeat(9.0))
+
+    def now_s() -> float:
+        time_s = next(times_s)
+        if time_s == 0.2:
+            state.apply(identify(files.software.read()), b"")
+        return time_s
+
+    shown = await_confirmation(
+        files, MuteSettings(switch="none"), HearLockReader(home), client, now_s
+    )
+
+    assert (shown.confirmed, shown.cause, shown.hear) == (True, "software", True)
+    client.close()
+    state.close()
 
 
 @pytest.mark.system

@@ -97,6 +97,9 @@ class CaptureFixture:
             self.buffers.release(capture.clip.samples)
         self._waiting.clear()
 
+    def expire(self) -> None:
+        """Nothing waits here."""
+
     def wipe(self) -> None:
         self.wipes += 1
 

@@ -1,5 +1,6 @@
 """Key rotations that send stores, applied to the roster of hear."""
 
+import os
 from typing import TYPE_CHECKING
 
 import pyrage
@@ -95,3 +96,17 @@ def test_unreadable_rotation_is_logged_and_ignored(
 
     assert following() == household.home.roster()
     assert "cannot read" in caplog.text
+
+
+@pytest.mark.parametrize("kind", ["pipe", "link"])
+def test_pipe_or_link_in_place_of_the_rotation_is_ignored_without_a_wait(
+    following: RosterUpdater, household: "Household", kind: str
+) -> None:
+    path = household.home.path / "spool" / "following.json"
+    path.parent.mkdir(exist_ok=True)
+    if kind == "pipe":
+        os.mkfifo(path)
+    else:
+        path.symlink_to("/dev/zero")
+
+    assert following() == household.home.roster()

@@ -1,5 +1,6 @@
 import io
 import logging
+import threading
 
 import numpy as np
 import pytest
@@ -7,7 +8,7 @@ import soundfile
 
 from listener.audio.pcm import SAMPLE_RATE_HZ
 from listener.hear import events
-from listener.hear.sealer import BUFFERS, CapturedClip, seal_clip
+from listener.hear.sealer import BUFFERS, LONGEST_S, CapturedClip, seal_clip
 from listener.ipc.notices import SpooledNotice
 from listener.owner.attribution import AttributionResult
 from tests.hear.pipeline_fixture import BOOT, PipelineFixture, SpoolBarrier
@@ -207,3 +208,59 @@ def test_envelope_of_a_wiped_clip_contains_zeros() -> None:
 
     with soundfile.SoundFile(io.BytesIO(opened.flac)) as file:
         assert not np.any(file.read(dtype="int16"))
+
+
+def test_clip_that_is_not_encrypted_in_time_is_wiped_and_counted_at_once() -> None:
+    """The sealer thread waits for the disk, without end."""
+    pipeline = PipelineFixture(is_blocking=False)
+    reached, resumed = threading.Event(), threading.Event()
+
+    def hang() -> None:
+        reached.set()
+        assert resumed.wait(60)
+
+    pipeline.device.call_before_seq(hang)
+    first, second = pipeline.capture(), pipeline.capture()
+    pipeline.sealer.offer(first)
+    assert reached.wait(60)
+    pipeline.sealer.offer(second)
+
+    pipeline.clock_s += LONGEST_S - 0.1
+    pipeline.sealer.expire()
+    assert first.clip.samples.any()
+    assert pipeline.kinds() == []
+
+    pipeline.clock_s += 0.2
+    pipeline.sealer.expire()
+    pipeline.sealer.expire()
+
+    assert not first.clip.samples.any()
+    assert not second.clip.samples.any()
+    assert pipeline.kinds() == ["NotKeptEvent", "NotKeptEvent"]
+    assert pipeline.counters.tally().lost == 2
+    resumed.set()
+    pipeline.sealer.close()
+    assert pipeline.spool.envelopes == [], "an envelope of zeros is not stored"
+    assert pipeline.kinds() == ["NotKeptEvent", "NotKeptEvent"]
+    assert pipeline.counters.tally().lost == 2
+    assert pipeline.free_buffers() == BUFFERS
+
+
+def test_audio_is_wiped_before_the_spool_is_waited_for() -> None:
+    pipeline = PipelineFixture(is_blocking=False)
+    barrier = SpoolBarrier(pipeline.spool)
+    one = pipeline.capture()
+    pipeline.sealer.offer(one)
+    barrier.wait_until_reached()
+
+    assert not one.clip.samples.any()
+
+    pipeline.clock_s += 10 * LONGEST_S
+    pipeline.sealer.expire()
+    assert pipeline.kinds() == [], "what is encrypted is not lost, however long the disk takes"
+    barrier.open()
+    pipeline.sealer.close()
+    (envelope,) = pipeline.spool.envelopes
+    assert pipeline.device.open(envelope).header.owner == "ada"
+    assert pipeline.counters.tally().sealed == 1
+    assert pipeline.free_buffers() == BUFFERS

@@ -142,6 +142,8 @@ def test_revoked_members_are_refused(ready: Earmark, home: Path) -> None:
     assert [told[0] for told in (device_out, owner_out, service_out)] == [0, 0, 0]
     assert Home(home).roster().devices == ()
     assert "earmark owner forget ada" in owner_out[1]
+    for _, told, *_ in (device_out, owner_out, service_out):
+        assert "the broker refuses its certificate and access rights once it is restarted" in told
     rights = (HouseholdStore(home).published().broker / "acl").read_text()
     assert not any(who in rights for who in ("d-hall", "o-ada", "s-home-assistant"))
     (HouseholdStore(home).published().broker / "acl").write_text("as before a power cut")

@@ -1,5 +1,8 @@
 """Certificates and passwords that cannot be used are said before anything is sent."""
 
+import os
+from pathlib import Path
+
 import pytest
 
 from listener.config import BrokerSettings
@@ -24,3 +27,21 @@ def test_missing_password_file_is_a_config_error() -> None:
 def test_unusable_certificates_are_a_config_error(settings_: BrokerSettings) -> None:
     with pytest.raises(ConfigError, match=r"certificate"):
         credentials.tls_context(settings_)
+
+
+def test_pipe_in_place_of_a_file_is_refused_without_a_wait(tmp_path: Path) -> None:
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe, 0o600)
+
+    with pytest.raises(ConfigError, match="cannot read the password"):
+        credentials.password(BrokerSettings(password_file=str(pipe)))
+    with pytest.raises(ConfigError, match="not a regular file"):
+        credentials.tls_context(BrokerSettings(ca_file=str(pipe)))
+
+
+def test_password_may_be_a_link(tmp_path: Path) -> None:
+    (tmp_path / "secret").write_text("a\n")
+    (tmp_path / "secret").chmod(0o600)
+    (tmp_path / "link").symlink_to(tmp_path / "secret")
+
+    assert credentials.password(BrokerSettings(password_file=str(tmp_path / "link"))) == "a"

@@ -1,5 +1,6 @@
 """The border: durable, bounded, counted, and indifferent to the wall clock."""
 
+import fcntl
 import hashlib
 import os
 import random
@@ -254,3 +255,20 @@ class Ledger(RuleBasedStateMachine):
 
 TestLedger = Ledger.TestCase
 TestLedger.settings = hypothesis_settings(max_examples=25, stateful_step_count=25)
+
+
+def test_lock_that_is_never_released_refuses_the_clip_and_counts_it(
+    folder: Path, clock: FakeClock
+) -> None:
+    spool = Spool(folder, SpoolSettings(), clock, patience_s=0.01)
+    folder.mkdir()
+    holder = os.open(folder, os.O_RDONLY)
+    fcntl.flock(holder, fcntl.LOCK_EX)
+
+    with pytest.raises(SpoolFull, match="another process does not release its lock"):
+        spool.put(str(uuid.uuid4()), "ada", 1, b"data")
+    assert spool.counts().refused == 1
+    os.close(holder)
+
+    spool.put(str(uuid.uuid4()), "ada", 2, b"data")
+    assert Spool(folder, SpoolSettings(), clock).counts().refused == 1

@@ -1,5 +1,6 @@
 """Durable files: atomic writes, folders, locks and ownership."""
 
+import fcntl
 import os
 import signal
 import stat
@@ -19,7 +20,10 @@ from listener.storage.atomic import (
     hold_lock,
     make_folder,
     open_plain_file,
+    read_plain_file,
     shared_mode,
+    translate_os_errors,
+    wait_for_lock,
     write_atomic,
     write_once,
 )
@@ -284,3 +288,66 @@ def test_home_used_by_root_stays_readable_by_its_user(tmp_path: Path) -> None:
     assert made.keys() == {"device.key", "lock", "sequence"}
     assert {found.st_uid for found in made.values()} == {SOMEBODY}
     assert {stat.S_IMODE(found.st_mode) for found in made.values()} == {0o600}
+
+
+@pytest.mark.parametrize("kind", ["pipe", "device", "folder", "link"])
+def test_read_plain_file_refuses_what_is_not_a_file_without_a_wait(
+    tmp_path: Path, kind: str
+) -> None:
+    place = tmp_path / "small"
+    if kind == "pipe":
+        os.mkfifo(place)
+    elif kind == "device":
+        place = Path("/dev/zero")
+    elif kind == "folder":
+        place.mkdir()
+    else:
+        (tmp_path / "target").write_bytes(b"data")
+        place.symlink_to(tmp_path / "target")
+
+    with pytest.raises(OSError, match=r"regular|symbolic"):
+        read_plain_file(place, 100)
+
+
+def test_read_plain_file_follows_links_only_when_told_and_never_to_a_pipe(tmp_path: Path) -> None:
+    (tmp_path / "target").write_bytes(b"data")
+    (tmp_path / "link").symlink_to(tmp_path / "target")
+    os.mkfifo(tmp_path / "pipe")
+    (tmp_path / "to-pipe").symlink_to(tmp_path / "pipe")
+
+    assert read_plain_file(tmp_path / "link", 4, follow_links=True) == b"data"
+    with pytest.raises(OSError, match="not a regular file"):
+        read_plain_file(tmp_path / "to-pipe", 4, follow_links=True)
+
+
+def test_read_plain_file_is_limited(tmp_path: Path) -> None:
+    path = tmp_path / "small"
+    path.write_bytes(b"12345")
+
+    assert read_plain_file(path, 5) == b"12345"
+    with pytest.raises(OSError, match="longer than 4 bytes"):
+        read_plain_file(path, 4)
+
+
+def test_wait_for_lock_is_limited(tmp_path: Path) -> None:
+    holder = os.open(tmp_path, os.O_RDONLY)
+    fcntl.flock(holder, fcntl.LOCK_EX)
+    other = os.open(tmp_path, os.O_RDONLY)
+
+    for patience_s in (0.0, 0.02):
+        with pytest.raises(TimeoutError, match="does not release"):
+            wait_for_lock(other, patience_s)
+
+    os.close(holder)
+    wait_for_lock(other, 0.0)
+    os.close(other)
+
+
+def test_hold_lock_is_limited_and_reported_as_unavailable(tmp_path: Path) -> None:
+    with (
+        hold_lock(tmp_path / "lock"),
+        pytest.raises(Unavailable, match="does not release"),
+        translate_os_errors(tmp_path),
+        hold_lock(tmp_path / "lock", 0.01),
+    ):
+        pytest.fail("both hold it")

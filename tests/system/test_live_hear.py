@@ -80,7 +80,8 @@ class Room:
                 frame = self._said.get_nowait()
             except queue.Empty:
                 frame = rng.integers(-20, 20, FRAME_SAMPLES).astype(np.int16)
-            os.write(card, frame.astype("<i2").tobytes())
+            with contextlib.suppress(BlockingIOError):  # a stopped hear loses sound
+                os.write(card, frame.astype("<i2").tobytes())
 
 
 class Hear:
@@ -96,6 +97,10 @@ class Hear:
         self.lines: list[dict[str, object]] = []
         self._thread = threading.Thread(target=self._read)
         self._thread.start()
+
+    @property
+    def pid(self) -> int:
+        return self._process.pid
 
     def count(self, event: str) -> int:
         return sum(line["event"] == event for line in list(self.lines))

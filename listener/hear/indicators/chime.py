@@ -20,6 +20,8 @@ AFTER_S: Final = 0.4
 """Seconds from the chime's end to the clip's begin: room echo and the driver's latency."""
 LONGEST_S: Final = 2.0
 """Seconds after which a chime is stopped by killing its process."""
+GRACE_S: Final = 0.25
+"""Longest wait for the kernel to remove a killed process, in seconds."""
 RETRY_S: Final = 30.0
 """Minimum seconds between two starts of the process."""
 
@@ -97,7 +99,9 @@ class ChimeProcess:
         process, self._process = self._process, None
         if process is not None:
             process.kill()
-            process.wait()
+            # A process that hangs in a driver ends later; hear does not wait for it.
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                process.wait(GRACE_S)
             for pipe in (process.stdin, process.stdout):
                 if pipe is not None:
                     with contextlib.suppress(OSError):

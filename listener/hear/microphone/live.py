@@ -62,12 +62,17 @@ class CaptureProcess:
     Args:
         command: program and arguments; it writes records to its standard output.
         memory: writeable bytes for one record at a time; see `protocol.Reader`.
+        lock: returns a descriptor that the process keeps open, and only the process: its lock
+            tells other processes that the microphone is open.
 
     Raises:
-        OSError: it cannot be started.
+        OSError: it cannot be started, or the lock cannot be taken.
     """
 
-    def __init__(self, command: Sequence[str], memory: memoryview) -> None:
+    def __init__(
+        self, command: Sequence[str], memory: memoryview, lock: Callable[[], int] | None = None
+    ) -> None:
+        held = () if lock is None else (lock(),)
         read_end, write_end = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
         try:
             # The write end blocks: the microphone process waits for hear, never the reverse.
@@ -77,13 +82,18 @@ class CaptureProcess:
             # ALSA prints many lines about devices that are not in use.
             stderr = None if _log.isEnabledFor(logging.INFO) else subprocess.DEVNULL
             self._process = subprocess.Popen(  # noqa: S603 - a list, never a shell: no device name can be a command
-                command, stdin=subprocess.DEVNULL, stdout=write_end, stderr=stderr
+                command,
+                stdin=subprocess.DEVNULL,
+                stdout=write_end,
+                stderr=stderr,
+                pass_fds=held,
             )
         except BaseException:
             os.close(read_end)
             raise
         finally:
-            os.close(write_end)
+            for number in (write_end, *held):
+                os.close(number)
         self._pipe: Final = read_end
         self._is_closed = False
         self._reader = Reader(memory)
@@ -228,9 +238,10 @@ class LiveMicrophone:
             (`FailedRecord`); once for each change.
         monotonic_s: a clock in seconds that never goes back.
         limits: timeouts and restart delays.
+        lock: as for `CaptureProcess`.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - two have defaults
         self,
         command: Sequence[str],
         *,
@@ -238,7 +249,9 @@ class LiveMicrophone:
         tell: Tell,
         monotonic_s: Callable[[], float],
         limits: MicrophoneTimeouts = MicrophoneTimeouts(),
+        lock: Callable[[], int] | None = None,
     ) -> None:
+        self._lock: Final = lock
         self._command: Final = tuple(command)
         self._tell: Final = tell
         self._monotonic_s: Final = monotonic_s
@@ -310,7 +323,7 @@ class LiveMicrophone:
         self._is_after_overrun = False
         self._constant_detector.reset()
         try:
-            self._child = CaptureProcess(self._command, self._memory)
+            self._child = CaptureProcess(self._command, self._memory, self._lock)
         except OSError as error:
             _log.error("the microphone process cannot be started: %s", error.strerror)
             return self._report_lost(Cause.DIED)

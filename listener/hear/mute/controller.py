@@ -16,9 +16,11 @@ from listener.hear.mute.state import (
     REASONS,
     AnyRecord,
     FaultReason,
+    FaultRecord,
     MuteFile,
     MuteFiles,
     SoftwareMute,
+    identify,
 )
 from listener.hear.mute.switch import Switch
 from listener.ipc import control
@@ -54,6 +56,7 @@ class MuteController:
         remote_unmute: bool,
         now: Callable[[], datetime],
         monotonic_s: Callable[[], float],
+        announce: Callable[[bytes, bytes], object] = lambda _software, _fault: None,
     ) -> None:
         """Combine the sources of a mute.
 
@@ -64,7 +67,11 @@ class MuteController:
             remote_unmute: whether a request may clear the software mute.
             now: wall clock, with a time zone.
             monotonic_s: monotonic clock in seconds.
+            announce: called with the software mute and the fault that `is_muted` acts on, whenever
+                one of them changes; see `hear_locks.HearLocks.apply`.
         """
+        self._announce = announce
+        self._announced: tuple[SoftwareMute | None, FaultRecord | None] | None = None
         self._switch = switch
         self._files = files
         self._requests = requests
@@ -114,6 +121,10 @@ class MuteController:
         self._cause = (
             "fault" if fault else "hardware" if hardware else "software" if software else "open"
         )
+        records = self._software.record, self._fault.record
+        if records != self._announced:
+            self._announced = records
+            self._announce(identify(records[0]), identify(records[1]))
         return self._cause != "open"
 
     def set_fault(self, reason: FaultReason) -> None:

@@ -6,9 +6,8 @@ unreadable or missing after it existed raises an error, which callers treat as m
 """
 
 import contextlib
-import fcntl
+import errno
 import os
-import time
 from collections.abc import Iterator
 from datetime import datetime
 from pathlib import Path
@@ -18,12 +17,11 @@ import msgspec
 from msgspec import Meta
 
 from listener.errors import ConfigError, Unavailable
-from listener.storage.atomic import make_folder, write_atomic
+from listener.storage.atomic import make_folder, read_plain_file, wait_for_lock, write_atomic
 
 # They hold no secret, and hear must be able to read a file that root wrote.
 _MODE: Final = 0o644
 _LONGEST_BYTES: Final = 1024
-_PAUSE_S: Final = 0.01
 
 FaultReason = Literal["sound-while-muted", "only-zeros-while-open"]
 Since = Annotated[str, Meta(pattern=r"^[0-9T:.+Z-]{1,40}\Z")]
@@ -68,6 +66,11 @@ REASONS: Final[dict[FaultReason, str]] = {
 AnyRecord = TypeVar("AnyRecord", SoftwareMute, FaultRecord)
 
 
+def identify(record: SoftwareMute | FaultRecord | None) -> bytes:
+    """Return the bytes by which hear announces a record; see `listener.ipc.hear_locks`."""
+    return b"" if record is None else msgspec.json.encode(record)
+
+
 class MuteFile(Generic[AnyRecord]):
     """One mute file, read again only when its inode, time or size changes. One thread."""
 
@@ -85,7 +88,7 @@ class MuteFile(Generic[AnyRecord]):
             Unavailable: the file cannot be read.
         """
         try:
-            status = self.path.stat()
+            status = self.path.stat(follow_symlinks=False)
         except FileNotFoundError as error:
             if self._stamp is None:
                 return None
@@ -104,13 +107,14 @@ class MuteFile(Generic[AnyRecord]):
 
     def _read(self) -> AnyRecord | None:
         try:
-            with self.path.open("rb") as stream:
-                data = stream.read(_LONGEST_BYTES + 1)
+            # Never a pipe, whose writer could make this wait without end while the microphone is
+            # open.
+            data = read_plain_file(self.path, _LONGEST_BYTES)
         except OSError as error:
+            if error.errno == errno.EFBIG:
+                return None
             self._stamp = (-1, -1, -1)  # try again next time
             raise Unavailable(f"cannot read {self.path}: {error.strerror}") from error
-        if len(data) > _LONGEST_BYTES:
-            return None
         try:
             record: AnyRecord = msgspec.json.decode(data, type=self._kind)
         except (msgspec.DecodeError, RecursionError):
@@ -159,29 +163,21 @@ class MuteFiles:
         path = self._home / "mute.lock"
         try:
             # Read-only: hear must be able to lock a file that root created.
-            lock = os.open(path, os.O_RDONLY | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, _MODE)
+            flags = os.O_RDONLY | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK
+            lock = os.open(path, flags, _MODE)
         except OSError as error:
             raise Unavailable(f"cannot use {path}: {error.strerror}") from error
         try:
-            self._lock(lock)
+            try:
+                wait_for_lock(lock, self._patience_s)
+            except TimeoutError as error:
+                raise Unavailable(
+                    f"another process is writing the mute state in {self._home}",
+                    "run the command again",
+                ) from error
             yield
         finally:
             os.close(lock)
-
-    def _lock(self, file: int) -> None:
-        until_s = time.monotonic() + self._patience_s
-        while True:
-            try:
-                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError as error:
-                if time.monotonic() >= until_s:
-                    raise Unavailable(
-                        f"another process is writing the mute state in {self._home}",
-                        "run the command again",
-                    ) from error
-                time.sleep(_PAUSE_S)
-            else:
-                return
 
 
 def _since(now: datetime) -> str:

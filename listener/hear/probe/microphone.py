@@ -8,7 +8,7 @@ the switch is at MUTE, and a level above noise is a contradiction, which it stor
 import contextlib
 import os
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from functools import partial
@@ -28,6 +28,7 @@ from listener.hear.microphone.protocol import Cause, FailedRecord, OpenedRecord
 from listener.hear.mute.controller import MuteController
 from listener.hear.mute.state import REASONS, MuteFiles
 from listener.hear.mute.switch import LineSwitch, Switch
+from listener.ipc import hear_locks
 from listener.ipc.control import Request
 from listener.system.findings import Check, Finding, Verdict
 from listener.system.systemd import StopSignal
@@ -206,7 +207,12 @@ def probe_microphone(settings: config.Config, *, prove_mute: bool) -> Iterator[F
                 "unmute it, or check with --prove-mute that the switch cuts it",
             )
         else:
-            yield assess_levels(settings.microphone.device, listen(settings.microphone, mute))
+            # `earmark mute` waits for this microphone too. Nothing is created here.
+            home = Path(settings.home)
+            can_lock = os.access(home / hear_locks.FILE, os.R_OK)
+            lock = partial(hear_locks.lock_microphone, home) if can_lock else None
+            result = listen(settings.microphone, mute, lock=lock)
+            yield assess_levels(settings.microphone.device, result)
 
 
 def listen(
@@ -214,6 +220,7 @@ def listen(
     switch: Switch,
     listen_s: float = LISTEN_S,
     patience_s: float = PATIENCE_S,
+    lock: Callable[[], int] | None = None,
 ) -> ProbeResult:
     """Record a few seconds through the gate; end early when it is muted or fails.
 
@@ -222,6 +229,7 @@ def listen(
         switch: mutes the gate.
         listen_s: length of the recording, in seconds.
         patience_s: time limit, in seconds.
+        lock: as for `listen_to_device`.
 
     Returns:
         Levels and state; no sound is kept.
@@ -236,7 +244,12 @@ def listen(
             stop.request()
 
     gate = listen_to_device(
-        settings, switch=switch, stop=stop, tell=note_state, monotonic_s=time.monotonic
+        settings,
+        switch=switch,
+        stop=stop,
+        tell=note_state,
+        monotonic_s=time.monotonic,
+        lock=lock,
     )
     deadline_s = time.monotonic() + patience_s
     for sound in gate.stream():

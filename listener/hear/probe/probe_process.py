@@ -18,6 +18,7 @@ from listener.audio.clip import longest_samples
 from listener.audio.pcm import SAMPLE_RATE_HZ
 from listener.errors import EarmarkError, Unavailable
 from listener.hear.events import CAUSES
+from listener.hear.hardware import landlock_paths
 from listener.hear.microphone import devices
 from listener.hear.probe import microphone, switch_movement
 from listener.hear.probe.microphone import HINTS
@@ -36,7 +37,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     arguments = parser.parse_args(argv)
     settings = msgspec.json.decode(sys.stdin.buffer.read(), type=config.Config)
     findings = (
-        iter((_check_confinement(settings.device), switch_movement.check_switch(settings.mute)))
+        iter((_check_confinement(settings), switch_movement.check_switch(settings.mute)))
         if arguments.throw_switch
         else check_microphone(settings, prove_mute=arguments.prove_mute)
     )
@@ -53,7 +54,7 @@ def check_microphone(settings: config.Config, *, prove_mute: bool) -> Iterator[F
         settings: the configuration that hear would use.
         prove_mute: as in `microphone.probe_microphone`.
     """
-    yield _check_confinement(settings.device)
+    yield _check_confinement(settings)
     soft_bytes, _ = resource.getrlimit(resource.RLIMIT_MEMLOCK)
     yield check_memory(settings.clip, soft_bytes, is_root=os.geteuid() == 0)
     if settings.microphone.files:
@@ -69,15 +70,22 @@ def check_microphone(settings: config.Config, *, prove_mute: bool) -> Iterator[F
     yield from microphone.probe_microphone(settings, prove_mute=prove_mute)
 
 
-def _check_confinement(settings: config.DeviceSettings) -> Finding:
-    is_required = settings.confinement == "required"
+def _check_confinement(settings: config.Config) -> Finding:
+    is_required = settings.device.confinement == "required"
     try:
-        apply_sandbox()
+        landlock = apply_sandbox(landlock_paths(settings))
     except EarmarkError as error:
         return Check("confinement").finding(
             "fail" if is_required else "warn", str(error), error.hint
         )
-    return Check("confinement").ok("hear can run without network and without core dumps")
+    text = "hear can run without network and without core dumps"
+    if landlock.version:
+        text += f", and reaches no other files and processes (Landlock {landlock.version})"
+        return Check("confinement", {"landlock": landlock.version}).ok(text)
+    return Check("confinement", {"landlock": 0}).ok(
+        f"{text}; files and processes of its own user are not closed to it: {landlock.reason}",
+        "use a kernel with Landlock (5.13 or later), or the systemd unit, which hides them",
+    )
 
 
 def check_memory(settings: config.ClipSettings, limit_bytes: int, *, is_root: bool) -> Finding:

@@ -14,7 +14,7 @@ from hypothesis.stateful import RuleBasedStateMachine, rule
 
 from listener.errors import Unavailable
 from listener.hear.mute.controller import WRITE_PAUSE_S, MuteController
-from listener.hear.mute.state import MuteFiles
+from listener.hear.mute.state import MuteFiles, identify
 from listener.hear.mute.switch import NoSwitch
 from listener.ipc.control import ControlClient, ControlSocket, MuteRequest, UnmuteRequest, Wakeup
 
@@ -54,6 +54,7 @@ class Bench:
         self.lever = Lever()
         self.command_files = MuteFiles(home)
         self.client = ControlClient(home / "control.sock")
+        self.announced: list[tuple[bytes, bytes]] = []
         self.start()
 
     def start(self) -> None:
@@ -65,6 +66,7 @@ class Bench:
             remote_unmute=self.remote_unmute,
             now=self.now,
             monotonic_s=lambda: self.now_s,
+            announce=lambda *records: self.announced.append(records),
         )
 
     def restart(self) -> None:
@@ -517,3 +519,28 @@ class AnyInterleaving(RuleBasedStateMachine):
 
 TestAnyInterleaving = AnyInterleaving.TestCase
 TestAnyInterleaving.settings = settings(max_examples=100, stateful_step_count=40)
+
+
+def test_records_are_announced_once_they_are_acted_on(bench: Bench) -> None:
+    """`earmark mute` waits for this before it reports a state."""
+    bench.settle()
+    assert bench.announced == [(b"", b"")]
+
+    bench.command(muted=True)
+    assert len(bench.announced) == 1, "not before hear polls"
+    bench.poll()
+    muted = identify(bench.command_files.software.read())
+    assert bench.announced[1:] == [(muted, b"")]
+
+    bench.settle()
+    bench.command(muted=False)
+    bench.settle()
+    assert bench.announced[2:] == [(identify(bench.command_files.software.read()), b"")]
+
+
+def test_record_that_cannot_be_read_is_not_announced(bench: Bench) -> None:
+    bench.settle()
+    (bench.home / "mute.json").write_bytes(b"torn")
+
+    assert bench.poll()
+    assert bench.announced == [(b"", b"")]

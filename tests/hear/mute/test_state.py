@@ -207,3 +207,31 @@ def test_two_killed_writers_leave_a_valid_record(home: Path) -> None:
 
         assert states <= {None, True, False}
         assert MuteFiles(home).software.read() is not None
+
+
+@pytest.mark.parametrize("kind", ["pipe", "link"])
+def test_pipe_or_link_is_an_error_without_a_wait_until_replaced(home: Path, kind: str) -> None:
+    files = MuteFiles(home)
+    if kind == "pipe":
+        os.mkfifo(home / "mute.json")
+    else:
+        (home / "mute.json").symlink_to("/dev/zero")
+
+    for _ in range(2):
+        with pytest.raises(Unavailable):
+            files.software.read()
+
+    files.mute(NOW, "command", muted=False)
+    record = files.software.read()
+    assert record is not None
+    assert not record.muted
+
+
+def test_pipe_in_place_of_the_lock_is_not_waited_for(home: Path) -> None:
+    os.mkfifo(home / "mute.lock")
+
+    MuteFiles(home).mute(NOW, "command", muted=True)
+
+    record = MuteFiles(home).software.read()
+    assert record is not None
+    assert record.muted
