@@ -8,6 +8,7 @@ import time
 from collections.abc import Callable
 from typing import Final
 
+from listener.archive.hourly_report import HourlyReport
 from listener.archive.publisher import ArchivePublisher
 from listener.archive.receiver import Receiver
 from listener.archive.records import Store
@@ -93,6 +94,7 @@ class ArchiveService:
         expiry: expires clips.
         publisher: publishes log heads, erasures and retention limits, if given.
         service: notified after every turn.
+        report: reports excessive use, if given.
         monotonic_s: monotonic clock, in seconds.
     """
 
@@ -104,8 +106,10 @@ class ArchiveService:
         *,
         publisher: ArchivePublisher | None = None,
         service: Notifier | None = None,
+        report: HourlyReport | None = None,
         monotonic_s: Callable[[], float] = time.monotonic,
     ) -> None:
+        self._report = report
         self._broker = broker
         self._publisher = publisher
         self._receiver = receiver
@@ -184,6 +188,8 @@ class ArchiveService:
                 _log.warning("cannot publish the archive's messages: %s", error)
         if self._service is not None:
             self._service.ping_watchdog()
+        if self._report is not None:
+            self._report.run_if_due()
         try:
             if erased := self._expiry.run_if_due():
                 _log.info("retention: erased %d clips", erased)

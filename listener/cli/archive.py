@@ -14,6 +14,7 @@ import msgspec
 
 from listener.archive.challenges import RequestChallenges
 from listener.archive.context import ArchiveContext
+from listener.archive.hourly_report import HourlyReport
 from listener.archive.operations import Operations
 from listener.archive.publisher import ArchivePublisher
 from listener.archive.receiver import Receiver
@@ -28,6 +29,7 @@ from listener.storage import atomic
 from listener.storage.access_log import ACCESS_LOG, AccessLog
 from listener.storage.home import Home
 from listener.system import systemd
+from listener.system.open_files import reserve_descriptors
 
 if TYPE_CHECKING:
     from listener.envelope.open import OpenedClip
@@ -95,8 +97,9 @@ def run(arguments: argparse.Namespace, settings: Config) -> int:
 
 def _serve(settings: Config) -> int:
     from listener.archive.api import Api  # noqa: PLC0415 - starlette: list and open do not need it
-    from listener.archive.http_server import HttpServer  # noqa: PLC0415 - uvicorn: list and open do not need it
+    from listener.archive.http_server import MOST_DESCRIPTORS, HttpServer  # noqa: PLC0415 - uvicorn: list and open do not need it
 
+    reserve_descriptors(MOST_DESCRIPTORS)
     home = Home(Path(settings.home))
     with (
         atomic.single_instance(home.path, "archive"),
@@ -123,6 +126,7 @@ def _serve(settings: Config) -> int:
             ExpirySweep(store, repair),
             publisher=ArchivePublisher(context),
             service=notifier,
+            report=HourlyReport(http_server.counts, time.monotonic, notifier),
         )
         try:
             server.run(stop)

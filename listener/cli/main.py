@@ -25,6 +25,7 @@ import listener
 from listener import config
 from listener.config import parse_settings
 from listener.errors import ConfigError, EarmarkError, Unavailable, UsageError
+from listener.system.log_limit import LogLimit
 
 SYSTEM_CONFIG: Final = "/etc/earmark/earmark.toml"
 
@@ -220,10 +221,12 @@ def _run(words: Sequence[str], commands: Mapping[str, tuple[str, str]]) -> int:
         command, arguments = _parse(words, commands)
     except SystemExit as exited:  # after --help and --version
         return int(exited.code or 0)
+    handler = logging.StreamHandler(sys.stderr)
+    handler.addFilter(LogLimit())
     logging.basicConfig(
         level=logging.INFO if arguments.verbose else logging.WARNING,
         format="earmark: %(message)s",
-        stream=sys.stderr,
+        handlers=[handler],
     )
     return command.run(arguments, _read_config(arguments))
 
