@@ -12,6 +12,7 @@ from listener.archive.hourly_report import HourlyReport
 from listener.archive.publisher import ArchivePublisher
 from listener.archive.receiver import Receiver
 from listener.archive.records import Store
+from listener.archive.retained_clips import RetainedClips
 from listener.errors import ConfigError, Unavailable
 from listener.mqtt import topics
 from listener.mqtt.client import Broker, ConnectedEvent, ConnectionLostEvent, DeniedEvent, Message
@@ -95,6 +96,7 @@ class ArchiveService:
         publisher: publishes log heads, erasures and retention limits, if given.
         service: notified after every turn.
         report: reports excessive use, if given.
+        retained: removes retained clips from the broker.
         monotonic_s: monotonic clock, in seconds.
     """
 
@@ -107,9 +109,11 @@ class ArchiveService:
         publisher: ArchivePublisher | None = None,
         service: Notifier | None = None,
         report: HourlyReport | None = None,
+        retained: RetainedClips | None = None,
         monotonic_s: Callable[[], float] = time.monotonic,
     ) -> None:
         self._report = report
+        self._retained = retained or RetainedClips(monotonic_s)
         self._broker = broker
         self._publisher = publisher
         self._receiver = receiver
@@ -145,8 +149,7 @@ class ArchiveService:
                 case Message(topic=ArchivePublisher.topic):
                     self._on_published_head(event)
                 case Message():
-                    if (answer := self._receiver.receive(event)) is not None:
-                        self._broker.publish(answer)
+                    self._on_clip(event)
                 case _:
                     pass
         self._run_periodic_tasks()
@@ -157,10 +160,22 @@ class ArchiveService:
         _log.info("connected with MQTT %s", event.protocol)
         # No session outlives the connection: the speakers' spools are the queue, and they send
         # again what arrived while the archive was disconnected.
-        self._broker.subscribe(topics.CLIP.topic_filter())
+        self._subscribe_to_clips()
         if self._publisher is not None:
             self._broker.subscribe(self._publisher.topic)
             self._publisher.on_connected()
+
+    def _subscribe_to_clips(self) -> None:
+        self._broker.subscribe(topics.CLIP.topic_filter())
+        self._retained.on_subscribed()
+
+    def _on_clip(self, message: Message) -> None:
+        if (removal := self._retained.removal_of(message)) is not None:
+            self._broker.publish(removal)
+        if not message.payload and topics.CLIP.levels(message.topic) is not None:
+            return  # removes a retained clip
+        if (answer := self._receiver.receive(message)) is not None:
+            self._broker.publish(answer)
 
     def _on_connection_lost(self, event: ConnectionLostEvent) -> None:
         if self._connected or event.reason != self._last_reason:
@@ -180,6 +195,8 @@ class ArchiveService:
             _log.warning("cannot compare the access log with the published head: %s", error)
 
     def _run_periodic_tasks(self) -> None:
+        if self._connected and self._retained.is_subscription_due():
+            self._subscribe_to_clips()
         if self._publisher is not None and self._connected:
             try:
                 for message in self._publisher.pending_messages():

@@ -19,6 +19,7 @@ from listener.archive.operations import Operations
 from listener.archive.publisher import ArchivePublisher
 from listener.archive.receiver import Receiver
 from listener.archive.records import RowMac
+from listener.archive.retained_clips import RetainedClips
 from listener.archive.service import ArchiveService, ExpirySweep, ReloadingRoster
 from listener.archive.store import FileStore
 from listener.cli.main import Subcommands, with_examples
@@ -120,13 +121,23 @@ def _serve(settings: Config) -> int:
         http_server.start()
         notifier = systemd.Notifier(os.environ, time.monotonic)
         notifier.ready()
+        retained = RetainedClips(time.monotonic)
         server = ArchiveService(
-            PahoBroker(systemd.with_credentials(settings.broker, os.environ), CLIENT_ID),
+            PahoBroker(
+                systemd.with_credentials(settings.broker, os.environ),
+                CLIENT_ID,
+                retain_as_published=True,
+                # A broker that is short of memory can still send one clip at a time.
+                receive_maximum=1,
+            ),
             receiver,
             ExpirySweep(store, repair),
             publisher=ArchivePublisher(context),
             service=notifier,
-            report=HourlyReport(http_server.counts, time.monotonic, notifier),
+            report=HourlyReport(
+                lambda: http_server.counts() | retained.counts(), time.monotonic, notifier
+            ),
+            retained=retained,
         )
         try:
             server.run(stop)

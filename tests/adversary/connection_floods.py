@@ -194,7 +194,8 @@ class BrokerLogin:
     Args:
         port: TCP port.
         client_id: MQTT client id.
-        tls: folder with ``ca.crt``, ``me.crt`` and ``me.key``; None for a broker without TLS.
+        tls: folder with ``ca.crt`` and the certificate and key that are named as the client id;
+            None for a broker without TLS.
     """
 
     port: int
@@ -213,14 +214,14 @@ def retained_messages(
     """Publish retained messages, each on a topic of its own, with one identity's certificate."""
     counts = FloodCounts()
     until_s = time.monotonic() + duration_s
-    payload = os.urandom(size_bytes)
+    payload, name = os.urandom(size_bytes), login.client_id
     client = paho.Client(
         CallbackAPIVersion.VERSION2, login.client_id, protocol=MQTTProtocolVersion.MQTTv5
     )
     if login.tls is not None:
         context = ssl.create_default_context(cafile=str(login.tls / "ca.crt"))
         context.check_hostname = False
-        context.load_cert_chain(login.tls / "me.crt", login.tls / "me.key")
+        context.load_cert_chain(login.tls / f"{name}.crt", login.tls / f"{name}.key")
         client.tls_set_context(context)
     client.reconnect_delay_set(1, 1)
     client.connect("127.0.0.1", login.port)

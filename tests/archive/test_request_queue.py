@@ -9,8 +9,8 @@ from listener.archive.request_queue import (
     MOST_ADDRESSES,
     PROVEN,
     UNPROVEN,
-    RequestRate,
     RequestQueue,
+    RequestRate,
     TokenBucket,
 )
 from tests.archive.conftest import FakeClock
