@@ -54,8 +54,8 @@ UNREAD_PROVEN_S: Final = 30.0
 """The same for an owner's client; ``api.ChunkedResponse`` limits a long response too."""
 CLOSING_S: Final = 30.0
 """Time for the rest of the last response."""
-_BACKLOG: Final = 512
-_MOST_ACCEPTED_AT_ONCE: Final = 16
+_BACKLOG: Final = 4096
+_MOST_ACCEPTED_AT_ONCE: Final = 64
 _SEND_BUFFER_BYTES: Final = 256 << 10
 _PAUSE_S: Final = 1.0
 _END_S: Final = 5.0

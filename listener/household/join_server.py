@@ -42,6 +42,7 @@ GUEST_LIMITS: Final = ConnectionLimits(most=32, most_per_peer=16, most_per_netwo
 """Of clients that are being answered."""
 _TURN_S: Final = 0.5
 _PAUSE_S: Final = 0.1
+_MOST_ACCEPTED_AT_ONCE: Final = 64
 
 _log = logging.getLogger(__name__)
 
@@ -106,7 +107,7 @@ class JoinServer:
         self._context.minimum_version = ssl.TLSVersion.TLSv1_3
         self._context.load_cert_chain(certificate, key)
         try:
-            self._socket = socket.create_server(address, backlog=128)
+            self._socket = socket.create_server(address, backlog=1024)
         except OSError as error:
             raise Unavailable(
                 f"cannot listen on port {address[1]}: {error.strerror}",
@@ -224,7 +225,7 @@ class _Clients:
         """Wait for clients for at most ``longest_s`` seconds, and let threads answer them."""
         for key, _ in self._selector.select(min(longest_s, _PAUSE_S)):
             if key.data is None:
-                self._accept()
+                self._accept_waiting()
             elif key.data in self._addresses:  # otherwise it gave way in this turn
                 self._begin(key.data)
         self._close_late()
@@ -238,22 +239,29 @@ class _Clients:
             client.socket.close()
         self._selector.close()
 
-    def _accept(self) -> None:
-        try:
-            sock, address = self._listening.accept()
-        except OSError as error:
-            if not isinstance(error, (BlockingIOError, ConnectionError)):
+    def _accept_waiting(self) -> None:
+        for _ in range(_MOST_ACCEPTED_AT_ONCE):
+            try:
+                sock, address = self._listening.accept()
+            except BlockingIOError:
+                return
+            except ConnectionError:
+                continue  # the client has hung up already
+            except OSError:
                 time.sleep(_PAUSE_S)  # out of descriptors: the socket stays readable
-            return
+                return
+            self._admit(sock, address[0])
+
+    def _admit(self, sock: socket.socket, address: str) -> None:
         sock.settimeout(0)
         client = _Client(sock, time.monotonic())
         before = set(self._silent)
-        if not self._silent.admit(address[0], client):
+        if not self._silent.admit(address, client):
             sock.close()
             return
         for gone in before - set(self._silent):
             self._forget(gone)
-        self._addresses[client] = address[0]
+        self._addresses[client] = address
         self._selector.register(sock, selectors.EVENT_READ, client)
 
     def _begin(self, client: _Client) -> None:
