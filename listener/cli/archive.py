@@ -135,7 +135,9 @@ def _serve(settings: Config) -> int:
             publisher=ArchivePublisher(context),
             service=notifier,
             report=HourlyReport(
-                lambda: http_server.counts() | retained.counts(), time.monotonic, notifier
+                lambda: http_server.counts() | retained.counts() | receiver.refused_counts(),
+                time.monotonic,
+                notifier,
             ),
             retained=retained,
         )
