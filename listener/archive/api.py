@@ -38,6 +38,11 @@ if TYPE_CHECKING:
 
 HEADERS_LIMIT_BYTES: Final = 16 << 10
 REQUEST_S: Final = 10.0
+NOTE_PROOF: Final = "earmark.note_proof"
+"""Key of the ASGI scope: a function that the server provides, called when a request is proven."""
+SLOWEST_BYTES_PER_S: Final = 4096.0
+READ_GRACE_S: Final = 30.0
+"""Seconds by which a client may be behind ``SLOWEST_BYTES_PER_S``."""
 ENVELOPE_TYPE: Final = "application/vnd.earmark.envelope"
 NO_STORE: Final = {"cache-control": "no-store", "x-content-type-options": "nosniff"}
 
@@ -135,14 +140,19 @@ class Api:
 
     async def _answer_challenge(self, request: Request) -> Response:
         body = await self._body(request, LONGEST_ANSWER_BYTES)
-        result = await run_in_threadpool(self._redeem, request.path_params["ticket"], body)
+        note_proof = request.scope.get(NOTE_PROOF)
+        result = await run_in_threadpool(
+            self._redeem, request.path_params["ticket"], body, note_proof
+        )
         if isinstance(result, dict):
             return json_response(result)
         if isinstance(result, SealedClip):
             return Response(result.data, media_type=ENVELOPE_TYPE, headers=NO_STORE)
         return ChunkedResponse(result.pieces)
 
-    def _redeem(self, ticket: str, answer: bytes) -> Result:
+    def _redeem(
+        self, ticket: str, answer: bytes, note_proof: "Callable[[], None] | None" = None
+    ) -> Result:
         result = self._challenges.redeem(self._short_tickets.take(ticket), answer)
         if result is None:
             raise RequestRefused(
@@ -159,6 +169,8 @@ class Api:
                 "the answer to the challenge is wrong; the ticket is used up",
                 "request a new ticket",
             )
+        if note_proof is not None:
+            note_proof()
         return self._operations.execute(result.ticket)
 
     async def _body(self, request: Request, longest_bytes: int) -> bytes:
@@ -199,7 +211,10 @@ class RequestRefused(Exception):
 
 
 class ChunkedResponse(Response):
-    """A streamed ZIP. After an error the final chunk is not sent, so that clients detect it."""
+    """A streamed ZIP. After an error the final chunk is not sent, so that clients detect it.
+
+    A client that reads more slowly than ``SLOWEST_BYTES_PER_S`` on average is an error, too.
+    """
 
     media_type = "application/zip"
 
@@ -211,16 +226,25 @@ class ChunkedResponse(Response):
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Send the response, as an ASGI application."""
         del scope
+        loop = asyncio.get_running_loop()
         disconnect = asyncio.create_task(_wait_for_disconnect(receive))
         start = {"type": "http.response.start", "status": 200, "headers": self.raw_headers}
         await send(start)
         try:
+            left_s = READ_GRACE_S
             while not disconnect.done():
                 piece = await run_in_threadpool(next, self._pieces, None)
                 body = {"type": "http.response.body", "body": piece or b""}
-                await send(body | {"more_body": piece is not None})
+                began_s = loop.time()
+                async with asyncio.timeout(left_s):
+                    await send(body | {"more_body": piece is not None})
                 if piece is None:
                     return
+                left_s -= loop.time() - began_s
+                left_s = min(READ_GRACE_S, left_s + len(piece) / SLOWEST_BYTES_PER_S)
+        except TimeoutError:
+            _log.warning("an export was stopped: the client read too slowly")
+            raise
         except EarmarkError as error:
             _log.warning("an export was stopped: %s", error)
         finally:

@@ -105,6 +105,10 @@ class Receiver:
         self.refused: Counter[Refusal] = Counter()
         """Number of refused envelopes by reason."""
 
+    def refused_counts(self) -> dict[str, int]:
+        """Return the numbers of refused envelopes since the start, in words for the log."""
+        return {f"envelopes refused ({reason})": count for reason, count in self.refused.items()}
+
     def receive(self, message: Message) -> Message | None:
         """Verify and store a message's envelope; return the acknowledgement to publish, if any.
 

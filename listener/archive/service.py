@@ -10,9 +10,11 @@ from collections.abc import Callable
 from typing import Final
 
 from listener.archive.archive_clock import ArchiveClock
+from listener.archive.hourly_report import HourlyReport
 from listener.archive.publisher import ArchivePublisher
 from listener.archive.receiver import Receiver
 from listener.archive.records import Store
+from listener.archive.retained_clips import RetainedClips
 from listener.errors import ConfigError, DiskFull, Unavailable
 from listener.mqtt import topics
 from listener.mqtt.client import (
@@ -88,6 +90,8 @@ class ArchiveService:
         set_bounds: sets the bounds of retired keys, if given; called after every turn.
         service: notified after every turn.
         upkeep: called after every turn; raises ``Unavailable``.
+        report: reports excessive use, if given.
+        retained: removes retained clips from the broker.
         monotonic_s: monotonic clock, in seconds.
     """
 
@@ -101,8 +105,12 @@ class ArchiveService:
         set_bounds: Callable[[], None] | None = None,
         service: Notifier | None = None,
         upkeep: Callable[[], None] | None = None,
+        report: HourlyReport | None = None,
+        retained: RetainedClips | None = None,
         monotonic_s: Callable[[], float] = time.monotonic,
     ) -> None:
+        self._report = report
+        self._retained = retained or RetainedClips(monotonic_s)
         self._broker = broker
         self._publisher = publisher
         self._set_bounds = set_bounds
@@ -141,10 +149,7 @@ class ArchiveService:
                 case Message(topic=ArchivePublisher.topic):
                     self._on_published_head(event)
                 case Message():
-                    if (answer := self._receiver.receive(event)) is not None:
-                        # Before the answer: a device that has it knows the number, too.
-                        self._publish_numbers()
-                        self._broker.publish(answer)
+                    self._on_clip(event)
                 case RejectedEvent():
                     self._on_rejected(event)
                 case _:
@@ -158,10 +163,24 @@ class ArchiveService:
         _log.info("connected with MQTT %s", event.protocol)
         # No session outlives the connection: the speakers' spools are the queue, and they send
         # again what arrived while the archive was disconnected.
-        self._broker.subscribe(topics.CLIP.topic_filter())
+        self._subscribe_to_clips()
         if self._publisher is not None:
             self._broker.subscribe(self._publisher.topic)
             self._publisher.on_connected()
+
+    def _subscribe_to_clips(self) -> None:
+        self._broker.subscribe(topics.CLIP.topic_filter())
+        self._retained.on_subscribed()
+
+    def _on_clip(self, message: Message) -> None:
+        if (removal := self._retained.removal_of(message)) is not None:
+            self._broker.publish(removal)
+        if not message.payload and topics.CLIP.levels(message.topic) is not None:
+            return  # removes a retained clip
+        if (answer := self._receiver.receive(message)) is not None:
+            # Before the answer: a device that has it knows the number, too.
+            self._publish_numbers()
+            self._broker.publish(answer)
 
     def _on_connection_lost(self, event: ConnectionLostEvent) -> None:
         if self._connected or event.reason != self._last_reason:
@@ -202,24 +221,34 @@ class ArchiveService:
     def _run_periodic_tasks(self) -> None:
         if self._set_bounds is not None:
             self._set_bounds()
+        if self._connected and self._retained.is_subscription_due():
+            self._subscribe_to_clips()
         if self._publisher is not None and self._connected:
-            try:
-                for message in self._publisher.pending_messages():
-                    self._broker.publish(message)
-            except Unavailable as error:
-                _log.warning("cannot publish the archive's messages: %s", error)
+            self._publish_pending(self._publisher)
         if self._service is not None:
             self._service.ping_watchdog()
         if self._upkeep is not None:
-            try:
-                self._upkeep()
-            except Unavailable as error:
-                _log.warning("cannot maintain the archive's disk: %s", error)
+            self._maintain_disk(self._upkeep)
+        if self._report is not None:
+            self._report.run_if_due()
         try:
             if erased := self._expiry.run_if_due():
                 _log.info("retention: erased %d clips", erased)
         except Unavailable as error:
             _log.warning("retention: %s", error)
+
+    def _publish_pending(self, publisher: ArchivePublisher) -> None:
+        try:
+            for message in publisher.pending_messages():
+                self._broker.publish(message)
+        except Unavailable as error:
+            _log.warning("cannot publish the archive's messages: %s", error)
+
+    def _maintain_disk(self, upkeep: Callable[[], None]) -> None:
+        try:
+            upkeep()
+        except Unavailable as error:
+            _log.warning("cannot maintain the archive's disk: %s", error)
 
 
 class ReloadingRoster:

@@ -19,11 +19,13 @@ from listener.archive.challenges import RequestChallenges
 from listener.archive.context import ArchiveContext
 from listener.archive.devices import RetiredKeys
 from listener.archive.disk import ArchiveDisk
+from listener.archive.hourly_report import HourlyReport
 from listener.archive.operations import Operations
 from listener.archive.publisher import ArchivePublisher
 from listener.archive.quota import DeferralReport, DeviceQuota
 from listener.archive.receiver import IntakeLimits, Receiver
 from listener.archive.records import RowMac
+from listener.archive.retained_clips import RetainedClips
 from listener.archive.service import ArchiveService, ExpirySweep, ReloadingRoster
 from listener.archive.store import FileStore
 from listener.cli.main import Subcommands, with_examples
@@ -34,6 +36,7 @@ from listener.storage import atomic
 from listener.storage.access_log import ACCESS_LOG, AccessLog
 from listener.storage.home import Home
 from listener.system import systemd
+from listener.system.open_files import reserve_descriptors
 
 if TYPE_CHECKING:
     from listener.envelope.open import OpenedClip
@@ -118,8 +121,9 @@ def run(arguments: argparse.Namespace, settings: Config) -> int:
 
 def _serve(settings: Config) -> int:
     from listener.archive.api import Api  # noqa: PLC0415 - starlette: list and open do not need it
-    from listener.archive.http_server import HttpServer  # noqa: PLC0415 - uvicorn: list and open do not need it
+    from listener.archive.http_server import MOST_DESCRIPTORS, HttpServer  # noqa: PLC0415 - uvicorn: list and open do not need it
 
+    reserve_descriptors(MOST_DESCRIPTORS)
     home = Home(Path(settings.home))
     with (
         atomic.single_instance(home.path, "archive"),
@@ -153,14 +157,27 @@ def _serve(settings: Config) -> int:
         retired_keys = RetiredKeys(home, store)
         notifier = systemd.Notifier(os.environ, time.monotonic)
         notifier.ready()
+        retained = RetainedClips(time.monotonic)
         server = ArchiveService(
-            PahoBroker(systemd.with_credentials(settings.broker, os.environ), CLIENT_ID),
+            PahoBroker(
+                systemd.with_credentials(settings.broker, os.environ),
+                CLIENT_ID,
+                retain_as_published=True,
+                # A broker that is short of memory can still send one clip at a time.
+                receive_maximum=1,
+            ),
             receiver,
             ExpirySweep(store, repair, clock),
             publisher=ArchivePublisher(context),
             set_bounds=lambda: retired_keys.set_bounds(roster()),
             service=notifier,
             upkeep=disk.upkeep,
+            report=HourlyReport(
+                lambda: http_server.counts() | retained.counts() | receiver.refused_counts(),
+                time.monotonic,
+                notifier,
+            ),
+            retained=retained,
         )
         try:
             server.run(stop)

@@ -27,6 +27,7 @@ from listener.config import parse_settings
 from listener.errors import ConfigError, EarmarkError, Unavailable, UsageError
 from listener.storage.atomic import read_plain_file
 from listener.system.dumps import disable_core_dumps
+from listener.system.log_limit import LogLimit
 
 SYSTEM_CONFIG: Final = "/etc/earmark/earmark.toml"
 
@@ -230,10 +231,12 @@ def _run(words: Sequence[str], commands: Mapping[str, tuple[str, str]]) -> int:
         command, arguments = _parse(words, commands)
     except SystemExit as exited:  # after --help and --version
         return int(exited.code or 0)
+    handler = logging.StreamHandler(sys.stderr)
+    handler.addFilter(LogLimit())
     logging.basicConfig(
         level=logging.INFO if arguments.verbose else logging.WARNING,
         format="earmark: %(message)s",
-        stream=sys.stderr,
+        handlers=[handler],
     )
     return command.run(arguments, _read_config(arguments))
 

@@ -18,6 +18,8 @@ from urllib.parse import urlsplit
 from listener.errors import ConfigError, Unavailable, UsageError
 
 CONNECT_S: Final = 10.0
+CROWDED_PAUSES_S: Final = (0.1, 0.2, 0.4, 0.8)
+"""Pauses before another attempt, when the server closed the connection at once."""
 PORT: Final = 443
 SMALL_BYTES: Final = 64 << 10
 PIECE_BYTES: Final = 64 << 10
@@ -152,7 +154,7 @@ class HttpResponse:
         if body is not None:
             headers["content-type"] = kind
         try:
-            self._connection.connect()
+            self._connect()
         except ssl.SSLCertVerificationError as error:
             raise Unavailable(
                 f"the server at {self._where} is not this household's archive",
@@ -175,6 +177,18 @@ class HttpResponse:
         self._deadline.extend(self._timeouts.body_s)
         self.status = self._response.status
         self.kind = (self._response.getheader("content-type") or "").partition(";")[0].strip()
+
+    def _connect(self) -> None:
+        """Connect; try again while a crowded archive hangs up at once. Nothing was sent yet."""
+        for pause_s in CROWDED_PAUSES_S:
+            try:
+                self._connection.connect()
+            except (ConnectionResetError, ssl.SSLEOFError):
+                self._connection.close()
+                time.sleep(pause_s)
+            else:
+                return
+        self._connection.connect()
 
     def pieces(self, most_bytes: int) -> Iterator[bytes]:
         """Yield the whole body in pieces, or raise.

@@ -14,7 +14,8 @@ from typing import Final
 from listener.config import BrokerSettings, Config, SpoolSettings, WakeSettings
 from listener.errors import EarmarkError
 from listener.inference.catalogue import Catalogue
-from listener.mqtt.client import Broker, ConnectedEvent, ConnectionLostEvent
+from listener.mqtt import topics
+from listener.mqtt.client import Broker, ConnectedEvent, ConnectionLostEvent, Message
 from listener.mqtt.paho_client import PahoBroker
 from listener.spool.queue import Spool
 from listener.spool.replays import MOST_REFUSALS
@@ -33,6 +34,12 @@ _NO_STATEMENT: Final = (
 )
 TRIES: Final = 2
 """Connection attempts; the second one uses the other version of MQTT, if the broker hung up."""
+
+COUNT_S: Final = 1.0
+"""Timeout for the number of retained messages; only mosquitto sends it."""
+_LONGEST_COUNT: Final = 12
+MOST_RETAINED: Final = 1000
+"""A household with 100 devices has fewer; mosquitto counts its own 50 too."""
 
 
 _SUSPENDED: Final = {
@@ -92,7 +99,8 @@ def try_connection(client: Broker, address: str, monotonic_s: Callable[[], float
                 events = client.poll(min(0.5, left_s))
                 for event in events:
                     if isinstance(event, ConnectedEvent):
-                        return Check("broker").ok(f"{address} answers, in MQTT {event.protocol}")
+                        text = f"{address} answers, in MQTT {event.protocol}"
+                        return _check_retained(client, text, monotonic_s)
                 reasons = [
                     event.reason for event in events if isinstance(event, ConnectionLostEvent)
                 ]
@@ -105,6 +113,34 @@ def try_connection(client: Broker, address: str, monotonic_s: Callable[[], float
         f"{address}: {reason}",
         "start the broker, or correct broker.host and broker.port; clips wait in the spool",
     )
+
+
+def _check_retained(client: Broker, text: str, monotonic_s: Callable[[], float]) -> Finding:
+    """Check how many messages the broker retains; they fill its memory.
+
+    Args:
+        client: connected.
+        text: the finding so far.
+        monotonic_s: a monotonic clock.
+    """
+    client.subscribe(topics.RETAINED_COUNT)
+    until_s = monotonic_s() + COUNT_S
+    while (left_s := until_s - monotonic_s()) > 0:
+        for event in client.poll(min(0.5, left_s)):
+            if not isinstance(event, Message) or event.topic != topics.RETAINED_COUNT:
+                continue
+            if not (event.payload.isdigit() and len(event.payload) <= _LONGEST_COUNT):
+                continue
+            number = int(event.payload)
+            if number > MOST_RETAINED:
+                return Check("broker").warn(
+                    f"{text}; it retains {number} messages",
+                    "see in the archive's log which device publishes retained clips, and revoke"
+                    " it: earmark household revoke",
+                    retained=number,
+                )
+            return Check("broker").ok(text, retained=number)
+    return Check("broker").ok(text)
 
 
 def _check_keeper(home: Home, name: str | None) -> Finding:

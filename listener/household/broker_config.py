@@ -17,6 +17,10 @@ DEFAULT_PORT: Final = 8883
 MOST_PACKET_BYTES: Final = 1_100_000
 """Longest MQTT packet; an envelope is at most 1 MiB and 3 KiB, plus its topic."""
 
+MOST_MEMORY_BYTES: Final = 128 << 20
+"""Memory of the broker; beyond it, the broker disconnects the client for which it has none. A
+household of 20 speakers that send clips of 300 kB at the same time uses 16 MiB."""
+
 CONFIG: Final = "earmark.conf"
 RIGHTS: Final = "acl"
 CA: Final = "ca.crt"
@@ -44,10 +48,16 @@ _SERVICES: Final = {
             topics.RETENTION.topic_filter(),
             topics.KEYS.topic_filter(),
             topics.SEQUENCE.topic_filter(),
+            # Only to remove what a device left retained there: an envelope needs a signature.
+            topics.CLIP.topic_filter(),
         ),
         # Its own log head too: a retained head newer than the log shows that an old copy of the
         # log was restored.
-        reads=(topics.CLIP.topic_filter(), topics.STATUS.name(device=identity.ARCHIVE.name)),
+        reads=(
+            topics.CLIP.topic_filter(),
+            topics.STATUS.name(device=identity.ARCHIVE.name),
+            topics.RETAINED_COUNT,
+        ),
     ),
     identity.HOUSEHOLD: TopicRights(
         writes=(topics.DISCOVERY.topic_filter(),),
@@ -95,6 +105,7 @@ max_inflight_messages 8
 max_queued_messages 100
 max_queued_bytes 8388608
 max_keepalive 600
+memory_limit {MOST_MEMORY_BYTES}
 persistent_client_expiration 1h
 set_tcp_nodelay true
 """
@@ -116,6 +127,7 @@ def topic_rights(who: HouseholdIdentity) -> TopicRights:
                     topics.RETENTION.topic_filter(),
                     topics.KEYS.name(device=who.name),
                     topics.SEQUENCE.name(device=who.name),
+                    topics.RETAINED_COUNT,
                 ),
             )
         case IdentityKind.OWNER:

@@ -24,6 +24,7 @@ from paho.mqtt.enums import CallbackAPIVersion, MQTTErrorCode, MQTTProtocolVersi
 from paho.mqtt.packettypes import PacketTypes
 from paho.mqtt.properties import Properties
 from paho.mqtt.reasoncodes import ReasonCode
+from paho.mqtt.subscribeoptions import SubscribeOptions
 
 from listener.config import BrokerSettings
 from listener.mqtt import credentials
@@ -78,26 +79,32 @@ class ProtocolVersion:
         )
 
     def connect(
-        self, client: paho.Client, host: str, port: int, keepalive_s: int, longest_bytes: int
+        self,
+        client: paho.Client,
+        settings: BrokerSettings,
+        longest_bytes: int,
+        receive_maximum: int | None,
     ) -> None:
         """Open a client's connection.
 
         Args:
             client: as ``new_client`` returned it.
-            host: the broker's.
-            port: the broker's.
-            keepalive_s: keep-alive interval, in seconds.
+            settings: the broker's address, and the keep-alive interval.
             longest_bytes: maximum packet size to receive; not sent with 3.1.1.
+            receive_maximum: messages in flight to receive; not sent with 3.1.1.
 
         Raises:
             OSError: the connection or the TLS handshake failed.
             ValueError: paho rejects the address.
         """
+        host, port, keepalive_s = settings.host, settings.port, settings.keepalive_s
         if not self.is_v5:
             client.connect(host, port, keepalive_s)
             return
         properties = Properties(PacketTypes.CONNECT)  # type: ignore[no-untyped-call] # no types in paho
         properties.MaximumPacketSize = longest_bytes
+        if receive_maximum is not None:
+            properties.ReceiveMaximum = receive_maximum
         client.connect(host, port, keepalive_s, clean_start=True, properties=properties)
 
     def fall_back(self) -> None:
@@ -229,20 +236,29 @@ class PahoBroker:
         will: last will, published by the broker when the connection is lost.
         longest_bytes: maximum packet size to receive.
         monotonic_s: monotonic clock, in seconds.
+        retain_as_published: with MQTT 5, ``Message.retain`` is as published for every message. By
+            default, and with 3.1.1, it is set only for those kept from before the subscription.
+        receive_maximum: with MQTT 5, messages of QoS 1 that the broker may send before the first of
+            them is acknowledged; by default as many as it likes.
 
     Raises:
         ConfigError: a configured file is missing or invalid.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - all but two have their usual value
         self,
         settings: BrokerSettings,
         client_id: str,
         will: Message | None = None,
         longest_bytes: int = 1 << 21,
         monotonic_s: Callable[[], float] = time.monotonic,
+        *,
+        retain_as_published: bool = False,
+        receive_maximum: int | None = None,
     ) -> None:
         self._settings = settings
+        self._retain_as_published = retain_as_published
+        self._receive_maximum = receive_maximum
         self._client_id = client_id
         self._will = will
         self._longest_bytes = longest_bytes
@@ -266,11 +282,7 @@ class PahoBroker:
         self._reached = False
         try:
             self._version.connect(
-                client,
-                self._settings.host,
-                self._settings.port,
-                self._settings.keepalive_s,
-                self._longest_bytes,
+                client, self._settings, self._longest_bytes, self._receive_maximum
             )
         except ssl.SSLCertVerificationError as error:
             self._lose(f"certificate verification failed: {error.verify_message}")
@@ -283,8 +295,14 @@ class PahoBroker:
 
     def subscribe(self, pattern: str) -> None:
         """Subscribe to the topic filter ``pattern`` with QoS 1, or 0 if that is the maximum."""
-        if self._client is not None:
-            self._client.subscribe(pattern, min(1, self._granted.qos))
+        if self._client is None:
+            return
+        qos = min(1, self._granted.qos)
+        if self._version.is_v5:
+            options = SubscribeOptions(qos, retainAsPublished=self._retain_as_published)
+            self._client.subscribe(pattern, options=options)
+        else:
+            self._client.subscribe(pattern, qos)
 
     def publish(self, message: Message) -> int:
         """Queue a message within the broker's limits; return its ticket, or 0 if not queued."""

@@ -85,6 +85,9 @@ SEQUENCE: Final = Topic("earmark/v1/sequence/{device}", 1, retain=True)
 DISCOVERY: Final = Topic("homeassistant/device/{node}/config", 1, retain=True)
 """Household to Home Assistant. Payload: entities of a device, or empty to remove it."""
 
+RETAINED_COUNT: Final = "$SYS/broker/retained messages/count"
+"""mosquitto's number of retained messages, decimal; `earmark doctor` reads it."""
+
 LONGEST_ANSWER_BYTES: Final = 128
 ERASED: Final = "erased"
 """Refusal of a clip that its owner erased: the device deletes it."""

@@ -21,9 +21,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from starlette.requests import Request
 from starlette.testclient import TestClient
-from starlette.types import Message
+from starlette.types import Message, Receive, Scope, Send
 
-from listener.archive import schema
+from listener.archive import api, schema
 from listener.archive.api import Api, ChunkedResponse, failure_response, is_private_address
 from listener.archive.challenges import KeyReplaced, RequestChallenge, RequestChallenges
 from listener.archive.context import ArchiveContext
@@ -971,3 +971,45 @@ def test_public_address_is_refused(context: "ArchiveContext", clock: "FakeClock"
     app = Api(context, RequestChallenges(clock), Operations(context)).app()
     with TestClient(app, client=("8.8.8.8", 1)) as client:
         assert client.get("/v1/archive").status_code == 403
+
+
+class UnreadingClient(AsgiClient):
+    """A client that reads the beginning of a response, and nothing more."""
+
+    async def send(self, message: Message) -> None:
+        await super().send(message)
+        if len(self.messages) > 1:
+            await asyncio.Event().wait()
+
+
+def test_export_that_is_not_read_is_stopped(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(api, "READ_GRACE_S", 0.05)
+    source = PieceSource()
+
+    with pytest.raises(TimeoutError):
+        UnreadingClient().receive_body(ChunkedResponse(source.pieces()))
+
+    assert source.closed
+
+
+def test_proof_is_noted_and_a_wrong_answer_is_not(
+    context: ArchiveContext, clock: "FakeClock", household: "Household"
+) -> None:
+    proofs: list[str] = []
+    app = Api(context, RequestChallenges(clock), Operations(context)).app()
+
+    async def noting(scope: Scope, receive: Receive, send: Send) -> None:
+        scope[api.NOTE_PROOF] = lambda: proofs.append(scope["path"])
+        await app(scope, receive, send)
+
+    with TestClient(noting, client=("127.0.0.1", 1)) as client:
+        asked = {"owner": "ada", "request": {"op": "keys"}}
+        wrong = client.post("/v1/tickets", json=asked).json()["ticket"]
+        assert client.post(f"/v1/tickets/{wrong}", content="wrong").status_code == 403
+        assert proofs == []
+        told = client.post("/v1/tickets", json=asked).json()
+        key = pyrage.x25519.Identity.from_str(household.identities["ada"])
+        answer = pyrage.decrypt(told["challenge"].encode(), [key])
+        assert client.post(f"/v1/tickets/{told['ticket']}", content=answer).status_code == 200
+
+    assert proofs == [f"/v1/tickets/{told['ticket']}"]

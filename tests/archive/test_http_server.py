@@ -131,6 +131,22 @@ def test_network_socket_requires_tls_1_3(
         client.get(f"https://localhost:{port}/")
 
 
+def test_loopback_without_a_certificate_is_served_in_plain_http(
+    open_server: OpenServer, port: int
+) -> None:
+    server = open_server(port=port)
+
+    with httpx2.Client() as client:
+        for _ in range(3):
+            assert client.get(f"http://127.0.0.1:{port}/").text == "hello"
+    assert server.counts() == {
+        "connections refused": 0,
+        "connections closed in favour of others": 0,
+        "connections that failed or were too slow": 0,
+        "requests delayed": 0,
+    }
+
+
 def test_headers_beyond_the_limit_are_refused(
     open_server: OpenServer, port: int, certificate: tuple[Path, Path]
 ) -> None:

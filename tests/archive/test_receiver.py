@@ -226,3 +226,14 @@ def test_golden_envelopes_are_stored_or_refused(case: dict[str, Any], store: Fil
     receiver.receive(received)
 
     assert receiver.stored == int(case["archive"])
+
+
+def test_refusals_are_counted_by_reason(receiver: Receiver) -> None:
+    for _ in range(3):
+        receiver.receive(Message(f"earmark/v1/clips/ada/hall/{'0' * 8}", b"garbage", 1))
+    receiver.receive(Message("earmark/v1/clips/nonsense", b"garbage", 1))
+
+    assert receiver.refused_counts() == {
+        "envelopes refused (form)": 3,
+        "envelopes refused (topic)": 1,
+    }

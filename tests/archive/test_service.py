@@ -83,6 +83,30 @@ def test_service_acknowledges_a_stored_clip(
     ]
 
 
+def test_retained_clip_is_removed_and_stored(
+    server: ArchiveService, broker: FakeBroker, household: "Household", clock: "FakeClock"
+) -> None:
+    header = household.header(1)
+    data = household.seal(header)
+    topic = f"earmark/v1/clips/ada/hall/{header.clip}"
+    server.turn(0.1)
+    broker.events += [
+        ConnectedEvent(BrokerLimits(), "5"),
+        Message(topic, data, 1, retain=True),
+        Message(topic, b"", 1, retain=True),
+    ]
+
+    server.turn(0.1)
+    clock.now_s += 60
+    server.turn(0.1)
+
+    assert broker.calls[2:] == [
+        Message(topic, b"", 1, retain=True),
+        Message(f"earmark/v1/ack/hall/{header.clip}", hashlib.sha256(data).hexdigest().encode(), 1),
+        "earmark/v1/clips/+/+/+",
+    ]
+
+
 def test_lost_connection_is_logged_once_with_growing_backoff(
     server: ArchiveService, broker: FakeBroker, clock: "FakeClock", caplog: pytest.LogCaptureFixture
 ) -> None:

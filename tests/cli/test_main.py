@@ -12,6 +12,7 @@ import pytest
 from listener import __version__
 from listener.cli import main
 from listener.errors import Unavailable
+from listener.system.log_limit import MOST_PER_KIND
 
 COMMANDS = tuple(main.COMMANDS)
 
@@ -274,3 +275,16 @@ def test_system_error_gives_a_default_hint(cause: Exception, hint: str) -> None:
 def test_unexpected_errors_are_raised(do: Callable[[str], int], body: str) -> None:
     with pytest.raises((OSError, ModuleNotFoundError, ZeroDivisionError)):
         do(body)
+
+
+def test_log_lines_of_every_command_are_bounded() -> None:
+    code = (
+        "import logging; from listener.cli import main; main.main(['models', 'list']);"
+        "[logging.getLogger('listener.archive').warning('refused %d', n) for n in range(1000)]"
+    )
+
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=False, timeout=60
+    )
+
+    assert 0 < done.stderr.count("earmark: refused") <= MOST_PER_KIND

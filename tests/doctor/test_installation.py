@@ -170,7 +170,7 @@ class FakeBroker:
         self._now = list(self._answers.pop(0)) if self._answers else []
 
     def subscribe(self, pattern: str) -> None:
-        raise AssertionError(pattern)
+        assert pattern == "$SYS/broker/retained messages/count"
 
     def publish(self, message: Message) -> int:
         raise AssertionError(message)
@@ -229,3 +229,29 @@ def test_invalid_broker_settings_fail_without_connecting() -> None:
 
     assert finding.verdict == "fail"
     assert "broker.ca_file" in finding.hint
+
+
+def retained(payload: bytes) -> Message:
+    return Message("$SYS/broker/retained messages/count", payload, 0, retain=True)
+
+
+@pytest.mark.parametrize(
+    ("events", "verdict", "number"),
+    [
+        ([], "ok", None),
+        ([retained(b"61")], "ok", 61),
+        ([retained(b"1001")], "warn", 1001),
+        ([retained(b"many"), retained(b"9" * 5000), retained(b"")], "ok", None),
+        ([Message("elsewhere", b"5000", 0, retain=True)], "ok", None),
+    ],
+)
+def test_many_retained_messages_are_a_warning(
+    events: list[BrokerEvent], verdict: str, number: int | None
+) -> None:
+    broker = FakeBroker([WELCOME, *events])
+
+    finding = installation.try_connection(broker, "here:1883", broker.monotonic_s)
+
+    assert finding.verdict == verdict
+    assert finding.facts.get("retained") == number
+    assert ("earmark household revoke" in finding.hint) == (verdict == "warn")

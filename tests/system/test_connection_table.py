@@ -1,0 +1,153 @@
+"""Admission of connections: bounds, which one gives way, and preference after a proof."""
+
+from dataclasses import dataclass, field
+
+import pytest
+
+from listener.system.connection_table import (
+    ConnectionLimits,
+    ConnectionTable,
+    Phase,
+    peer_of,
+)
+
+LIMITS = ConnectionLimits(most=8, most_per_peer=4, most_per_network=6, grace_s=0.5)
+
+
+@dataclass(eq=False)
+class FakeConnection:
+    name: str
+    since_s: float
+    phase: Phase = Phase.IDLE
+    closed: list[str] = field(default_factory=list)
+
+    def close(self) -> None:
+        self.closed.append(self.name)
+
+
+class Door:
+    """A table, its clock, and the connections that were closed."""
+
+    def __init__(self) -> None:
+        self.now_s = 0.0
+        self.closed: list[str] = []
+        self.table: ConnectionTable[FakeConnection] = ConnectionTable(LIMITS, lambda: self.now_s)
+
+    def connect(self, address: str, phase: Phase = Phase.IDLE, name: str = "") -> bool:
+        self.now_s += 0.001
+        made = FakeConnection(name or address, self.now_s, phase, self.closed)
+        return self.table.admit(address, made)
+
+
+@pytest.fixture
+def door() -> Door:
+    return Door()
+
+
+def test_idle_connection_of_the_busiest_address_gives_way(door: Door) -> None:
+    assert all(door.connect("10.0.0.1", name=f"crowd {n}") for n in range(4))
+    assert all(door.connect("10.0.0.2", name=f"other {n}") for n in range(3))
+    assert door.connect("10.0.0.3")
+
+    assert door.connect("10.0.0.4")
+
+    assert door.closed == ["crowd 0"]
+    assert (len(door.table), door.table.evicted, door.table.refused) == (8, 1, 0)
+
+
+def test_address_beyond_its_bound_replaces_its_own_oldest_after_the_grace(door: Door) -> None:
+    assert all(door.connect("10.0.0.1", name=str(n)) for n in range(4))
+
+    assert not door.connect("10.0.0.1")
+    door.now_s += 0.5
+    assert door.connect("10.0.0.1")
+
+    assert (door.closed, door.table.refused) == (["0"], 1)
+
+
+def test_idle_gives_way_before_busy(door: Door) -> None:
+    for _ in range(3):
+        door.connect("10.0.0.1", Phase.BUSY)
+    door.connect("10.0.0.1", name="idle")
+    for _ in range(4):
+        door.connect("10.0.0.2", Phase.BUSY)
+
+    assert door.connect("10.0.0.3")
+
+    assert door.closed == ["idle"]
+
+
+def test_crowd_of_busy_connections_gives_way_to_another_address(door: Door) -> None:
+    for address in ("10.0.0.1", "10.0.0.2"):
+        for _ in range(4):
+            door.connect(address, Phase.BUSY)
+
+    assert door.connect("10.0.0.3")
+
+    assert door.closed == ["10.0.0.1"]
+
+
+def test_proven_request_never_gives_way(door: Door) -> None:
+    for address in ("10.0.0.1", "10.0.0.2"):
+        for _ in range(4):
+            door.connect(address, Phase.PROVEN)
+    door.now_s += 60
+
+    assert not door.connect("10.0.0.3")
+    assert door.closed == []
+
+
+def test_proven_address_is_admitted_among_as_many_addresses_as_places(door: Door) -> None:
+    for number in range(8):
+        door.connect(f"10.0.1.{number}")
+
+    assert not door.connect("10.0.0.1")
+    door.table.note_proof("10.0.0.1")
+    assert door.connect("10.0.0.1", name="owner")
+    door.now_s += 60
+    for number in range(50):
+        door.connect(f"10.0.2.{number}")
+
+    assert "owner" not in door.closed
+    assert door.table.is_proven("10.0.0.1")
+
+
+def test_addresses_of_one_ipv6_network_are_bounded_together(door: Door) -> None:
+    for number in range(6):
+        assert door.connect(f"fd00::{number}")
+
+    assert not door.connect("fd00::ffff")
+    assert door.connect("fd00:0:0:1::1")
+    assert door.connect("10.0.0.1")
+    assert len(door.table) == 8
+
+
+def test_released_connection_frees_its_place(door: Door) -> None:
+    for _ in range(4):
+        door.connect("10.0.0.1")
+    door.table.release(next(iter(door.table)))
+
+    assert door.connect("10.0.0.1")
+    assert (door.closed, door.table.evicted) == ([], 0)
+
+
+def test_remembered_proofs_are_bounded(door: Door) -> None:
+    for number in range(300):
+        door.table.note_proof(f"10.0.{number >> 8}.{number & 255}")
+
+    assert not door.table.is_proven("10.0.0.0")
+    assert door.table.is_proven("10.0.1.43")
+
+
+@pytest.mark.parametrize(
+    ("address", "peer"),
+    [
+        ("127.0.0.1", ("127.0.0.1", "127.0.0.1")),
+        ("::ffff:10.0.0.1", ("10.0.0.1", "10.0.0.1")),
+        ("fe80::1%eth0", ("fe80::1", "fe80::/64")),
+        ("FD00:0:0:7::1", ("fd00:0:0:7::1", "fd00:0:0:7::/64")),
+        ("", ("", "")),
+    ],
+)
+def test_peer_of_normalises_addresses(address: str, peer: tuple[str, str]) -> None:
+    assert peer_of(address) == peer
