@@ -14,10 +14,8 @@ from listener.errors import EarmarkError
 from tests.adversary import flood_runner
 from tests.adversary.mixed_run import MixedPlan, MixedResult, run_mixed
 from tests.adversary.small_disk import can_mount
-from tests.conftest import ROOT
 from tests.vm.transcript import Transcript
 
-PAGE: Final = ROOT / "docs" / "engineering-log" / "adversary.md"
 _NAMESPACE: Final = "EARMARK_ADVERSARY_NAMESPACE"
 _UNAVAILABLE: Final = 69
 

@@ -213,7 +213,7 @@ class Attacks:
 
             def refuse(_client: paho.Client, _data: object, message: paho.MQTTMessage) -> None:
                 clip = message.topic.rpartition("/")[2]
-                digest = sha256(message.payload).hex()
+                digest = sha256(bytes(message.payload)).hex()
                 client.publish(f"earmark/v1/ack/{BATH}/{clip}", f"refused:{reason}:{digest}", 1)
 
             client.on_message = refuse

@@ -15,10 +15,9 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from multiprocessing.sharedctypes import Synchronized
 from multiprocessing.synchronize import Event
 from pathlib import Path
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 import paho.mqtt.client as paho
 from paho.mqtt.enums import CallbackAPIVersion, MQTTProtocolVersion
@@ -27,6 +26,9 @@ from listener.mqtt.paho_thread import stop_network_thread
 from listener.storage.home import Home
 from tests.adversary.request_load import OwnerClient, RequestFailed
 from tests.conftest import Household
+
+if TYPE_CHECKING:
+    from multiprocessing.sharedctypes import Synchronized
 
 ATTACKER: Final = "127.0.0.66"
 """Source address of the floods."""

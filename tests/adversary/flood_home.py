@@ -2,6 +2,7 @@
 
 import os
 import random
+import resource
 import signal
 import subprocess
 import time
@@ -9,10 +10,9 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 import pyrage
-from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from benchmarks.processes import earmark
 from benchmarks.soak.cast import Actor, until
@@ -21,15 +21,20 @@ from listener.envelope import keys
 from listener.errors import Unavailable
 from listener.household import identity
 from listener.household.state import HouseholdStore
+from listener.owner.roster import Roster
 from listener.spool.queue import Spool
 from listener.storage.home import Home
 from tests.adversary.machines import find_mosquitto, free_port
 from tests.adversary.request_load import OwnerClient
 from tests.conftest import Household, introduced
 
+if TYPE_CHECKING:
+    from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+
 OWNERS: Final = ("ada", "bob")
 HONEST: Final = "hall"
 STOLEN: Final = "kitchen"
+DESCRIPTORS: Final = 1024
 OPERATOR: Final = "operator"
 """Identity with every right at the broker; stands for the broker's operator."""
 
@@ -151,6 +156,9 @@ class FloodHome:
         """
         self.broker.start()
         self.archive.start()
+        # The soft limit of a service of systemd.
+        _, most = resource.prlimit(self.archive.pid, resource.RLIMIT_NOFILE)
+        resource.prlimit(self.archive.pid, resource.RLIMIT_NOFILE, (DESCRIPTORS, most))
         self.honest.send.start()
         until((self.home.path / "archive.sock").exists, "the archive's socket is there")
 
@@ -194,7 +202,7 @@ class FloodHome:
     def _introduce(self) -> None:
         for speaker in self.speakers.values():
             key = keys.device_text(speaker.key.public_key())
-            self.home.change_roster(lambda roster, s=speaker, k=key: roster.with_device(s.name, k))
+            self.home.change_roster(partial(Roster.with_device, name=speaker.name, key=key))
         for name in OWNERS:
             recipient = str(pyrage.x25519.Identity.from_str(self.identities[name]).to_public())
             self.home.change_roster(

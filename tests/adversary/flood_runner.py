@@ -9,6 +9,7 @@ import argparse
 import json
 import multiprocessing
 import os
+import resource
 import subprocess
 import sys
 import tempfile
@@ -97,6 +98,8 @@ class ProcessFlood:
 
 def _generate(generator: Generator, victim: Victim, stop: Any, count: Any) -> None:  # noqa: ANN401 - typeshed has no public names for what a context makes
     os.nice(19)
+    _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
     generator(victim, stop, count)
 
 
@@ -238,7 +241,7 @@ class _FloodRun:
             if now_s >= sampled_s:
                 sampled_s = now_s + max(0.25, self._seconds / 200)
                 self._sample(now_s)
-            if now_s > self._seconds + REQUESTS * 25:
+            if now_s > self._seconds + _SETTLE_S:
                 break
             time.sleep(0.02)
         return load

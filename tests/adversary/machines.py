@@ -26,6 +26,7 @@ from benchmarks.soak.tape import Tape
 from listener.config import SpoolSettings
 from listener.envelope import keys
 from listener.errors import Unavailable
+from listener.owner.roster import Roster
 from listener.spool.queue import Spool
 from listener.storage.home import Home
 from tests.adversary.small_disk import SmallDisk
@@ -35,8 +36,8 @@ from tests.system.conftest import WallClock
 OWNERS: Final = ("ada", "bob")
 HALL: Final = "hall"
 BATH: Final = "bath"
-ARCHIVE_DISK_BYTES: Final = 256 << 20
-SPOOL_DISK_BYTES: Final = 96 << 20
+ARCHIVE_DISK_BYTES: Final = 160 << 20
+SPOOL_DISK_BYTES: Final = 32 << 20
 _TAPE_S: Final = 120.0
 
 
@@ -250,7 +251,7 @@ class Machines:
     def _introduce(self, home: Home, owners: Iterable[str], speakers: Iterable[Speaker]) -> None:
         for speaker in speakers:
             key = keys.device_text(speaker.key.public_key())
-            home.change_roster(lambda roster, s=speaker, k=key: roster.with_device(s.name, k))
+            home.change_roster(partial(Roster.with_device, name=speaker.name, key=key))
         for name in owners:
             recipient = str(pyrage.x25519.Identity.from_str(self.identities[name]).to_public())
             home.change_roster(

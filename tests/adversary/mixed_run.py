@@ -3,6 +3,7 @@
 import contextlib
 import json
 import random
+import signal
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator
@@ -196,7 +197,7 @@ class _MixedRun:
         """End hear once it reads its control socket: before, SIGTERM has no handler."""
         path = self._machines.hall.home.path / control.SOCKET
         until(lambda: has_listener(path), "hear runs", _SETTLE_S)
-        code = self._machines.hear.end(15)
+        code = self._machines.hear.end(signal.SIGTERM)
         if code != 0:
             self._faults.append(f"hear exited with code {code}")
 

@@ -4,6 +4,7 @@ import http.client
 import itertools
 import json
 import time
+from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -136,7 +137,8 @@ class RequestLoad:
 
     def judge(self) -> list[str]:
         """Return the requests that were not served in time."""
-        faults = [f"{one.op}: {one.fault}" for one in self.served if one.fault]
+        failed = Counter(one.fault for one in self.served if one.fault)
+        faults = [f"{n} of {self.number} requests: {fault}" for fault, n in failed.items()]
         faults += [
             f"{one.op}: took {one.took_s:.1f} s"
             for one in self.served
