@@ -157,10 +157,13 @@ class _MixedRun:
         op = self._random.choice(("list", "export", "erase"))
         owner = "bob" if op == "erase" else self._random.choice(OWNERS)
         client = self._client(owner, patience_s=3.0)
+        delivered = self._oracle.sealed_since_order(owner)
+        for speaker in self._machines.speakers.values():
+            delivered -= speaker.waiting() | speaker.set_aside()
         try:
             if op == "erase":
                 receipt = json.loads(client.ask("erase", all=True))["receipt"]
-                self._oracle.erase(owner, receipt["clips"])
+                self._oracle.erase(owner, receipt["clips"], delivered)
             else:
                 client.ask(op)
             self._requests[f"{op} served"] += 1
@@ -232,6 +235,7 @@ class _MixedRun:
         )
         counts["clips at the archive"] = len(seen.files)
         counts["clips erased"] = len({c for order in self._oracle.orders for c in order.clips})
+        counts["envelopes refused as erased"] = machines.messages().count("envelope (erased)")
         counts["clips refused by a full disk"] = self._oracle.refused.total()
         return MixedResult(
             faults, self._attacks.happened, counts, starts, list(self._vitals.values())

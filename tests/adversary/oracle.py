@@ -4,7 +4,7 @@ A sealed clip is at the archive exactly once and to the byte, or erased by its o
 counted in a counter of its speaker's status. Everything else is a fault.
 """
 
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
@@ -35,6 +35,8 @@ class ErasureOrder:
     """Position among all events of the run at which the receipt arrived."""
     clips: frozenset[str]
     """Ids that the receipt names."""
+    delivered: frozenset[str] = frozenset()
+    """Ids sealed after the owner's last order and acknowledged before this one."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,15 +89,32 @@ class Oracle:
         """Record a clip that a spool could not store."""
         self.refused[device] += 1
 
-    def erase(self, owner: str, clips: Iterable[str]) -> None:
-        """Record the receipt of an order to erase all clips of an owner."""
-        self.orders.append(ErasureOrder(owner, self._next(), frozenset(clips)))
+    def erase(self, owner: str, clips: Iterable[str], delivered: Iterable[str] = ()) -> None:
+        """Record the receipt of an order to erase all clips of an owner.
+
+        Args:
+            owner: name of the owner.
+            clips: ids that the receipt names.
+            delivered: ids of ``sealed_since_order`` that had left their spool before the order.
+        """
+        order = ErasureOrder(owner, self._next(), frozenset(clips), frozenset(delivered))
+        self.orders.append(order)
+
+    def sealed_since_order(self, owner: str) -> set[str]:
+        """Return the ids of an owner's clips that were sealed after their last order."""
+        last = max((order.order for order in self.orders if order.owner == owner), default=-1)
+        return {
+            sealed.clip
+            for sealed in self.sealed.values()
+            if sealed.owner == owner and sealed.order > last
+        }
 
     def judge(self, seen: Observed) -> list[str]:
         """Compare the records with what was observed; return the faults, none if all is well."""
         return [
             *self._judge_files(seen),
             *self._judge_absent(seen),
+            *self._judge_orders(),
             *self._judge_listed(seen),
             *self._judge_counts(seen),
         ]
@@ -127,6 +146,7 @@ class Oracle:
         """Account for each clip that is not at the archive."""
         there = {file.clip for file in seen.files}
         gone: Counter[str] = Counter()
+        owners: defaultdict[str, set[str]] = defaultdict(set)
         faults = []
         for sealed in self.sealed.values():
             if sealed.clip in there or self._is_erased(sealed):
@@ -137,11 +157,13 @@ class Oracle:
                 faults.append(f"{sealed.clip} still waits on {sealed.device}")
             else:
                 gone[sealed.device] += 1
+                owners[sealed.device].add(sealed.owner)
         for device, number in gone.items():
             counts = seen.counts.get(device, {})
             counted = sum(counts.get(name, 0) for name in COUNTED_LOSSES)
             if number > counted:
-                faults.append(f"{number} clips of {device} are lost, {counted} are counted")
+                of = " and ".join(sorted(owners[device]))
+                faults.append(f"{number} clips of {of} on {device} are lost, {counted} are counted")
         return faults
 
     def _is_erased(self, sealed: SealedClip) -> bool:
@@ -149,6 +171,14 @@ class Oracle:
         return any(
             order.owner == sealed.owner and order.order > sealed.order for order in self.orders
         )
+
+    def _judge_orders(self) -> list[str]:
+        """An order erases what was delivered since the last one; it was not erased before."""
+        return [
+            f"{clip} was acknowledged after an order and before the next, whose receipt lacks it"
+            for order in self.orders
+            for clip in sorted(order.delivered - order.clips)
+        ]
 
     def _judge_listed(self, seen: Observed) -> list[str]:
         faults = []

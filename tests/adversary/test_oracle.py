@@ -39,7 +39,7 @@ def test_archived_clips_have_no_fault() -> None:
 @pytest.mark.parametrize(
     ("seen", "fault"),
     [
-        (observed("a"), "1 clips of hall are lost, 0 are counted"),
+        (observed("a"), "1 clips of ada on hall are lost, 0 are counted"),
         (observed("a", waiting={"hall": frozenset("b")}), "b still waits on hall"),
         (observed("a", "b", "c"), "the archive has c, which was not sealed"),
         (observed("a", "b", "b"), "b is stored 2 times"),
@@ -87,10 +87,10 @@ def test_order_covers_earlier_clips_of_its_owner_only() -> None:
 
     oracle.seal("c", "ada", "hall", "hash of c")
     assert oracle.judge(observed("c")) == []
-    assert oracle.judge(observed()) == ["1 clips of hall are lost, 0 are counted"]
+    assert oracle.judge(observed()) == ["1 clips of ada on hall are lost, 0 are counted"]
     oracle.seal("d", "bob", "hall", "hash of d")
     oracle.erase("ada", ["c"])
-    assert oracle.judge(observed()) == ["1 clips of hall are lost, 0 are counted"]
+    assert oracle.judge(observed()) == ["1 clips of bob on hall are lost, 0 are counted"]
 
 
 def test_stored_clip_of_a_receipt_is_a_fault() -> None:
@@ -98,6 +98,19 @@ def test_stored_clip_of_a_receipt_is_a_fault() -> None:
     oracle.erase("ada", ["a"])
 
     assert oracle.judge(observed("a")) == ["a is stored, and a receipt says that it was erased"]
+
+
+def test_clip_erased_by_an_order_before_it_was_sealed_is_a_fault() -> None:
+    oracle = oracle_of("a")
+    oracle.erase("ada", ["a"], oracle.sealed_since_order("ada"))
+    oracle.seal("b", "ada", "hall", "hash of b")
+    oracle.seal("c", "bob", "hall", "hash of c")
+    assert oracle.sealed_since_order("ada") == {"b"}
+    oracle.erase("ada", [], oracle.sealed_since_order("ada"))
+
+    assert oracle.judge(observed(counts={"hall": {"dropped": 1}})) == [
+        "b was acknowledged after an order and before the next, whose receipt lacks it"
+    ]
 
 
 def test_uncounted_refusal_is_a_fault() -> None:
