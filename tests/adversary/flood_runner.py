@@ -27,17 +27,18 @@ from listener.errors import EarmarkError
 from tests.adversary import flood_generators as generators
 from tests.adversary.flood_generators import Generator, Victim
 from tests.adversary.flood_home import FloodHome, flood_home
-from tests.adversary.request_load import RequestLoad
+from tests.adversary.request_load import ALLOWED_S, RequestLoad
 from tests.adversary.vitals import MIB, Limits, Vitals, read_sample
 
 REQUESTS: Final = 20
+QUIET_REQUESTS: Final = 5
 CLIPS: Final = 30
 FIRST_CLIPS: Final = 12
 REFUSED_CLIPS: Final = 300
 """Clips of the stolen speaker that the operator of the broker refuses in the archive's name."""
 LANES: Final = 3
 """Number of floods at the same time, each on a household of its own."""
-MOST_STORED_BYTES: Final = 768 * MIB
+MOST_STORED_BYTES: Final = 320 * MIB
 """Envelopes that one stolen speaker may add to the archive in a run."""
 ARCHIVE_LIMITS: Final = Limits(rss_bytes=128 * MIB, log_bytes=2 * MIB, log_bytes_per_s=1_024)
 BROKER_LIMITS: Final = Limits(
@@ -168,25 +169,30 @@ KINDS: Final = (
 NAMES: Final = tuple(kind.name for kind in KINDS)
 
 
-def run_flood(folder: Path, kind: Kind, seconds: float) -> FloodResult:
+def run_flood(
+    folder: Path, kind: Kind, seconds: float, allowed_s: float = ALLOWED_S
+) -> FloodResult:
     """Run one flood against a household of its own, in this process.
 
     Args:
         folder: an empty folder.
         kind: the flood.
         seconds: its duration.
+        allowed_s: longest time in which a request of the owner must be served. Where the same
+            requests take more than a fifth of it without the flood, five times that.
 
     Raises:
         EarmarkError: the household does not start.
     """
     with flood_home(folder) as home:
-        return _FloodRun(home, kind, seconds).run()
+        return _FloodRun(home, kind, seconds, allowed_s).run()
 
 
 class _FloodRun:
     """One flood with its judgement. For one thread."""
 
-    def __init__(self, home: FloodHome, kind: Kind, seconds: float) -> None:
+    def __init__(self, home: FloodHome, kind: Kind, seconds: float, allowed_s: float) -> None:
+        self._allowed_s = allowed_s
         self._home = home
         self._kind = kind
         self._seconds = seconds
@@ -200,6 +206,7 @@ class _FloodRun:
         for _ in range(FIRST_CLIPS):
             self._put()
         until(lambda: not home.honest.spool.waiting(), "the first clips arrive", _SETTLE_S)
+        self._measure_quiet()
         if self._kind.refuses:
             for _ in range(REFUSED_CLIPS):
                 home.stolen.put(home.identities, "ada")
@@ -221,16 +228,7 @@ class _FloodRun:
 
     def _load(self) -> RequestLoad:
         """Send requests and clips while the flood lasts; return the requests."""
-        home = self._home
-        client = home.client("ada")
-        steps: Sequence[tuple[str, Callable[[], dict[str, Any]]]] = (
-            ("list", dict),
-            ("play", lambda: {"clip": self._sent[-FIRST_CLIPS]}),
-            ("export", dict),
-            ("log", dict),
-            ("erase", self._oldest),
-        )
-        load = RequestLoad(client, steps, REQUESTS, self._seconds)
+        load = self._requests(REQUESTS, self._seconds)
         began_s = time.monotonic()
         sampled_s = put = 0.0
         while (now_s := time.monotonic() - began_s) < self._seconds or len(load.served) < REQUESTS:
@@ -245,6 +243,26 @@ class _FloodRun:
                 break
             time.sleep(0.02)
         return load
+
+    def _requests(self, number: int, duration_s: float) -> RequestLoad:
+        steps: Sequence[tuple[str, Callable[[], dict[str, Any]]]] = (
+            ("list", dict),
+            ("play", lambda: {"clip": self._sent[-FIRST_CLIPS]}),
+            ("export", dict),
+            ("log", dict),
+            ("erase", self._oldest),
+        )
+        client = self._home.client("ada")
+        return RequestLoad(client, steps, number, duration_s, self._allowed_s)
+
+    def _measure_quiet(self) -> None:
+        """Send each request once without the flood."""
+        quiet = self._requests(QUIET_REQUESTS, 0.0)
+        for _ in range(QUIET_REQUESTS):
+            quiet.turn()
+        self._result.faults += [f"without the flood: {fault}" for fault in quiet.judge()]
+        self._result.lines.append(f"without the flood: {quiet.summary()}")
+        self._allowed_s = max(self._allowed_s, 5 * quiet.slowest_s())
 
     def _put(self) -> None:
         self._sent.append(self._home.honest.put(self._home.identities, "ada"))

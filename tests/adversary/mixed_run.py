@@ -33,6 +33,7 @@ _TURN_S: Final = 0.05
 _SAMPLE_S: Final = 0.5
 _SAY_S: Final = 15.0
 _SETTLE_S: Final = 120.0
+MOST_CLIPS: Final = 450
 _LONG_S: Final = 120.0
 """From this duration on, the growth of memory is judged; restarts dominate shorter runs."""
 LIMITS: Final = {
@@ -108,6 +109,8 @@ class _MixedRun:
         self._requests: Counter[str] = Counter()
         self._began_s = time.monotonic()
         self._faults: list[str] = []
+        # An archive may limit the clips of one device in an hour.
+        self._clip_s = max(plan.clip_s, plan.seconds / MOST_CLIPS)
 
     def run(self) -> MixedResult:
         self._machines.start()
@@ -117,7 +120,7 @@ class _MixedRun:
         while (now_s := time.monotonic() - began_s) < self._plan.seconds:
             self._attacks.turn()
             if now_s >= clip_s:
-                clip_s = now_s + self._random.uniform(0.2, 1.8) * self._plan.clip_s
+                clip_s = now_s + self._random.uniform(0.2, 1.8) * self._clip_s
                 self._seal()
             if now_s >= order_s:
                 order_s = now_s + self._random.uniform(0.5, 1.5) * self._plan.order_s
