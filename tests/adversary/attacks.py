@@ -127,7 +127,8 @@ class Attacks:
 
     def _kill_hear(self) -> None:
         self.hear_kills += 1
-        self._kill(self._machines.hear)
+        self._machines.hear.end(signal.SIGKILL)
+        self._later(0.0, 2.0, self._machines.start_hear)
 
     def _kill_microphone(self) -> None:
         if (pid := self._machines.microphone()) is not None:

@@ -26,6 +26,8 @@ from benchmarks.soak.tape import Tape
 from listener.config import SpoolSettings
 from listener.envelope import keys
 from listener.errors import Unavailable
+from listener.ipc.datagrams import has_listener
+from listener.ipc.notice_socket import SOCKET
 from listener.owner.roster import Roster
 from listener.spool.queue import Spool
 from listener.storage.home import Home
@@ -120,6 +122,10 @@ class Speaker:
         """Set the machine's wall clock off from the true time."""
         self.offset_s = offset_s
         self.clock.move(timedelta(seconds=offset_s))
+
+    def is_sending(self) -> bool:
+        """Return whether send has started: it has its handlers of signals by then."""
+        return has_listener(self.home.path / SOCKET)
 
     def set_aside(self) -> frozenset[str]:
         """Return the ids of the clips in the quarantine."""
@@ -235,6 +241,7 @@ class Machines:
         folder = self.folder / HALL
         self._introduce(self.hall.home, ("ada",), (self.hall,))
         self.has_hear = speed > 0
+        self._hear_events_at = 0
         self.desk = Desk(folder, speed or 1.0)
         if self.has_hear:
             Tape(seed, _TAPE_S).write(folder / stage.TAPE)
@@ -284,9 +291,26 @@ class Machines:
             Unavailable: the broker does not answer.
         """
         for name, actor in self.actors().items():
+            if actor is self.hear:
+                self.start_hear()
             actor.start()
             if name == "broker":
                 until(self._broker_answers, "the broker answers")
+
+    def start_hear(self) -> None:
+        """Start hear, unless it runs, and note where its events begin."""
+        if not self.hear.is_running:
+            self._hear_events_at = self.hear_events.stat().st_size if self.hear.lives else 0
+            self.hear.start()
+
+    @property
+    def hear_events(self) -> Path:
+        """File of hear's events, over all starts."""
+        return self.folder / HALL / "hear.out"
+
+    def is_hear_started(self) -> bool:
+        """Return whether hear has printed since its last start that it listens."""
+        return b'"event":"started"' in self.hear_events.read_bytes()[self._hear_events_at :]
 
     def microphone(self) -> int | None:
         """Return the process id of hear's microphone process; None without one."""

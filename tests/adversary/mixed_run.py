@@ -21,8 +21,6 @@ from listener.digests import sha256
 from listener.envelope import format as form
 from listener.envelope.verify import verify
 from listener.errors import BadEnvelope, EarmarkError, SpoolFull
-from listener.ipc import control
-from listener.ipc.datagrams import has_listener
 from tests.adversary.attacks import Attacks
 from tests.adversary.machines import BATH, HALL, OWNERS, Machines
 from tests.adversary.oracle import Observed, Oracle, StoredFile
@@ -193,6 +191,7 @@ class _MixedRun:
             self._end_hear()
         until(lambda: _answers(self._client("ada")), "the archive answers", _SETTLE_S)
         for speaker in machines.speakers.values():
+            until(speaker.is_sending, f"send of {speaker.name} runs", _SETTLE_S)
             self._wait_for_empty_spool(speaker.name)
             if aside := speaker.set_aside():
                 self._requests["clips set aside and delivered later"] += len(aside)
@@ -200,9 +199,8 @@ class _MixedRun:
                 self._wait_for_empty_spool(speaker.name)
 
     def _end_hear(self) -> None:
-        """End hear once it reads its control socket: before, SIGTERM has no handler."""
-        path = self._machines.hall.home.path / control.SOCKET
-        until(lambda: has_listener(path), "hear runs", _SETTLE_S)
+        """End hear once it listens: before, SIGTERM has no handler."""
+        until(self._machines.is_hear_started, "hear listens", _SETTLE_S)
         code = self._machines.hear.end(signal.SIGTERM)
         if code != 0:
             self._faults.append(f"hear exited with code {code}")
@@ -246,7 +244,7 @@ class _MixedRun:
 
     def _adopt_clips_of_hear(self, files: dict[Path, bytes]) -> list[str]:
         """Add the clips that hear sealed; a kill may come between a clip and its event."""
-        path = self._machines.folder / HALL / "hear.out"
+        path = self._machines.hear_events
         lines = path.read_text("utf-8").splitlines() if path.exists() else []
         reported = {event["clip"] for event in map(_event, lines) if event.get("event") == "sealed"}
         there = {}
