@@ -113,7 +113,7 @@ soak: setup debian ## eight hours of audio in some ten minutes, with random faul
 
 # SECONDS is the duration of the mixed run, FLOOD_SECONDS that of each flood; FLOODS=none leaves the
 # floods out. A run with any of these, or with a SEED, does not write the page.
-adversary: setup debian ## attacks of every kind, mixed by a seed, and floods; some 45 minutes
+adversary: setup debian ## attacks of every kind, mixed by a seed, and floods; some 40 minutes
 	$(BIN)/python -m tests.adversary $(if $(SEED),--seed $(SEED)) $(if $(SECONDS),--seconds $(SECONDS)) \
 	    $(if $(FLOOD_SECONDS),--flood-seconds $(FLOOD_SECONDS)) $(if $(FLOODS),--floods $(FLOODS)) \
 	    $(if $(SEED)$(SECONDS)$(FLOOD_SECONDS)$(FLOODS),,--page docs/engineering-log/adversary.md)

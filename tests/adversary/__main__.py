@@ -62,7 +62,7 @@ def main() -> int:
 def _parse() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m tests.adversary", description=__doc__)
     parser.add_argument(
-        "--seconds", type=float, default=600, help="duration of the mixed run (default: 600)"
+        "--seconds", type=float, default=300, help="duration of the mixed run (default: 300)"
     )
     parser.add_argument("--seed", type=int, help="seed of the mixed run (default: a new one)")
     parser.add_argument(
