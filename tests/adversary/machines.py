@@ -9,6 +9,7 @@ import shutil
 import signal
 import socket
 import subprocess
+import tempfile
 import time
 from collections.abc import Iterable
 from datetime import timedelta
@@ -104,7 +105,7 @@ class Speaker:
         self.disk = SmallDisk(place, disk_bytes) if disk_bytes else None
         self.home = Home(place / "home")
         self.key = self.home.device_key()
-        self.clock = WallClock(faketime_library(), folder)
+        self.clock = WallClock(faketime_library(), self.home.path)
         self.offset_s = 0.0
         self.config = folder / "earmark.toml"
         self.config.write_text(
@@ -157,19 +158,25 @@ def environment(clock: WallClock, sleep: Path) -> dict[str, str]:
     return found
 
 
-def build_sleep(folder: Path) -> Path:
+def build_sleep() -> Path:
     """Compile the sleep that Python needs beside libfaketime; return the library's path.
+
+    It is part of the source tree, since hear may reach no other folder.
 
     Raises:
         Unavailable: there is no compiler.
     """
-    library = folder / "sleep.so"
+    library = ROOT / "build" / "sleep.so"
+    library.parent.mkdir(exist_ok=True)
     source = ROOT / "tests" / "faketime" / "sleep.c"
-    command = ["gcc", "-shared", "-fPIC", "-O2", "-o", str(library), str(source)]
-    try:
-        subprocess.run(command, check=True, capture_output=True)
-    except (OSError, subprocess.CalledProcessError) as error:
-        raise Unavailable("cannot compile tests/faketime/sleep.c", "install gcc") from error
+    with tempfile.TemporaryDirectory(dir=library.parent) as folder:
+        made = Path(folder) / library.name
+        command = ["gcc", "-shared", "-fPIC", "-O2", "-o", str(made), str(source)]
+        try:
+            subprocess.run(command, check=True, capture_output=True)
+        except (OSError, subprocess.CalledProcessError) as error:
+            raise Unavailable("cannot compile tests/faketime/sleep.c", "install gcc") from error
+        made.replace(library)
     return library
 
 
@@ -185,7 +192,7 @@ class Machines:
 
     def __init__(self, folder: Path, *, seed: int, speed: float, has_disks: bool) -> None:
         self.folder = folder
-        self._sleep = build_sleep(folder)
+        self._sleep = build_sleep()
         port = free_port()
         self.port = port
         self.api_port = free_port()
@@ -238,20 +245,22 @@ class Machines:
         self._introduce(self.archive_home, OWNERS, tuple(self.speakers.values()))
 
     def _start_hall(self, seed: int, speed: float) -> None:
-        folder = self.folder / HALL
+        # In the data directory, since hear may reach no other folder.
+        card = self.hall.home.path / "card"
+        card.mkdir()
         self._introduce(self.hall.home, ("ada",), (self.hall,))
         self.has_hear = speed > 0
         self._hear_events_at = 0
-        self.desk = Desk(folder, speed or 1.0)
+        self.desk = Desk(card, speed or 1.0)
         if self.has_hear:
-            Tape(seed, _TAPE_S).write(folder / stage.TAPE)
+            Tape(seed, _TAPE_S).write(card / stage.TAPE)
         environ = self.hall.environ | {
-            stage.FOLDER: str(folder),
+            stage.FOLDER: str(card),
             "PYTHONPATH": str(Path(stage.__file__).parent),
         }
         self.hear = Actor(
             earmark("hear", "--config", str(self.hall.config), "--json"),
-            folder / "hear.out",
+            self.hear_events,
             environ,
         )
 
