@@ -8,8 +8,9 @@ from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
-COUNTED_LOSSES = ("dropped", "expired", "erased")
-"""Counters of a spool, in the status of its speaker, that account for a clip that is gone."""
+COUNTED_LOSSES = ("dropped", "expired")
+"""Counters of a spool, in the status of its speaker, that account for a clip that is gone. A clip
+that was erased on arrival needs an order that came after it, and not a counter."""
 
 
 @dataclass(frozen=True, slots=True)

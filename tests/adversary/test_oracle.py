@@ -71,13 +71,19 @@ def test_each_fault_is_reported(seen: Observed, fault: str) -> None:
     assert oracle_of("a", "b").judge(seen) == [fault]
 
 
-@pytest.mark.parametrize("counter", ["dropped", "expired", "erased"])
+@pytest.mark.parametrize("counter", ["dropped", "expired"])
 def test_counted_loss_is_no_fault(counter: str) -> None:
     oracle = oracle_of("a", "b")
 
     assert oracle.judge(observed("a", counts={"hall": {counter: 1}})) == []
     oracle.seal("c", "ada", "hall", "hash of c")
     assert oracle.judge(observed("a", counts={"hall": {counter: 1}})) != []
+
+
+def test_clip_erased_on_arrival_without_an_order_is_a_fault() -> None:
+    seen = observed("a", counts={"hall": {"erased": 1}})
+
+    assert oracle_of("a", "b").judge(seen) == ["1 clips of ada on hall are lost, 0 are counted"]
 
 
 def test_order_covers_earlier_clips_of_its_owner_only() -> None:
