@@ -1,4 +1,4 @@
-"""Covert use of age's grease stanza by a device that was taken over.
+"""Hidden use of age's grease stanza by a device that was taken over.
 
 The file key fits into the one grease stanza that every age file of rage has, encrypted to a key of
 the attacker. What can be checked from outside is the number and size of the stanzas.
