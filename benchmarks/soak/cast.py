@@ -74,9 +74,10 @@ class Cast:
         folder: folder of the run.
         settings: configuration of Earmark.
         port: port of the broker.
+        card: folder of the simulated sound card.
     """
 
-    def __init__(self, folder: Path, settings: Path, port: int) -> None:
+    def __init__(self, folder: Path, settings: Path, port: int, card: Path) -> None:
         program = shutil.which("mosquitto", path=f"{os.environ.get('PATH', '')}:/usr/sbin")
         if program is None:
             raise Unavailable("mosquitto is not installed", "install it: make debian")
@@ -86,7 +87,7 @@ class Cast:
         )
         environ = {
             **os.environ,
-            stage.FOLDER: str(folder),
+            stage.FOLDER: str(card),
             "PYTHONPATH": str(Path(stage.__file__).parent),
         }
 

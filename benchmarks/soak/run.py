@@ -84,9 +84,12 @@ def soak(folder: Path, plan: Plan, say: Callable[[str], None]) -> Result:
     home, identity = _create_home(folder)
     settings, port = _settings(folder, home)
     tape = Tape(plan.seed, plan.tape_s)
-    tape.write(folder / stage.TAPE)
-    desk = Desk(folder, plan.speed)
-    cast = Cast(folder, settings, port)
+    # In the data directory, since hear may reach no other folder.
+    card = home.path / "card"
+    card.mkdir()
+    tape.write(card / stage.TAPE)
+    desk = Desk(card, plan.speed)
+    cast = Cast(folder, settings, port, card)
     faults = Faults(cast, desk, home.path, seed=plan.seed, pause_s=plan.pause_s)
     accounts = Accounts()
     began_s = time.monotonic()
