@@ -78,12 +78,13 @@ def write_trace(
 
     def sounds() -> list[Sound]:
         made: list[Sound] = []
+        wave = np.tile(np.array([100, -100], np.int16), FRAME_SAMPLES // 2)
         at = 0
         for index in range(len(rows)):
             if index in gaps:
                 made.append(Gap(GapReason.OVERRUN, at, 16_000))
                 at += 16_000
-            made.append(Frame(np.full(FRAME_SAMPLES, 100, np.int16), at))
+            made.append(Frame(wave, at))
             at += FRAME_SAMPLES
         return made
 
