@@ -50,6 +50,7 @@ demo: setup ## run the demonstration; needs no hardware
 	@$(BIN)/earmark demo
 
 test: setup debian $(if $(FAKED),$(SLEEP)) ## unit and system tests, with coverage
+	@mkdir -p build/coverage
 	$(BIN)/coverage erase
 	$(FAKED) $(BIN)/coverage run -m pytest
 	$(BIN)/coverage combine --quiet
@@ -182,4 +183,4 @@ image: setup ## build and boot the card's image for Pi 3, 4 and Zero 2 W, in dis
 	$(BIN)/python -m tests.vm image
 
 clean: ## remove the environment and caches
-	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis .coverage .coverage.* *.egg-info
+	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis build/coverage *.egg-info

@@ -10,6 +10,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+import coverage
 import pyrage
 import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
@@ -33,6 +34,18 @@ def pytest_configure(config: pytest.Config) -> None:
     # make unit draws fewer examples, where a test does not say how many it needs.
     settings.register_profile("quick", settings.get_profile("untimed"), max_examples=25)
     settings.load_profile("untimed")
+    _let_confined_processes_be_measured()
+
+
+def _let_confined_processes_be_measured() -> None:
+    """Let hear's processes, whose files Landlock restricts, write their coverage data."""
+    measured = coverage.Coverage.current()
+    if measured is None:
+        return
+    folder = Path(str(measured.get_option("run:data_file"))).resolve().parent
+    hook = str(ROOT / "tests" / "coverage_hook")
+    os.environ["EARMARK_COVERAGE_FOLDER"] = str(folder)
+    os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, [hook, os.environ.get("PYTHONPATH")]))
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

@@ -88,7 +88,9 @@ class Cast:
         environ = {
             **os.environ,
             stage.FOLDER: str(card),
-            "PYTHONPATH": str(Path(stage.__file__).parent),
+            "PYTHONPATH": os.pathsep.join(
+                filter(None, (str(Path(stage.__file__).parent), os.environ.get("PYTHONPATH")))
+            ),
         }
 
         def actor(name: str, *command: str) -> Actor:

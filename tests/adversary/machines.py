@@ -256,7 +256,9 @@ class Machines:
             Tape(seed, _TAPE_S).write(card / stage.TAPE)
         environ = self.hall.environ | {
             stage.FOLDER: str(card),
-            "PYTHONPATH": str(Path(stage.__file__).parent),
+            "PYTHONPATH": os.pathsep.join(
+                filter(None, (str(Path(stage.__file__).parent), os.environ.get("PYTHONPATH")))
+            ),
         }
         self.hear = Actor(
             earmark("hear", "--config", str(self.hall.config), "--json"),
