@@ -82,8 +82,8 @@ def archive(home: Path, earmark: Earmark, household: Household, tmp_path: Path) 
     port = unused_port()
     config = tmp_path / "earmark.toml"
     config.write_text(
-        f'{config.read_text()}[archive]\nport = {port}\ncertificate_file = "{crt}"\n'
-        f'key_file = "{key}"\n'
+        f'{config.read_text()}archive.port = {port}\narchive.certificate_file = "{crt}"\n'
+        f'archive.key_file = "{key}"\n'
     )
     earmark.is_weighed = True
     process = psutil.Process(earmark.start("archive").pid)
