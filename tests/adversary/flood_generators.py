@@ -46,7 +46,7 @@ _MOST_BIG: Final = 1_500
 
 @dataclass(frozen=True, slots=True)
 class Victim:
-    """What a generator needs to know of the household; can be pickled."""
+    """Ports, folders and keys of the household for a generator; can be pickled."""
 
     port: int
     api_port: int

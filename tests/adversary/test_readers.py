@@ -1,4 +1,4 @@
-"""Each document that security rests on has one reading: two readers never see two documents.
+"""Signed documents have one reading: a document that two readers could read differently is refused.
 
 In the same document one JSON reader takes the first of two equal names and another the last. Every
 parser of such a document refuses it at each name, or accepts one spelling only.
