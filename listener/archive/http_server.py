@@ -30,6 +30,7 @@ from listener.archive.request_queue import RequestQueue
 from listener.archive.tls_protocol import TlsServerProtocol
 from listener.config import ArchiveSettings
 from listener.errors import ConfigError, Unavailable
+from listener.system.accept import accept_waiting
 from listener.system.connection_table import ConnectionLimits, ConnectionTable, Phase
 
 SOCKET: Final = "archive.sock"
@@ -56,7 +57,6 @@ UNREAD_PROVEN_S: Final = 30.0
 CLOSING_S: Final = 30.0
 """Time for the rest of the last response."""
 _BACKLOG: Final = 4096
-_MOST_ACCEPTED_AT_ONCE: Final = 64
 _SEND_BUFFER_BYTES: Final = 256 << 10
 _PAUSE_S: Final = 1.0
 _END_S: Final = 5.0
@@ -177,20 +177,11 @@ class _Endpoint:
             await asyncio.gather(*self._tasks, return_exceptions=True)
 
     def _accept_waiting(self) -> None:
-        for _ in range(_MOST_ACCEPTED_AT_ONCE):
-            try:
-                sock, address = self.socket.accept()
-            except BlockingIOError:
-                return
-            except ConnectionError:
-                continue  # the peer has hung up already
-            except OSError:
-                self._pause_accepting()
-                return
+        for sock, address in accept_waiting(self.socket, self._pause_accepting):
             if self._is_local:
                 self._admit(sock, "")
             else:
-                self._await_first_bytes(sock, address[0])
+                self._await_first_bytes(sock, address)
 
     def _await_first_bytes(self, sock: socket.socket, address: str) -> None:
         loop = asyncio.get_running_loop()

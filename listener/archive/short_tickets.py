@@ -44,7 +44,7 @@ class ShortTickets:
         return name
 
     def take(self, name: str) -> str:
-        """Return and forget the ticket of a short name; any other text is returned as it is."""
+        """Remove and return the ticket of a short name; any other text is returned as it is."""
         if len(name) != NAME_CHARACTERS:
             return name
         with self._lock:

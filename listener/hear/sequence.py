@@ -14,6 +14,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 from listener.envelope import keys
 from listener.errors import ConfigError
 from listener.mqtt import sequence
+from listener.mqtt.signed_statement import LONGEST_BYTES
 from listener.spool.files import ACCEPTED
 from listener.storage.atomic import read_plain_file
 from listener.storage.home import Home
@@ -62,7 +63,7 @@ class SequenceNumbers:
     def _find_accepted(self) -> int:
         """Return the highest number that the archive accepted; 0 without a valid statement."""
         try:
-            data = read_plain_file(self._path, sequence.LONGEST_BYTES)
+            data = read_plain_file(self._path, LONGEST_BYTES)
         except OSError:
             return 0
         if data != self._read:

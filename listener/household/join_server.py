@@ -27,6 +27,7 @@ from listener.household.identity import HouseholdIdentity, IdentityKind
 from listener.household.invitation import JoinAnswer, JoinRequest
 from listener.household.state import HouseholdStore
 from listener.storage.home import Home
+from listener.system.accept import accept_waiting
 from listener.system.connection_table import ConnectionLimits, ConnectionTable, Phase
 from listener.system.systemd import StopSignal
 
@@ -42,7 +43,6 @@ GUEST_LIMITS: Final = ConnectionLimits(most=32, most_per_peer=16, most_per_netwo
 """Of clients that are being answered."""
 _TURN_S: Final = 0.5
 _PAUSE_S: Final = 0.1
-_MOST_ACCEPTED_AT_ONCE: Final = 64
 
 _log = logging.getLogger(__name__)
 
@@ -240,17 +240,8 @@ class _Clients:
         self._selector.close()
 
     def _accept_waiting(self) -> None:
-        for _ in range(_MOST_ACCEPTED_AT_ONCE):
-            try:
-                sock, address = self._listening.accept()
-            except BlockingIOError:
-                return
-            except ConnectionError:
-                continue  # the client has hung up already
-            except OSError:
-                time.sleep(_PAUSE_S)  # out of descriptors: the socket stays readable
-                return
-            self._admit(sock, address[0])
+        for sock, address in accept_waiting(self._listening, lambda: time.sleep(_PAUSE_S)):
+            self._admit(sock, address)
 
     def _admit(self, sock: socket.socket, address: str) -> None:
         sock.settimeout(0)

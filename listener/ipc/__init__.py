@@ -1,1 +1,1 @@
-"""Datagrams between the processes of one device."""
+"""Datagrams and announced locks between the processes of one device."""

@@ -35,7 +35,7 @@ _FLOCK: Final = struct.Struct("hhqqi0q")
 
 
 class HearLocks:
-    """Hear's end. One thread.
+    """Writer of the locks, for hear. For one thread.
 
     Args:
         home: the data directory, which exists.
@@ -102,7 +102,7 @@ def lock_microphone(home: Path) -> int:
 
 
 class HearLockReader:
-    """Reader of the state; needs no cooperation of hear. Any thread.
+    """Reader of the state, also of a hear that hangs. For any thread.
 
     Args:
         home: the data directory.

@@ -5,17 +5,14 @@ own number and this one. The statement is signed by the archive: otherwise the b
 device's numbers.
 """
 
-import base64
-import binascii
 from collections.abc import Callable
-from typing import Annotated, Final, Literal
+from typing import Annotated, Literal
 
 import msgspec
 from msgspec import Meta
 
 from listener.config import ShortName
-
-LONGEST_BYTES: Final = 1024
+from listener.mqtt.signed_statement import encode_signed, parse_signed
 
 
 class AcceptedSequence(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -34,11 +31,6 @@ class AcceptedSequence(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown
         return msgspec.json.encode(self, order="sorted")
 
 
-class _SignedSequence(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    sequence: AcceptedSequence
-    signature: Annotated[str, Meta(max_length=88)]
-
-
 def encode(accepted: AcceptedSequence, sign: Callable[[bytes], bytes]) -> bytes:
     """Return the payload.
 
@@ -46,23 +38,9 @@ def encode(accepted: AcceptedSequence, sign: Callable[[bytes], bytes]) -> bytes:
         accepted: the statement.
         sign: returns the archive's Ed25519 signature.
     """
-    signature = base64.b64encode(sign(accepted.canonical())).decode("ascii")
-    signed = _SignedSequence(sequence=accepted, signature=signature)
-    return msgspec.json.encode(signed, order="sorted")
+    return encode_signed("sequence", accepted, sign)
 
 
 def parse(payload: bytes, verify: Callable[[bytes, bytes], bool]) -> AcceptedSequence | None:
-    """Return the statement, or None for bytes that the archive did not sign.
-
-    Args:
-        payload: any bytes at all.
-        verify: returns whether a signature, its first argument, is the archive's over its second.
-    """
-    if len(payload) > LONGEST_BYTES:
-        return None
-    try:
-        signed = msgspec.json.decode(payload, type=_SignedSequence)
-        signature = base64.b64decode(signed.signature, validate=True)
-    except (ValueError, RecursionError, binascii.Error):
-        return None
-    return signed.sequence if verify(signature, signed.sequence.canonical()) else None
+    """Return the statement, or None for bytes that the archive did not sign; see `parse_signed`."""
+    return parse_signed(payload, "sequence", AcceptedSequence, verify)

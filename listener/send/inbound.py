@@ -27,6 +27,7 @@ from listener.ipc.control import ControlClient
 from listener.mqtt import retention, sequence, topics
 from listener.mqtt.client import Message
 from listener.mqtt.sequence import AcceptedSequence
+from listener.mqtt.signed_statement import LONGEST_BYTES
 from listener.spool.files import ACCEPTED, FOLLOWING, TERMS
 from listener.storage.atomic import read_plain_file, translate_os_errors, write_atomic
 
@@ -110,7 +111,7 @@ class InboundMessages:
         stated = self._parse_sequence(payload)
         stored = None
         with contextlib.suppress(OSError):
-            stored = self._parse_sequence(read_plain_file(path, sequence.LONGEST_BYTES))
+            stored = self._parse_sequence(read_plain_file(path, LONGEST_BYTES))
         if stated is None or (
             stored is not None and stored.dkey == stated.dkey and stated.seq < stored.seq
         ):

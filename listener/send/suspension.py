@@ -25,7 +25,7 @@ _log = logging.getLogger(__name__)
 
 
 class Suspension:
-    """Whether clips may be published now. For one thread.
+    """State of publication: running, or suspended for a reason. For one thread.
 
     The reason is stored in the spool's folder, so that a restart does not quarantine more clips,
     and so that doctor reports it.

@@ -90,9 +90,13 @@ SPEAKER_LOCATIONS: Final = (
     ),
     Location(r"spool/counts", "none", "never: counts only"),
     Location(r"spool/(?:retention|following|sequence)\.json", "none", "the archive's next message"),
-    Location(r"spool/replayed\.json", "metadata", "newer entries: ids of refused clips"),
+    Location(r"spool/replayed\.json(?:\.part)?", "metadata", "newer refusals, beyond a thousand"),
     Location(r"spool/suspended", "none", "the end of the suspension"),
-    Location(r"spool/\.(?:[a-z]+\.json|suspended)\.part", "none", "write"),
+    Location(
+        r"spool/\.(?:(?:retention|following|sequence)\.json|suspended)\.part",
+        "none",
+        "write",
+    ),
     Location(
         r"send/(?:send\.lock|notices\.sock)|device\.key|sequence|lock|roster\.json", "none", "never"
     ),

@@ -16,7 +16,7 @@ MOST_PROVEN_PEERS: Final = 256
 
 
 class Phase(Enum):
-    """What a connection is doing."""
+    """State of a connection."""
 
     IDLE = auto()
     """No complete request: TLS handshake, headers or body are pending, or nothing at all."""
@@ -45,7 +45,7 @@ class TableEntry(Protocol):
 
     @property
     def phase(self) -> Phase:
-        """What the connection is doing."""
+        """State of the connection."""
 
     @property
     def since_s(self) -> float:

@@ -1,4 +1,4 @@
-"""Text output with a limited wait, for a process that must not stop when nobody reads it.
+"""Text output with a limited wait, for a process that must go on when its output is not read.
 
 A pipe, a terminal or the journal's socket whose reader has stopped makes a write wait without end;
 in hear, with the microphone open. Lines that cannot be written in time are dropped and counted.

@@ -27,6 +27,7 @@ from paho.mqtt.enums import CallbackAPIVersion, MQTTProtocolVersion
 from listener.mqtt.paho_thread import stop_network_thread
 
 _TICK_S: Final = 0.05
+_CONNECT_S: Final = 5.0
 _MOST_OPENED_A_TICK: Final = 100
 _NO_LINGER: Final = struct.pack("ii", 1, 0)
 
@@ -60,6 +61,11 @@ class FloodCounts:
     sent_bytes: int = 0
     received_bytes: int = 0
     published: int = 0
+
+    @property
+    def attempts(self) -> int:
+        """Connections and messages, with those that failed."""
+        return self.opened + self.refused + self.published
 
 
 class _Behaviour(Protocol):
@@ -194,13 +200,36 @@ class BrokerLogin:
     Args:
         port: TCP port.
         client_id: MQTT client id.
-        tls: folder with ``ca.crt`` and the certificate and key that are named as the client id;
-            None for a broker without TLS.
+        tls: folder with ``ca.crt`` and the certificate and key that are named as the client id.
     """
 
     port: int
     client_id: str
-    tls: Path | None = None
+    tls: Path
+
+
+@contextlib.contextmanager
+def broker_session(login: BrokerLogin) -> Iterator[paho.Client]:
+    """Connect to the broker, in a thread of paho, while the block runs.
+
+    Raises:
+        OSError: the broker does not accept the connection.
+    """
+    name = login.client_id
+    client = paho.Client(
+        CallbackAPIVersion.VERSION2, client_id=name, protocol=MQTTProtocolVersion.MQTTv5
+    )
+    client.tls_set(f"{login.tls}/ca.crt", f"{login.tls}/{name}.crt", f"{login.tls}/{name}.key")
+    client.connect("127.0.0.1", login.port)
+    client.loop_start()
+    until_s = time.monotonic() + _CONNECT_S
+    while not client.is_connected() and time.monotonic() < until_s:
+        time.sleep(0.02)
+    try:
+        yield client
+    finally:
+        client.disconnect()
+        stop_network_thread(client)
 
 
 def retained_messages(
@@ -214,28 +243,17 @@ def retained_messages(
     """Publish retained messages, each on a topic of its own, with one identity's certificate."""
     counts = FloodCounts()
     until_s = time.monotonic() + duration_s
-    payload, name = os.urandom(size_bytes), login.client_id
-    client = paho.Client(
-        CallbackAPIVersion.VERSION2, login.client_id, protocol=MQTTProtocolVersion.MQTTv5
-    )
-    if login.tls is not None:
-        context = ssl.create_default_context(cafile=str(login.tls / "ca.crt"))
-        context.check_hostname = False
-        context.load_cert_chain(login.tls / f"{name}.crt", login.tls / f"{name}.key")
-        client.tls_set_context(context)
-    client.reconnect_delay_set(1, 1)
-    client.connect("127.0.0.1", login.port)
-    client.loop_start()
-    try:
-        while _goes_on(until_s, stop):
-            told = client.publish(f"{topic}/{uuid.uuid4()}", payload, 1, retain=True)
-            # A broker without memory answers nothing and hangs up.
-            with contextlib.suppress(RuntimeError, ValueError):
-                told.wait_for_publish(2)
-            counts.published += told.rc == paho.MQTT_ERR_SUCCESS and told.is_published()
-    finally:
-        client.disconnect()
-        stop_network_thread(client)
+    payload = os.urandom(size_bytes)
+    while _goes_on(until_s, stop):
+        # A broker without memory answers nothing and hangs up. A new session has an empty queue,
+        # so this process does not grow meanwhile.
+        with contextlib.suppress(OSError), broker_session(login) as client:
+            while client.is_connected() and _goes_on(until_s, stop):
+                told = client.publish(f"{topic}/{uuid.uuid4()}", payload, 1, retain=True)
+                with contextlib.suppress(RuntimeError, ValueError):
+                    told.wait_for_publish(2)
+                counts.published += told.rc == paho.MQTT_ERR_SUCCESS and told.is_published()
+        time.sleep(_TICK_S)
     return counts
 
 

@@ -1,29 +1,29 @@
 """Generators of floods: each is a function that runs until it is told to stop.
 
 They run in processes of their own at the lowest priority, so that they take no time from the
-archive that a host elsewhere would not take. They connect from another loopback address than the
-owner.
+archive that a host elsewhere would not take. They connect from other loopback addresses than the
+owner. Floods without a proof come from ``connection_floods``.
 """
 
 import contextlib
 import hashlib
 import os
-import select
 import socket
 import ssl
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 from multiprocessing.synchronize import Event
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 import paho.mqtt.client as paho
-from paho.mqtt.enums import CallbackAPIVersion, MQTTProtocolVersion
 
-from listener.mqtt.paho_thread import stop_network_thread
+from listener.ipc.notice_socket import SOCKET
 from listener.storage.home import Home
+from tests.adversary import connection_floods
+from tests.adversary.connection_floods import BrokerLogin, FloodCounts, Target, broker_session
 from tests.adversary.request_load import OwnerClient, RequestFailed
 from tests.conftest import Household
 
@@ -33,6 +33,9 @@ if TYPE_CHECKING:
 ATTACKER: Final = "127.0.0.66"
 """Source address of the floods."""
 CONNECT_S: Final = 5.0
+_LONGEST_S: Final = 3600.0
+_NEIGHBOURS: Final = connection_floods.loopback(10, 66)
+"""Ten addresses with 48 connections each."""
 _CHALLENGES: Final = 16
 _CHALLENGES_PER_S: Final = 300.0
 _BIG_BYTES: Final = 1_000_000
@@ -43,7 +46,7 @@ _MOST_BIG: Final = 1_500
 
 @dataclass(frozen=True, slots=True)
 class Victim:
-    """What a generator needs to know of the household; can be pickled."""
+    """Ports, folders and keys of the household for a generator; can be pickled."""
 
     port: int
     api_port: int
@@ -58,6 +61,8 @@ class Victim:
     """Private key of the owner ada; the generators use its public half alone."""
     stolen_home: str
     """Data directory of the stolen speaker."""
+    honest_home: str
+    """Data directory of the honest speaker."""
 
 
 Generator = Callable[[Victim, Event, "Synchronized[int]"], None]
@@ -88,27 +93,48 @@ def open_challenges(victim: Victim, stop: Event, count: "Synchronized[int]") -> 
 
 def half_open_tcp(victim: Victim, stop: Event, count: "Synchronized[int]") -> None:
     """Hold 1,500 connections on which not even a TLS handshake begins."""
-    _hold(1_500, lambda: _tcp(victim.api_port), stop, count)
+    target = Target(victim.api_port, (ATTACKER,), 1_500)
+    _count(connection_floods.half_open, target, stop, count)
 
 
 def silent_tls(victim: Victim, stop: Event, count: "Synchronized[int]") -> None:
     """Hold 48 connections with a finished handshake and no request."""
-    _hold(48, lambda: _tls(victim), stop, count)
+    _count(connection_floods.silent_tls, _archive(victim), stop, count)
+
+
+def slow_headers(victim: Victim, stop: Event, count: "Synchronized[int]") -> None:
+    """Hold 48 requests whose headers arrive at a byte a second."""
+    _count(connection_floods.slow_headers, _archive(victim), stop, count)
 
 
 def slow_bodies(victim: Victim, stop: Event, count: "Synchronized[int]") -> None:
     """Hold 48 requests whose body arrives at a byte a second."""
-    head = (
-        b"POST /v1/tickets HTTP/1.1\r\nhost: a\r\ncontent-type: application/json\r\n"
-        b"content-length: 16000\r\n\r\n{"
-    )
+    _count(connection_floods.slow_bodies, _archive(victim), stop, count)
 
-    def begin() -> socket.socket:
-        peer = _tls(victim)
-        peer.sendall(head)
-        return peer
 
-    _hold(48, begin, stop, count, drip=b"x")
+def unread_responses(victim: Victim, stop: Event, count: "Synchronized[int]") -> None:
+    """Request tickets without end on connections whose responses are not read."""
+    _count(connection_floods.unread_responses, _archive(victim), stop, count)
+
+
+def stalled_handshakes(victim: Victim, stop: Event, count: "Synchronized[int]") -> None:
+    """Send the first bytes of a TLS handshake, and nothing more, from ten addresses."""
+    _count(connection_floods.stalled_handshakes, _archive(victim, _NEIGHBOURS), stop, count)
+
+
+def reconnects(victim: Victim, stop: Event, count: "Synchronized[int]") -> None:
+    """Connect and hang up at once, as often as possible, from ten addresses."""
+    _count(connection_floods.reconnects, _archive(victim, _NEIGHBOURS), stop, count)
+
+
+def garbage(victim: Victim, stop: Event, count: "Synchronized[int]") -> None:
+    """Send bytes that are neither TLS nor HTTP, from ten addresses."""
+    _count(connection_floods.garbage, _archive(victim, _NEIGHBOURS), stop, count)
+
+
+def datagrams(victim: Victim, stop: Event, count: "Synchronized[int]") -> None:
+    """Send datagrams to the honest speaker's send, as another process of its user."""
+    _count(connection_floods.datagrams, Path(victim.honest_home) / SOCKET, stop, count)
 
 
 def log_rows(victim: Victim, stop: Event, count: "Synchronized[int]") -> None:
@@ -135,30 +161,16 @@ def log_rows(victim: Victim, stop: Event, count: "Synchronized[int]") -> None:
 
 def retained_messages(victim: Victim, stop: Event, count: "Synchronized[int]") -> None:
     """Leave retained messages of 1 MB on topics of the stolen speaker."""
-    number = 0
-    while not stop.is_set():
-        with (
-            contextlib.suppress(OSError),
-            _mqtt(victim, victim.stolen_tls, "d-kitchen") as client,
-        ):
-            while client.is_connected() and not stop.is_set() and number < _MOST_BIG:
-                number += 1
-                clip = f"{number:08x}-0000-4000-8000-000000000000"
-                told = client.publish(
-                    f"earmark/v1/clips/ada/kitchen/{clip}", os.urandom(_BIG_BYTES), 1, retain=True
-                )
-                with contextlib.suppress(RuntimeError, ValueError):
-                    told.wait_for_publish(CONNECT_S)
-                count.value += 1
-        stop.wait(0.5)
+    _count(connection_floods.retained_messages, _stolen(victim), stop, count)
 
 
 def forged_refusals(victim: Victim, stop: Event, count: "Synchronized[int]") -> None:
     """Refuse each clip of the stolen speaker in the archive's name, as the broker's operator."""
+    operator = BrokerLogin(victim.port, "d-operator", Path(victim.operator_tls))
     while not stop.is_set():
         with (
             contextlib.suppress(OSError),
-            _mqtt(victim, victim.operator_tls, "d-operator") as client,
+            broker_session(operator) as client,
         ):
 
             def refuse(_client: paho.Client, _data: object, message: paho.MQTTMessage) -> None:
@@ -181,7 +193,7 @@ def clip_flood(victim: Victim, stop: Event, count: "Synchronized[int]") -> None:
     while not stop.is_set():
         with (
             contextlib.suppress(OSError),
-            _mqtt(victim, victim.stolen_tls, "d-kitchen") as client,
+            broker_session(_stolen(victim)) as client,
         ):
             while client.is_connected() and not stop.is_set() and number < _MOST_BIG:
                 number += 1
@@ -196,64 +208,28 @@ def clip_flood(victim: Victim, stop: Event, count: "Synchronized[int]") -> None:
 
 def silent_joiners(victim: Victim, stop: Event, count: "Synchronized[int]") -> None:
     """Hold 40 connections on the port where members join, and say nothing."""
-    _hold(40, lambda: _tcp(victim.join_port), stop, count)
+    target = Target(victim.join_port, (ATTACKER,), 40)
+    _count(connection_floods.half_open, target, stop, count)
 
 
 def _noise(comment: str) -> bytes:
     return b"fLaC" + os.urandom(_BIG_BYTES) + comment.encode()
 
 
-def _hold(
-    number: int,
-    begin: Callable[[], socket.socket],
-    stop: Event,
-    count: "Synchronized[int]",
-    drip: bytes = b"",
+def _count(
+    flood: Callable[..., FloodCounts], target: object, stop: Event, count: "Synchronized[int]"
 ) -> None:
-    """Hold so many connections; replace each that the server closes."""
-    held: list[socket.socket] = []
-    dripped_s = 0.0
-    while not stop.is_set():
-        try:
-            while len(held) < number and not stop.is_set():
-                held.append(begin())
-                count.value += 1
-        except OSError:
-            time.sleep(0.05)
-        if drip and time.monotonic() - dripped_s >= 1.0:
-            dripped_s = time.monotonic()
-            held = [peer for peer in held if _sends(peer, drip)]
-        poll = select.poll()
-        for peer in held:
-            poll.register(peer, select.POLLIN)
-        ready = {descriptor for descriptor, _ in poll.poll(100)}
-        over = [peer for peer in held if peer.fileno() in ready and not _lasts(peer)]
-        held = [peer for peer in held if peer not in over]
-        for peer in over:
-            peer.close()
-    for peer in held:
-        peer.close()
+    """Run a flood of ``connection_floods`` until it is told to stop; set the count at its end."""
+    count.value = 1  # it has begun
+    count.value = flood(target, _LONGEST_S, stop).attempts
 
 
-def _sends(peer: socket.socket, data: bytes) -> bool:
-    try:
-        peer.sendall(data)
-    except OSError:
-        peer.close()
-        return False
-    return True
+def _archive(victim: Victim, sources: tuple[str, ...] = (ATTACKER,)) -> Target:
+    return Target(victim.api_port, sources)
 
 
-def _lasts(peer: socket.socket) -> bool:
-    peer.settimeout(0)
-    try:
-        return bool(peer.recv(4096))
-    except (ssl.SSLWantReadError, BlockingIOError):
-        return True
-    except OSError:
-        return False
-    finally:
-        peer.settimeout(CONNECT_S)
+def _stolen(victim: Victim) -> BrokerLogin:
+    return BrokerLogin(victim.port, "d-kitchen", Path(victim.stolen_tls))
 
 
 def _tcp(port: int) -> socket.socket:
@@ -270,21 +246,3 @@ def _tls(victim: Victim) -> ssl.SSLSocket:
     except BaseException:
         plain.close()
         raise
-
-
-@contextlib.contextmanager
-def _mqtt(victim: Victim, tls: str, cn: str) -> Iterator[paho.Client]:
-    client = paho.Client(
-        CallbackAPIVersion.VERSION2, client_id=cn, protocol=MQTTProtocolVersion.MQTTv5
-    )
-    client.tls_set(f"{tls}/ca.crt", f"{tls}/{cn}.crt", f"{tls}/{cn}.key")
-    client.connect("127.0.0.1", victim.port)
-    client.loop_start()
-    until_s = time.monotonic() + CONNECT_S
-    while not client.is_connected() and time.monotonic() < until_s:
-        time.sleep(0.02)
-    try:
-        yield client
-    finally:
-        client.disconnect()
-        stop_network_thread(client)

@@ -36,11 +36,12 @@ CLIPS: Final = 30
 FIRST_CLIPS: Final = 12
 REFUSED_CLIPS: Final = 300
 """Clips of the stolen speaker that the operator of the broker refuses in the archive's name."""
-LANES: Final = 3
+LANES: Final = 5
 """Number of floods at the same time, each on a household of its own."""
 MOST_STORED_BYTES: Final = 320 * MIB
 """Envelopes that one stolen speaker may add to the archive in a run."""
 ARCHIVE_LIMITS: Final = Limits(rss_bytes=128 * MIB, log_bytes=2 * MIB, log_bytes_per_s=1_024)
+SEND_LIMITS: Final = Limits(rss_bytes=64 * MIB)
 BROKER_LIMITS: Final = Limits(
     rss_bytes=256 * MIB, growth_bytes=200 * MIB, descriptors=300, log_bytes_per_s=1e6
 )
@@ -163,9 +164,15 @@ KINDS: Final = (
     Kind("forged-refusals", generators.forged_refusals, check_refused_clips, refuses=True),
     Kind("clip-flood", generators.clip_flood, check_stored_bytes),
     Kind("slow-bodies", generators.slow_bodies),
+    Kind("reconnects", generators.reconnects),
+    Kind("slow-headers", generators.slow_headers),
     Kind("retained-messages", generators.retained_messages),
+    Kind("stalled-handshakes", generators.stalled_handshakes),
+    Kind("unread-responses", generators.unread_responses),
+    Kind("datagrams", generators.datagrams),
+    Kind("garbage", generators.garbage),
 )
-"""In an order in which no three neighbours all need much of the processor."""
+"""In an order in which few neighbours need much of the processor."""
 NAMES: Final = tuple(kind.name for kind in KINDS)
 
 
@@ -198,6 +205,7 @@ class _FloodRun:
         self._seconds = seconds
         self._result = FloodResult(kind.name)
         self._archive, self._broker = Vitals("archive"), Vitals("broker")
+        self._send = Vitals("send")
         self._sent: list[str] = []
         self._erased: set[str] = set()
 
@@ -276,6 +284,7 @@ class _FloodRun:
         home = self._home
         self._archive.add(read_sample(home.archive.pid, now_s, home.archive_logs()))
         self._broker.add(read_sample(home.broker.pid, now_s, [home.folder / "broker.err"]))
+        self._send.add(read_sample(home.honest.send.pid, now_s, [home.folder / "hall.err"]))
 
     def _victim(self) -> Victim:
         home = self._home
@@ -289,6 +298,7 @@ class _FloodRun:
             bob=home.identities["bob"],
             ada=home.identities["ada"],
             stolen_home=str(home.stolen.home.path),
+            honest_home=str(home.honest.home.path),
         )
 
     def _judge(self, load: RequestLoad) -> None:
@@ -304,17 +314,23 @@ class _FloodRun:
         if lost:
             faults.append(f"{lost} clips of the other speaker were refused or dropped")
         faults += self._archive.judge(ARCHIVE_LIMITS) + self._broker.judge(BROKER_LIMITS)
-        for name, actor in (("archive", home.archive), ("broker", home.broker)):
+        faults += self._send.judge(SEND_LIMITS)
+        if not result.attempts:
+            faults.append("the flood made no attempt")
+        actors = {"archive": home.archive, "broker": home.broker, "send": home.honest.send}
+        for name, actor in actors.items():
             if not actor.is_running or actor.lives != 1:
                 faults.append(f"the {name} ended")
-        log = (home.folder / "archive.err").read_text("utf-8", "replace")
-        if "Traceback" in log:
-            faults.append(f"{log.count('Traceback')} tracebacks")
+        for name in ("archive", "hall"):
+            log = (home.folder / f"{name}.err").read_text("utf-8", "replace")
+            if "Traceback" in log:
+                faults.append(f"{log.count('Traceback')} tracebacks in {name}.err")
         result.lines += [
             load.summary(),
             f"{len(self._sent)} clips of the other speaker, {len(missing)} missing",
             self._archive.summary(),
             self._broker.summary(),
+            self._send.summary(),
         ]
         if self._kind.check is not None:
             more, line = self._kind.check(home, self._seconds)

@@ -154,7 +154,7 @@ class _MixedRun:
             self._oracle.seal(header.clip, owner, BATH, sha256(data).hex())
 
     def _order(self) -> None:
-        """Let an owner list or export, or bob erase all of his clips."""
+        """Let an owner list or export, or bob erase all of their clips."""
         op = self._random.choice(("list", "export", "erase"))
         owner = "bob" if op == "erase" else self._random.choice(OWNERS)
         client = self._client(owner, patience_s=3.0)

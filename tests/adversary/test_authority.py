@@ -69,7 +69,7 @@ def rows(archive: ArchiveProcess, owner: str, identity: str) -> list[dict[str, A
     return [row["body"] for row in told if "body" in row]
 
 
-def test_tickets_of_a_stolen_key_end_with_the_key(
+def test_tickets_of_a_stolen_key_are_refused_after_its_replacement(
     archive: ArchiveProcess, household: "Household"
 ) -> None:
     stolen = household.identities["ada"]
@@ -96,7 +96,7 @@ def test_tickets_of_a_stolen_key_end_with_the_key(
     assert sorted(seen) == ["erase", "export", "list", "new-key", "retention"]
 
 
-def test_clip_ids_of_another_owner_tell_nothing(
+def test_id_of_another_owners_clip_is_answered_like_an_unknown_one(
     archive: ArchiveProcess, household: "Household", clips: dict[str, list[str]]
 ) -> None:
     ada, bob = household.identities["ada"], household.identities["bob"]

@@ -276,7 +276,7 @@ def test_archive_that_was_off_for_a_month_erases_at_most_two_days_later(
 
 
 @pytest.mark.parametrize("error_s", [-TRUE_S, -YEAR_S, -3 * HOUR_S, 3 * HOUR_S, YEAR_S])
-def test_one_speaker_with_a_false_clock_neither_ages_nor_keeps_the_others_clips(
+def test_false_clock_of_one_speaker_does_not_change_others_retention(
     archive: SimulatedArchive, error_s: float
 ) -> None:
     archive.speakers["loft"].error_s = error_s
@@ -309,7 +309,7 @@ def test_only_speaker_with_a_false_clock_keeps_no_clip_for_good(
     assert all(clip.is_gone for clip in others)
 
 
-def test_false_clocks_of_archive_and_one_speaker_erase_nothing_while_others_disagree(
+def test_false_clocks_of_archive_and_one_speaker_erase_no_clip(
     archive: SimulatedArchive,
 ) -> None:
     for speaker in archive.speakers.values():

@@ -112,7 +112,7 @@ def serves(archive: FloodedArchive) -> bool:
 def test_owner_is_served_during_a_flood_from_several_addresses(
     archive: FloodedArchive, flood: Callable[..., floods.FloodCounts]
 ) -> None:
-    archive.prove()  # another branch's tests cover the first proof under a flood of tickets
+    archive.prove()  # test_request_floods has the first proof under a flood of tickets
     target = floods.Target(archive.port, NEIGHBOURS)
     with floods.running(flood, target, FLOOD_S) as begun:
         while begun.is_running:

@@ -78,7 +78,7 @@ def check_all_rights(ada: Asker, clips: set[str]) -> dict[str, bytes]:
 
 
 @pytest.mark.timeout(120)
-def test_rights_outlast_a_stolen_speaker(
+def test_owner_keeps_all_rights_after_a_speaker_is_revoked(
     served: "Earmark",
     mosquitto: "Mosquitto",
     household: "Household",
@@ -245,7 +245,7 @@ def operator(served: "Earmark", mosquitto: "Mosquitto") -> Iterator[paho.Client]
 
 
 @pytest.mark.timeout(120)
-def test_numbers_move_by_the_archives_signature_only(
+def test_numbers_rise_by_statements_of_the_archive_only(
     served: "Earmark",
     speaker: RestorableSpeaker,
     household: "Household",

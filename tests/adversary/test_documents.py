@@ -305,7 +305,9 @@ REFUSED: Final[dict[str, Lie]] = {
 
 
 @pytest.mark.parametrize("lie", REFUSED)
-def test_nothing_is_sent_in_answer_to_a_lie(owner: Owner, lying: LyingArchive, lie: str) -> None:
+def test_nothing_is_sent_in_answer_to_a_false_challenge(
+    owner: Owner, lying: LyingArchive, lie: str
+) -> None:
     lying.ticket = REFUSED[lie](owner)
 
     owner.run(SOCKET_BLOCK, EXPORT_BLOCK)
@@ -338,7 +340,7 @@ def test_answer_is_not_sent_on_by_a_redirect(owner: Owner, lying: LyingArchive) 
     assert lying.answers[0].endswith(f"\r\n\r\nada:export:{DIGEST}:{NONCE}\n".encode())
 
 
-def test_the_same_lies_work_without_the_filters(owner: Owner, lying: LyingArchive) -> None:
+def test_false_challenges_succeed_without_the_filters(owner: Owner, lying: LyingArchive) -> None:
     """The lies are real ones: lines without the filters send the clip and the key."""
     bare = re.sub(r" \| grep -axE -m 1 (\"[^\"]*\"|'[^']*')", "", EXPORT_BLOCK)
     assert bare.count("grep") == 0
@@ -353,7 +355,7 @@ def test_the_same_lies_work_without_the_filters(owner: Owner, lying: LyingArchiv
 
 
 @pytest.mark.parametrize("lie", ["a clip", "arguments for curl", "huge"])
-def test_nothing_is_sent_over_tls_either(
+def test_nothing_is_sent_in_answer_to_a_false_challenge_over_tls(
     owner: Owner, lying_over_tls: LyingArchive, lie: str
 ) -> None:
     lying_over_tls.ticket = REFUSED[lie](owner)
@@ -465,7 +467,7 @@ def test_lines_of_the_page_open_a_clip(owner: Owner) -> None:
     assert (owner.folder / "opened" / f"{CLIP}.flac").read_bytes() == owner.clip
 
 
-def test_key_that_is_shown_does_not_command_the_terminal(owner: Owner, lying: LyingArchive) -> None:
+def test_shown_key_contains_no_terminal_escapes(owner: Owner, lying: LyingArchive) -> None:
     lying.ticket = response(b'{"archive":"ed25519:\\u001b[2Jx"}')
     assert SHOW_KEY in YOUR_CLIPS
 
@@ -511,7 +513,7 @@ def test_guide_has_a_line_for_each_request() -> None:
 
 
 @pytest.mark.parametrize("line", clips_lines())
-def test_guide_sends_no_clip_to_an_archive_that_lies(
+def test_lines_of_the_guide_send_no_clip_to_a_false_archive(
     owner: Owner, lying: LyingArchive, line: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(owner.folder)

@@ -1,4 +1,4 @@
-"""Every parser of bytes from outside, with nesting and size that nobody intended.
+"""Parsers of external bytes, with extreme nesting and size.
 
 Whatever the bytes, a parser returns or raises the error that it names: no RecursionError, and no
 time that grows with more than the length.

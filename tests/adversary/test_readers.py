@@ -1,4 +1,4 @@
-"""Each document that security rests on has one reading: two readers never see two documents.
+"""Signed documents have one reading: a document that two readers could read differently is refused.
 
 In the same document one JSON reader takes the first of two equal names and another the last. Every
 parser of such a document refuses it at each name, or accepts one spelling only.
@@ -25,12 +25,12 @@ from listener.envelope.open import open_envelope, parse_identities
 from listener.envelope.seal import seal
 from listener.errors import BadEnvelope, EarmarkError
 from listener.household import ca, invitation
-from listener.mqtt import retention
+from listener.mqtt import retention, sequence
 from listener.release import file as release
 from listener.rights import hash_chain, receipts, requests
 from tests.audio.test_flac import samples_of
 from tests.household.test_invitation import INVITED, TOKEN
-from tests.mqtt import test_retention
+from tests.mqtt import test_retention, test_sequence
 from tests.release import test_file
 from tests.rights.test_hash_chain import made as made_log
 from tests.rights.test_receipts import FILES
@@ -94,6 +94,13 @@ def parse_retention(data: bytes) -> object:
     return limit
 
 
+def parse_sequence(data: bytes) -> object:
+    stated = sequence.parse(data, test_sequence.verify)
+    if stated is None:
+        raise ValueError("refused")
+    return stated
+
+
 def parse_contents(data: bytes) -> object:
     contents = receipts.parse_contents(data, made_receipt(KEY), KEY.public_key())
     assert contents is not None
@@ -134,6 +141,10 @@ DOCUMENTS: dict[str, tuple[bytes, Parse]] = {
     "retention": (
         retention.encode(test_retention.TERM, test_retention.KEY.sign),
         parse_retention,
+    ),
+    "accepted sequence": (
+        sequence.encode(test_sequence.STATED, test_sequence.ARCHIVE.sign),
+        parse_sequence,
     ),
     "release": (
         msgspec.json.encode(test_file.manifest(), order="sorted"),
@@ -236,7 +247,7 @@ def test_no_other_parser_of_signed_json_is_lenient() -> None:
     """A module that checks signatures and decodes JSON belongs in the list above."""
     reviewed = {
         "listener/owner/key_rotation.py",  # a MAC over each field
-        "listener/send/inbound.py",  # its own file; the limits by mqtt/retention.py
+        "listener/send/inbound.py",  # its own file; statements by mqtt/signed_statement.py
     }
     found = {
         str(path.relative_to(ROOT))

@@ -18,16 +18,16 @@ if TYPE_CHECKING:
 
 pytestmark = pytest.mark.system
 
-REQUESTS = 400
+REQUESTS = 120
+"""Twice the burst of an address without a proof; the rest is answered at 10 a second."""
 PIPELINED = 20
 MOST_GROWN_BYTES = 24 << 20
 
 
 @pytest.fixture
 def archive(home: Path, tmp_path: Path, household: "Household") -> Iterator[ArchiveProcess]:
+    del household
     with running_archive(home, tmp_path) as running:
-        # An address with a proof has a rate of 100 requests a second; without one, of 10.
-        assert running.ask("ada", household.identities["ada"], {"op": "list"}).status == 200
         yield running
 
 
@@ -69,7 +69,7 @@ def test_ticket_outlives_a_flood_of_requests_in_the_owners_name(
 
     assert made == REQUESTS
     answer = archive.answer(ticket, proof(ticket, household.identities["ada"]))
-    assert answer.status == 200, "answered by hand, after 400 requests of others"
+    assert answer.status == 200, "answered by hand, after the requests of others"
     after = archive.send("GET", "/v1/archive").json()["head"]["head"]["n"]
     assert after - before == 1, "a request that nobody proves is not in the log"
 
@@ -88,7 +88,7 @@ def test_owner_succeeds_each_time_during_a_flood(
     thread.start()
     statuses = []
     try:
-        for _ in range(8):
+        for _ in range(4):
             ticket = archive.ticket("ada", {"op": "list"})
             answered = sum(made) + 2 * PIPELINED
             until_s = time.monotonic() + 60
@@ -101,8 +101,8 @@ def test_owner_succeeds_each_time_during_a_flood(
         stop.set()
         thread.join()
 
-    assert statuses == [200] * 8
-    assert sum(made) >= 8 * PIPELINED
+    assert statuses == [200] * 4
+    assert sum(made) >= 4 * PIPELINED
 
 
 def test_short_ticket_of_an_older_client_outlives_the_flood_of_another_peer(

@@ -18,7 +18,7 @@ def test_everything_that_fits_is_included_in_order() -> None:
 
 
 @pytest.mark.parametrize("known", [{"ada", "bob", "eve"}, {"ada"}, {"bob"}, {"bob", "eve"}, set()])
-def test_many_changes_of_one_owner_leave_the_others_theirs(known: set[str]) -> None:
+def test_many_changes_of_one_owner_displace_no_others(known: set[str]) -> None:
     pending = [PendingKey("ada", f"ada{ROW}"), PendingKey("eve", f"eve{ROW}")]
     pending += [PendingKey("bob", f"{number:03}{ROW}") for number in range(16)]
 

@@ -213,7 +213,7 @@ def test_device_over_its_limit_is_reported_for_a_day(flood: Flood, home: Path) -
     assert read_over_limit(path, int(NOON_S)) == []
 
 
-def test_report_that_cannot_be_written_defers_even_so(
+def test_clip_is_deferred_when_the_report_cannot_be_written(
     flood: Flood, log: AccessLog, caplog: pytest.LogCaptureFixture
 ) -> None:
     log.close()

@@ -96,7 +96,7 @@ def test_proof_raises_the_rate_of_its_address(clock: FakeClock) -> None:
     asyncio.run(scenario())
 
 
-def test_request_of_a_lost_client_costs_nothing(clock: FakeClock) -> None:
+def test_cancelled_request_takes_no_token(clock: FakeClock) -> None:
     async def scenario() -> None:
         queue = RequestQueue(clock, RequestRate(per_s=10, burst=1))
         queue.enter("10.0.0.1")

@@ -233,7 +233,7 @@ def test_signed_list_of_another_export_is_refused(
         check(pack(entries | {"receipt.json": json.dumps(mixed).encode()}))
 
 
-def test_evil_page_that_the_archive_signed_is_refused(
+def test_unknown_page_that_the_archive_signed_is_refused(
     ada: "Machine", shelf: "Sounding", tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     shelf.put()

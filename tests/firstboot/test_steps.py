@@ -294,7 +294,7 @@ def test_deep_tables_are_refused_with_a_result(text: str, card: Card) -> None:
     assert not card.settings_file.exists()
 
 
-def test_error_that_nobody_foresaw_is_reported_with_a_result(
+def test_unexpected_error_is_reported_with_a_result(
     card: Card, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def fail(*_: object) -> None:

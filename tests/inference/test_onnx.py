@@ -177,7 +177,7 @@ def test_symbolic_batch_axis_of_a_right_head_is_used(catalogue: Catalogue) -> No
     "change",
     [flatten_by_a_constant_shape, score_only_the_first_window, subtract_the_mean_of_the_batch],
 )
-def test_head_that_scores_a_batch_otherwise_is_run_window_by_window(
+def test_model_with_other_scores_in_a_batch_runs_window_by_window(
     catalogue: Catalogue, change: Callable[[Any], None]
 ) -> None:
     right = HeadNet(catalogue.load("alexa").data, "right")

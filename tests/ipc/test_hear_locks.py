@@ -1,4 +1,4 @@
-"""State of hear as locks: what a reader sees, and what it cannot be made to see or wait for."""
+"""State of hear as locks: a reader gets the true state, and never waits."""
 
 import os
 import subprocess

@@ -9,7 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from listener.mqtt import sequence
-from listener.mqtt.sequence import LONGEST_BYTES, AcceptedSequence
+from listener.mqtt.sequence import AcceptedSequence
+from listener.mqtt.signed_statement import LONGEST_BYTES
 
 ARCHIVE = Ed25519PrivateKey.generate()
 STATED = AcceptedSequence(device="hall", dkey="a" * 24, seq=7)

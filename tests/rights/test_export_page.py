@@ -1,4 +1,4 @@
-"""The page of an export: every version is known, and it can do nothing but be read."""
+"""The page of an export: every version is known, and it has no form and no script."""
 
 import base64
 import hashlib

@@ -6,7 +6,7 @@ import pytest
 
 from listener.archive.owner_state import ORDERS
 from listener.archive.store import INDEX
-from listener.spool.files import FOLLOWING, SUSPENDED, TERMS
+from listener.spool.files import ACCEPTED, FOLLOWING, REPLAYED, SUSPENDED, TERMS
 from listener.spool.files import QUARANTINE as SPOOL_QUARANTINE
 from listener.spool.ledger import LEDGER
 from listener.storage.access_log import ACCESS_LOG
@@ -61,6 +61,10 @@ def test_archives_files_are_on_the_list(path: str, content: str | None) -> None:
         (f"spool/{TERMS}", "none"),
         (f"spool/{FOLLOWING}", "none"),
         (f"spool/{SUSPENDED}", "none"),
+        (f"spool/{ACCEPTED}", "none"),
+        (f"spool/.{ACCEPTED}.part", "none"),
+        (f"spool/{REPLAYED}", "metadata"),
+        (f"spool/{REPLAYED}.part", "metadata"),
         ("spool/copy.earmark", None),
     ],
 )
