@@ -223,7 +223,7 @@ class ArchiveService:
             self._set_bounds()
         if self._connected and self._retained.is_subscription_due():
             self._subscribe_to_clips()
-        if self._publisher is not None and self._connected:
+        if self._publisher is not None:
             self._publish_pending(self._publisher)
         if self._service is not None:
             self._service.ping_watchdog()
@@ -239,6 +239,9 @@ class ArchiveService:
 
     def _publish_pending(self, publisher: ArchivePublisher) -> None:
         try:
+            if not self._connected:
+                publisher.append_due_rows()
+                return
             for message in publisher.pending_messages():
                 self._broker.publish(message)
         except Unavailable as error:
