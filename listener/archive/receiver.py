@@ -160,6 +160,8 @@ class Receiver:
         if levels != {"owner": header.owner, "device": header.device, "clip": header.clip}:
             return self._refuse(Refusal.TOPIC, "the topic differs from the header")
         try:
+            if self._clock is not None:
+                self._clock.check_start()
             self._check_limits(header, len(data))
             now = None if self._clock is None else self._clock.now()
             received_s = int(self._wall_s() if now is None else now.accepted_s)

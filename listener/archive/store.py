@@ -186,6 +186,7 @@ class FileStore:
         with self._available():
             return self._index.row(clip)
 
+    @with_reserve
     def refresh_row(self, envelope: Envelope, data: bytes) -> ClipRecord:
         """Replace a clip's row by one from its verified file; return the row.
 
@@ -214,9 +215,13 @@ class FileStore:
                 self.quarantine.shift_arrivals(relabel_s)
 
     def newest_arrival(self) -> int | None:
-        """Return the latest arrival of a clip, seconds since 1970; None without clips."""
+        """Return the latest arrival of a clip, seconds since 1970; None without clips.
+
+        Without clips it is that of a quarantined file, which has an age, too.
+        """
         with self._available():
-            return self._index.newest_arrival()
+            newest_s = self._index.newest_arrival()
+            return self.quarantine.newest_arrival() if newest_s is None else newest_s
 
     def newest_start(self) -> int:
         """Return the largest number of a start of the computer that a clip belongs to."""
@@ -248,9 +253,12 @@ class FileStore:
             self.owner_state.refuse_span(owner, span, device, numbers, now)
 
     def _stamp(self, record: ClipRecord) -> None:
-        """Set a file's mtime to the start of its retention, so that a new row counts from it."""
+        """Set a file's mtime to the start of its retention, so that a new row counts from it.
+
+        The row counts. It is stored already, so a file of another user must not undo it.
+        """
         began_s = record.expires_s - record.ttl_s
-        with contextlib.suppress(FileNotFoundError):
+        with contextlib.suppress(OSError):
             os.utime(self.path(record.owner, record.clip), (began_s, began_s))
 
     def path(self, owner: str, clip: str) -> Path:
@@ -304,6 +312,12 @@ class FileStore:
                     device = None if file.header is None else file.header.device
                     erased.append(ErasedFile(file.clip, device, file.sha256))
         return erased
+
+    def quarantine_file(self, owner: str, clip: str) -> None:
+        """Move a clip's file to the quarantine: it does not verify, and no row names it."""
+        with self._available(), contextlib.suppress(FileNotFoundError):
+            if self._index.row(clip) is None:
+                self.quarantine.put(self.path(owner, clip))
 
     def count_quarantined(self, owner: str | None = None) -> int:
         """Return the number of files in the quarantine, or of an owner's by unverified headers."""
