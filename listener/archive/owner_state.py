@@ -204,12 +204,16 @@ class OwnerState:
             highest = dict(numbers)
             for dkey, seq in known.fetchall():
                 highest[dkey] = max(seq, highest.get(dkey, 0))
+            # The running time begins again where its record was lost; the orders are in force.
+            self._orders.execute(
+                "update erase_order set lived_s = ?1 where lived_s > ?1", (now.lived_s,)
+            )
             # Orders that have lapsed, and orders that the new one contains.
             self._orders.execute(
-                "delete from erase_order where lived_s not between ?1 and ?2"
-                " or (owner = ?3 and (?4 is null or device is ?4)"
-                " and from_t >= ?5 and until_t <= ?6)",
-                (now.lived_s - ORDER_LAPSES_S, now.lived_s, owner, device, *span),
+                "delete from erase_order where lived_s < ?1"
+                " or (owner = ?2 and (?3 is null or device is ?3)"
+                " and from_t >= ?4 and until_t <= ?5)",
+                (now.lived_s - ORDER_LAPSES_S, owner, device, *span),
             )
             self._orders.execute(
                 "delete from erase_order_number"
@@ -257,7 +261,7 @@ class OwnerState:
         taken_s = datetime.fromisoformat(header.t).timestamp()
         for accepted_s, lived_s, wall_s, seq in orders:
             order = ArchiveTime(accepted_s, lived_s, wall_s)
-            if now is not None and not 0 <= now.lived_s - lived_s <= ORDER_LAPSES_S:
+            if now is not None and now.lived_s - lived_s > ORDER_LAPSES_S:
                 continue
             if header.seq <= seq:
                 return True

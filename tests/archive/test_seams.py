@@ -1,0 +1,339 @@
+"""Attacks where two protections meet: clock and quarantine, bounds and repair, orders and index."""
+
+import os
+from collections.abc import Iterator
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, NoReturn
+
+import msgspec
+import pytest
+
+from listener.archive.archive_clock import ArchiveClock, read_clocks
+from listener.archive.devices import RetiredKeys
+from listener.archive.elapsed_time import ArchiveTime
+from listener.archive.log_budget import EVENTS_A_ROW, MOST_SINGLE_ROWS
+from listener.archive.owner_state import ORDER_LAPSES_S
+from listener.archive.publisher import ArchivePublisher
+from listener.archive.receiver import Receiver
+from listener.archive.records import RowMac
+from listener.archive.service import ArchiveService, ExpirySweep
+from listener.archive.short_tickets import MOST_NAMES, ShortTickets
+from listener.archive.store import FileStore
+from listener.envelope import format as form
+from listener.envelope import keys
+from listener.errors import BadEnvelope, DiskFull, Unavailable
+from listener.storage.access_log import LogEntry
+from tests.archive.computer import Computer, make_clock
+from tests.archive.conftest import NOON_S, ClipFactory, FakeClock, OwnerClient
+from tests.archive.stored_clips import T_S, store_clip
+from tests.archive.tampering import delete_rows, update_rows
+from tests.archive.test_devices import message_of
+
+if TYPE_CHECKING:
+    from listener.archive.context import ArchiveContext
+    from tests.archive.fake_broker import FakeBroker
+    from tests.conftest import Household
+
+DAY_S = 86_400
+LATEST_MTIME_S = 1 << 40
+
+
+def unknown(_: bytes) -> form.Envelope:
+    raise BadEnvelope("unknown device")
+
+
+def fail(*_: object, **__: object) -> NoReturn:
+    raise PermissionError(1, "Operation not permitted")
+
+
+def full(*_: object, **__: object) -> NoReturn:
+    raise DiskFull("disk")
+
+
+@pytest.fixture
+def computer() -> Computer:
+    return Computer(T_S)
+
+
+@pytest.fixture
+def keyed_store(household: "Household", folder: Path) -> Iterator[FileStore]:
+    """The store as ``serve`` opens it."""
+    opened = FileStore(folder, row_mac=RowMac.for_key(household.home.archive_key()))
+    yield opened
+    opened.close()
+
+
+def run(clock: ArchiveClock, computer: Computer, seconds: float) -> None:
+    while seconds > 0:
+        computer.run(min(900, seconds))
+        seconds -= 900
+        clock.update()
+
+
+# Clock and quarantine.
+
+
+def test_clock_ahead_expires_no_quarantined_file_of_an_archive_without_clips(
+    keyed_store: FileStore, household: "Household", computer: Computer
+) -> None:
+    store_clip(keyed_store, household)
+    delete_rows(keyed_store)
+    keyed_store.repair(unknown)
+    assert keyed_store.count_quarantined() == 1
+    clock = ArchiveClock(keyed_store, computer.wall_s, computer)
+
+    computer.error_s = 365 * DAY_S
+    run(clock, computer, 7200)
+
+    assert keyed_store.expire(int(clock.accepted_s())) == 0
+    assert keyed_store.count_quarantined() == 1
+
+
+@pytest.mark.parametrize("arrived_s", [LATEST_MTIME_S, -LATEST_MTIME_S])
+def test_no_time_of_a_quarantined_file_prevents_erasure_or_expiry(
+    ada: OwnerClient, clip_factory: ClipFactory, folder: Path, arrived_s: int
+) -> None:
+    place = folder / "quarantine" / "ada"
+    place.mkdir(parents=True)
+    (place / "x.earmark").write_bytes(b"not an envelope")
+    try:
+        os.utime(place / "x.earmark", (arrived_s, arrived_s))
+    except OSError:
+        pytest.skip("this file system has no such time")
+    clip_factory.put()
+
+    clip_factory.store.expire(int(NOON_S))
+    assert ada.request("erase", all=True).status_code == 200
+    assert clip_factory.store.count_quarantined() == 0
+
+
+# Clock and files.
+
+
+def test_files_whose_time_cannot_be_set_leave_clock_and_rows_together(
+    keyed_store: FileStore,
+    household: "Household",
+    computer: Computer,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    computer.error_s = 365 * DAY_S
+    clock = ArchiveClock(keyed_store, computer.wall_s, computer)
+    store_clip(keyed_store, household, received_s=int(clock.accepted_s()))
+    computer.error_s = 0
+    run(clock, computer, 60)
+    monkeypatch.setattr(os, "utime", fail)  # a file that root restored
+
+    keyed_store.add_confirmation(msgspec.json.encode(read_clocks(computer.wall_s, computer)))
+    run(clock, computer, 3600)
+
+    assert clock.report().unproven_s == 0
+    (record,) = keyed_store.clips()
+    assert record.received_s == pytest.approx(T_S, abs=1)
+
+
+def test_no_clip_is_stored_before_the_start_of_the_computer_is_recorded(
+    keyed_store: FileStore,
+    household: "Household",
+    computer: Computer,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    ArchiveClock(keyed_store, computer.wall_s, computer)
+    computer.switch_off(30 * DAY_S)
+    with monkeypatch.context() as patch:
+        patch.setattr(keyed_store, "save_time", full)
+        clock = ArchiveClock(keyed_store, computer.wall_s, computer)
+    receiver = Receiver(keyed_store, household.home.roster, clock.accepted_s, None, clock)
+    header = household.header(7)
+    data = household.seal(header)
+    assert receiver.receive(message_of(header, data)) is None
+    run(clock, computer, 30)
+    assert receiver.receive(message_of(header, data)) is not None
+    assert keyed_store.newest_start() == 2
+
+
+# Retired keys and the quarantine.
+
+
+def test_key_that_is_retired_again_restores_its_clips_from_the_quarantine(
+    keyed_store: FileStore, household: "Household"
+) -> None:
+    made = store_clip(keyed_store, household, 5)
+    delete_rows(keyed_store)
+    keyed_store.repair(unknown)
+    text = keys.device_text(household.device_key.public_key())
+    household.home.change_roster(
+        lambda roster: msgspec.structs.replace(roster, devices=()).with_retired_key("hall", text, 9)
+    )
+    receiver = Receiver(keyed_store, household.home.roster, lambda: T_S)
+    retired = RetiredKeys(
+        household.home, keyed_store, lambda: keyed_store.repair(receiver.verify_stored)
+    )
+
+    retired.set_bounds(household.home.roster())
+    keyed_store.repair(receiver.verify_stored)
+
+    assert [one.last_seq for one in household.home.roster().retired_devices] == [5]
+    assert [record.clip for record in keyed_store.clips()] == [made.clip]
+    assert keyed_store.count_quarantined() == 0
+
+
+def test_bound_waits_for_a_repair(keyed_store: FileStore, household: "Household") -> None:
+    store_clip(keyed_store, household, 5)
+    delete_rows(keyed_store)
+    household.home.change_roster(lambda roster: roster.without_device("hall", T_S))
+    receiver = Receiver(keyed_store, household.home.roster, lambda: T_S)
+
+    RetiredKeys(household.home, keyed_store, full).set_bounds(household.home.roster())
+    assert [one.last_seq for one in household.home.roster().retired_devices] == [None]
+    repair = partial(keyed_store.repair, receiver.verify_stored)
+    RetiredKeys(household.home, keyed_store, repair).set_bounds(household.home.roster())
+
+    assert [one.last_seq for one in household.home.roster().retired_devices] == [5]
+    assert len(list(keyed_store.clips())) == 1
+
+
+# Erase orders and a lost index.
+
+
+def test_erase_order_outlives_the_record_of_running_time(
+    store: FileStore, household: "Household"
+) -> None:
+    before = ArchiveTime(NOON_S, 200 * DAY_S, NOON_S)
+    store_clip(store, household, 5)
+    store.refuse_span("ada", ("", "A"), None, before)
+    after = ArchiveTime(NOON_S + 60, 60.0, NOON_S + 60)
+
+    orders = store.owner_state
+    assert orders.is_refused(household.header(4), 0, after)
+    assert not orders.is_refused(household.header(6), 0, after)
+    store.refuse_span("bob", ("", "A"), None, after)
+    assert orders.is_refused(household.header(4), 0, after), "another owner's order ended it"
+    late = ArchiveTime(NOON_S, 120.0 + ORDER_LAPSES_S, NOON_S)
+    assert not orders.is_refused(household.header(4), 0, late)
+
+
+def test_erase_all_destroys_files_that_no_repair_has_moved_to_the_quarantine(
+    ada: OwnerClient, household: "Household", clip_factory: ClipFactory
+) -> None:
+    lost, kept = clip_factory.put(), clip_factory.put("bob")
+    delete_rows(clip_factory.store)
+    household.home.change_roster(lambda roster: msgspec.structs.replace(roster, devices=()))
+
+    receipt = ada.request("erase", all=True).json()["receipt"]
+
+    assert receipt["clips"] == [lost.clip]
+    assert not clip_factory.path(lost).exists()
+    assert clip_factory.path(kept).exists()
+    assert clip_factory.store.count_quarantined("ada") == 0
+
+
+def test_erase_by_id_destroys_a_file_that_no_repair_has_moved_to_the_quarantine(
+    ada: OwnerClient, household: "Household", clip_factory: ClipFactory
+) -> None:
+    lost, other = clip_factory.put(), clip_factory.put()
+    delete_rows(clip_factory.store)
+    household.home.change_roster(lambda roster: msgspec.structs.replace(roster, devices=()))
+
+    receipt = ada.request("erase", clips=[lost.clip]).json()["receipt"]
+
+    assert receipt["clips"] == [lost.clip]
+    assert not clip_factory.path(lost).exists()
+    assert clip_factory.path(other).exists()
+
+
+# Full disk.
+
+
+def test_list_on_a_full_disk_repairs_a_row_with_the_reserve(
+    ada: OwnerClient, clip_factory: ClipFactory, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    header = clip_factory.put()
+    store = clip_factory.store
+    update_rows(store, "t = '2026-11-22T08:00:00.001Z'")
+    assert store.reserve.is_whole
+    add, calls = store._index.add, []  # noqa: SLF001 - a full disk at this write
+
+    def add_if_room(*given: object, **named: object) -> object:
+        calls.append(given)
+        if store.reserve.is_whole:
+            raise DiskFull("disk")
+        return add(*given, **named)  # type: ignore[arg-type] # forwarded as they are
+
+    monkeypatch.setattr(store._index, "add", add_if_room)  # noqa: SLF001 - as above
+
+    reply = ada.request("list")
+
+    assert [clip["clip"] for clip in reply.json()["clips"]] == [header.clip]
+    assert len(calls) == 2
+
+
+# Access log.
+
+
+PLAY = LogEntry(owner="ada", op="play", outcome="done", count=1)
+
+
+def test_summary_that_could_not_be_written_is_written_later(
+    context: "ArchiveContext", monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for _ in range(MOST_SINGLE_ROWS + EVENTS_A_ROW - 1):
+        context.append_to_log(PLAY)
+
+    def out_of_space(*_: object) -> NoReturn:
+        raise Unavailable("disk full")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(type(context.log), "append", out_of_space)
+        with pytest.raises(Unavailable):
+            context.append_to_log(PLAY)
+    context.append_due_rows(at_end=True)
+
+    rows = [row["body"] for row in context.log.page("ada", MOST_SINGLE_ROWS, 10)]
+    assert [(row["op"], row["count"]) for row in rows] == [("more-play", EVENTS_A_ROW)]
+
+
+def test_hidden_and_visible_reports_are_never_one_row(context: "ArchiveContext") -> None:
+    hidden = LogEntry(
+        owner="ada", op="play", outcome="not-hers", other="bob", count=1, is_hidden_from_other=True
+    )
+    visible = LogEntry(owner="ada", op="export", outcome="not-hers", other="bob", count=1)
+    for _ in range(MOST_SINGLE_ROWS + EVENTS_A_ROW - 1):
+        context.append_to_log(hidden)
+    context.append_to_log(visible)
+    context.append_due_rows(at_end=True)
+
+    seen = [row["body"] for row in context.log.page("bob", 0, 1000) if "body" in row]
+    assert [(row["op"], row["count"]) for row in seen] == [("export", 1)]
+
+
+def test_rows_are_written_while_the_broker_is_away(
+    context: "ArchiveContext", broker: "FakeBroker", receiver: Receiver, clock: FakeClock
+) -> None:
+    for _ in range(MOST_SINGLE_ROWS + 7):
+        context.append_to_log(PLAY)
+    sweep = ExpirySweep(context.store, lambda: 0, make_clock(lambda: NOON_S, clock))
+    service = ArchiveService(
+        broker, receiver, sweep, publisher=ArchivePublisher(context), monotonic_s=clock
+    )
+    clock.now_s += 2 * 3600
+
+    service.turn(0)
+
+    rows = [row["body"] for row in context.log.page("ada", MOST_SINGLE_ROWS, 10)]
+    assert [(row["op"], row["count"]) for row in rows] == [("more-play", 7)]
+
+
+# Floods.
+
+
+def test_one_ipv6_network_displaces_no_other_peers_short_ticket() -> None:
+    names = ShortTickets()
+    first = names.add("ada's", "192.168.1.5")
+    second = names.add("bob's", "fd00::1:2")
+
+    for number in range(2 * MOST_NAMES):
+        names.add("flood", f"fd00:0:0:9::{number:x}")
+
+    assert names.take(first) == "ada's"
+    assert names.take(second) == "bob's"
