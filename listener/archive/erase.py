@@ -13,6 +13,7 @@ from listener.archive.erased_clips import ErasedClip
 from listener.archive.owner_state import Tombstone
 from listener.archive.quarantine import QuarantinedFile
 from listener.archive.verified_access import ClipNotFound, VerifiedReader, WrongOwner
+from listener.errors import Unavailable
 from listener.rights import requests
 from listener.rights.requests import EraseRequest
 
@@ -95,6 +96,11 @@ class Eraser:
         except ClipNotFound as error:
             row = self.context.store.row(clip)
             if error.other is not None:
+                raise
+        except Unavailable:
+            # What cannot be read cannot be verified. It is erased if its row names the owner.
+            row = self.context.store.row(clip)
+            if row is None or row[0] != owner:
                 raise
         except WrongOwner as error:
             # A damaged file whose row names the owner is erased; another owner's file is not.

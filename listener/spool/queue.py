@@ -225,7 +225,7 @@ class Spool:
         """Delete a quarantined clip that its owner erased, if it has this SHA-256.
 
         Returns:
-            True if it was there. It is not counted: it had left the queue before.
+            True if it was there; it is counted as erased.
 
         Raises:
             OSError: the folder cannot be read or written.
@@ -235,7 +235,9 @@ class Spool:
             self._folder.lock() as folder,
             open_directory(QUARANTINE, folder) as aside,
         ):
-            return limits.delete_erased(aside, clip, sha256, self._settings.longest_bytes)
+            if limits.delete_erased(aside, clip, sha256, self._settings.longest_bytes):
+                self._ledger.add(folder, Counts(erased=1))
+                return True
         return False
 
     def count_replay(self, clip: str) -> None:

@@ -337,3 +337,66 @@ def test_one_ipv6_network_displaces_no_other_peers_short_ticket() -> None:
 
     assert names.take(first) == "ada's"
     assert names.take(second) == "bob's"
+
+
+# Files that cannot be overwritten.
+
+
+def test_file_of_another_user_prevents_no_erasure_and_no_expiry(
+    ada: OwnerClient, clip_factory: ClipFactory, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    restored, own = clip_factory.put(), clip_factory.put()
+    really_open = os.open
+
+    def open_as_archive(path: Path | str, flags: int, *more: int, **named: int) -> int:
+        if flags & os.O_WRONLY and Path(path) == clip_factory.path(restored):
+            raise PermissionError(13, "Permission denied")  # root's, readable by all
+        return really_open(path, flags, *more, **named)
+
+    monkeypatch.setattr(os, "open", open_as_archive)
+
+    receipt = ada.request("erase", all=True).json()["receipt"]
+
+    assert set(receipt["clips"]) == {restored.clip, own.clip}
+    assert not clip_factory.path(restored).exists()
+    assert not clip_factory.path(own).exists()
+
+
+@pytest.mark.parametrize("kind", ["pipe", "link", "folder"])
+def test_what_is_not_a_file_stops_neither_repair_nor_expiry(
+    clip_factory: ClipFactory, receiver: Receiver, tmp_path: Path, kind: str
+) -> None:
+    erased, part = clip_factory.put(), clip_factory.put()
+    store = clip_factory.store
+    outside = tmp_path / "outside"
+    outside.write_bytes(b"keep")
+    store.erase("ada", [row[1] for row in (store.row(erased.clip), store.row(part.clip)) if row])
+    for path in (clip_factory.path(erased), clip_factory.path(part).with_suffix(".part")):
+        match kind:
+            case "pipe":
+                os.mkfifo(path)
+            case "link":
+                path.symlink_to(outside)
+            case _:
+                path.mkdir()
+    due = clip_factory.put("bob")
+
+    store.repair(receiver.verify_stored)
+    store.expire(int(NOON_S) + 400 * DAY_S)
+
+    assert not clip_factory.path(due).exists()
+    assert outside.read_bytes() == b"keep"
+
+
+def test_unreadable_file_prevents_no_erasure_of_the_others(
+    ada: OwnerClient, clip_factory: ClipFactory
+) -> None:
+    lost, own = clip_factory.put(), clip_factory.put()
+    clip_factory.path(lost).unlink()
+    os.mkfifo(clip_factory.path(lost))
+
+    receipt = ada.request("erase", all=True).json()["receipt"]
+
+    assert set(receipt["clips"]) == {lost.clip, own.clip}
+    assert not os.path.lexists(clip_factory.path(lost))
+    assert not clip_factory.path(own).exists()
