@@ -400,3 +400,44 @@ def test_unreadable_file_prevents_no_erasure_of_the_others(
     assert set(receipt["clips"]) == {lost.clip, own.clip}
     assert not os.path.lexists(clip_factory.path(lost))
     assert not clip_factory.path(own).exists()
+
+
+# Databases of the version before.
+
+EARLIER_INSERT = "insert into clip values (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
+EARLIER_CLIP = (
+    *("0b0f6c9e-3d0e-4c6e-9a41-2f6d3a1c7e55", "ada", "hall", "key", 7, "2026-11-22T08:00:00.000Z"),
+    *(DAY_S, 9, "0" * 64, "1" * 64, T_S, T_S + DAY_S, ""),
+)
+
+
+def test_earlier_version_can_store_and_erase_after_a_rollback(
+    keyed_store: FileStore, household: "Household", computer: Computer
+) -> None:
+    ArchiveClock(keyed_store, computer.wall_s, computer)
+    rows = keyed_store._index.rows  # noqa: SLF001 - as the earlier version uses the file
+    rows.execute(EARLIER_INSERT, EARLIER_CLIP)
+    rows.execute("delete from clip")
+    rows.execute(EARLIER_INSERT, EARLIER_CLIP)
+    orders = keyed_store.owner_state._orders  # noqa: SLF001 - as above
+    orders.execute("create table if not exists swept (owner text)")
+    orders.execute("insert into tombstone values ('c', 's', 't', 'k', 1)")
+    orders.execute("insert into retention values ('ada', 9, 1)")
+    orders.execute("insert into following (device, said) values ('hall', '{}')")
+
+    computer.switch_off(30 * DAY_S)
+    ArchiveClock(keyed_store, computer.wall_s, computer)
+    store_clip(keyed_store, household, received_s=T_S)
+
+    assert keyed_store.newest_start() == 2
+    starts = rows.execute("select start from clip_start order by start").fetchall()
+    assert starts == [(1,), (2,)]
+    assert keyed_store.owner_state.pending_keys().keys() == {"hall"}
+
+
+def test_start_of_a_clip_is_erased_with_it(ada: OwnerClient, clip_factory: ClipFactory) -> None:
+    clip_factory.put()
+    assert ada.request("erase", all=True).status_code == 200
+
+    rows = clip_factory.store._index.rows  # noqa: SLF001 - nothing else reads it
+    assert rows.execute("select * from clip_start").fetchall() == []
