@@ -133,7 +133,13 @@ class ArchiveClock:
         with self._lock:
             reading, state = self._read(), self._state
             lived_s = state.lived_s + max(0.0, reading.running_s - state.reading.running_s)
-            return ArchiveTime(state.offset_s + lived_s, lived_s, reading.wall_s)
+            return ArchiveTime(
+                accepted_s=state.offset_s + lived_s,
+                lived_s=lived_s,
+                wall_s=reading.wall_s,
+                start=state.start,
+                is_settled=state.settled,
+            )
 
     def accepted_s(self) -> float:
         """Return the accepted time, in seconds since 1970."""

@@ -209,6 +209,9 @@ class FileStore:
     ) -> None:
         """Store the state of the clock; see ``TimeStore``."""
         with self._available():
+            if relabel_s:
+                # First: without the rest it only makes the orders older, which refuses less.
+                self.owner_state.shift_orders(relabel_s)
             for record in self._index.save_time(state.decode(), start, shifts, relabel_s):
                 self._stamp(record)
             if relabel_s:

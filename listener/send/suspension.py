@@ -16,7 +16,7 @@ _PAUSES_S: Final = {"refusals": (60.0, 3600.0), "deferred": (30.0, 300.0)}
 
 _TEXTS: Final = {
     "refusals": f"the archive refused {MOST_REFUSALS} clips in a row",
-    "deferred": "the archive defers them, because of its limits for one device",
+    "deferred": "the archive defers them: over its limits for one device, or comparing clocks",
 }
 
 Reason = Literal["", "refusals", "deferred"]

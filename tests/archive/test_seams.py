@@ -2,6 +2,8 @@
 
 import os
 from collections.abc import Iterator
+from dataclasses import replace
+from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn
@@ -441,3 +443,86 @@ def test_start_of_a_clip_is_erased_with_it(ada: OwnerClient, clip_factory: ClipF
 
     rows = clip_factory.store._index.rows  # noqa: SLF001 - nothing else reads it
     assert rows.execute("select * from clip_start").fetchall() == []
+
+
+# Erase orders and clocks that are both behind.
+
+
+def offer(
+    receiver: Receiver, household: "Household", waited_s: int, made_s: float, seq: int = 9
+) -> bytes:
+    """Offer a clip made at ``made_s`` by its speaker's clock; return the answer."""
+    t = form.format_timestamp(datetime.fromtimestamp(made_s, UTC))
+    header = household.header(seq, t=t)
+    message = replace(message_of(header, household.seal(header)), waited_s=waited_s)
+    answer = receiver.receive(message)
+    return b"" if answer is None else answer.payload
+
+
+def test_clip_made_after_an_order_is_kept_while_both_clocks_are_behind(
+    keyed_store: FileStore, household: "Household", computer: Computer
+) -> None:
+    clock = ArchiveClock(keyed_store, computer.wall_s, computer)
+    store_clip(keyed_store, household, 1, received_s=int(clock.accepted_s()))
+    run(clock, computer, 3600)
+    ordered_s = computer.wall_s()
+    keyed_store.refuse_span("ada", ("", "A"), None, clock.now())
+    run(clock, computer, 900)
+    # The household has no power for three days, and then no time server.
+    computer.switch_off(3 * DAY_S)
+    computer.error_s = ordered_s + 300 - computer.true_s
+    clock = ArchiveClock(keyed_store, computer.wall_s, computer)
+    receiver = Receiver(keyed_store, household.home.roster, clock.accepted_s, None, clock)
+
+    assert offer(receiver, household, 2 * 3600, ordered_s + 60).startswith(b"deferred:")
+    computer.error_s = 0
+    run(clock, computer, 2 * DAY_S)
+    assert clock.report().settled
+
+    assert b":" not in offer(receiver, household, 2 * DAY_S + 2 * 3600, ordered_s + 60)
+
+
+def test_order_is_in_force_again_when_the_off_time_is_decided(
+    keyed_store: FileStore, household: "Household", computer: Computer
+) -> None:
+    clock = ArchiveClock(keyed_store, computer.wall_s, computer)
+    store_clip(keyed_store, household, 1, received_s=int(clock.accepted_s()))
+    run(clock, computer, 2 * DAY_S)
+    made_s = computer.wall_s() - 3600
+    keyed_store.refuse_span("ada", ("", "A"), None, clock.now())
+    assert offer(
+        Receiver(keyed_store, household.home.roster, clock.accepted_s, None, clock),
+        household,
+        4000,
+        made_s,
+    ).startswith(b"refused:erased:")
+    computer.switch_off(DAY_S)
+    clock = ArchiveClock(keyed_store, computer.wall_s, computer)
+    receiver = Receiver(keyed_store, household.home.roster, clock.accepted_s, None, clock)
+
+    assert offer(receiver, household, DAY_S + 4000, made_s, 10).startswith(b"deferred:")
+    run(clock, computer, 2 * DAY_S)
+    waited_s = 3 * DAY_S + 4000
+    assert offer(receiver, household, waited_s, made_s, 10).startswith(b"refused:erased:")
+
+
+def test_order_under_a_clock_that_was_ahead_refuses_no_later_clip(
+    keyed_store: FileStore, household: "Household", computer: Computer
+) -> None:
+    computer.error_s = 365 * DAY_S
+    clock = ArchiveClock(keyed_store, computer.wall_s, computer)
+    store_clip(keyed_store, household, 1, received_s=int(clock.accepted_s()))
+    run(clock, computer, 3600)
+    keyed_store.refuse_span("ada", ("", "A"), None, clock.now())
+    computer.error_s = 0
+    run(clock, computer, 60)
+    keyed_store.add_confirmation(msgspec.json.encode(read_clocks(computer.wall_s, computer)))
+    run(clock, computer, 60)
+    computer.switch_off(2 * DAY_S)
+    clock = ArchiveClock(keyed_store, computer.wall_s, computer)
+    run(clock, computer, 2 * DAY_S)
+    receiver = Receiver(keyed_store, household.home.roster, clock.accepted_s, None, clock)
+
+    answer = offer(receiver, household, 3 * DAY_S, computer.true_s - 3 * DAY_S)
+
+    assert b":" not in answer, "it was made a day after the order"
