@@ -13,7 +13,6 @@ from listener.archive.erased_clips import ErasedClip
 from listener.archive.owner_state import Tombstone
 from listener.archive.quarantine import QuarantinedFile
 from listener.archive.verified_access import ClipNotFound, VerifiedReader, WrongOwner
-from listener.errors import Unavailable
 from listener.rights import requests
 from listener.rights.requests import EraseRequest
 
@@ -97,17 +96,15 @@ class Eraser:
             row = self.context.store.row(clip)
             if error.other is not None:
                 raise
-        except Unavailable:
-            # What cannot be read cannot be verified. It is erased if its row names the owner.
-            row = self.context.store.row(clip)
-            if row is None or row[0] != owner:
-                raise
         except WrongOwner as error:
             # A damaged file whose row names the owner is erased; another owner's file is not.
             row = self.context.store.row(clip)
-            if error.other is None and row is None:
+            if (
+                error.other is None
+                and row is None
                 # A repair would move it to the quarantine, which is erased last.
-                self.context.store.quarantine_file(owner, clip)
+                and self.context.store.quarantine_file(owner, clip)
+            ):
                 return None
             if error.other is not None or row is None or row[0] != owner:
                 raise

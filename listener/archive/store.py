@@ -316,11 +316,20 @@ class FileStore:
                     erased.append(ErasedFile(file.clip, device, file.sha256))
         return erased
 
-    def quarantine_file(self, owner: str, clip: str) -> None:
-        """Move a clip's file to the quarantine: it does not verify, and no row names it."""
-        with self._available(), contextlib.suppress(FileNotFoundError):
-            if self._index.row(clip) is None:
+    def quarantine_file(self, owner: str, clip: str) -> bool:
+        """Move a clip's file that does not verify to the quarantine, unless a row names it.
+
+        Returns:
+            False if it has a row, or cannot be read or moved.
+        """
+        with self._available():
+            if self._index.row(clip) is not None:
+                return False
+            try:
                 self.quarantine.put(self.path(owner, clip))
+            except OSError:
+                return False
+            return True
 
     def count_quarantined(self, owner: str | None = None) -> int:
         """Return the number of files in the quarantine, or of an owner's by unverified headers."""

@@ -1,6 +1,9 @@
 """Attacks where two protections meet: clock and quarantine, bounds and repair, orders and index."""
 
+import io
 import os
+import uuid
+import zipfile
 from collections.abc import Iterator
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -17,6 +20,7 @@ from listener.archive.elapsed_time import ArchiveTime
 from listener.archive.log_budget import EVENTS_A_ROW, MOST_SINGLE_ROWS
 from listener.archive.owner_state import ORDER_LAPSES_S
 from listener.archive.publisher import ArchivePublisher
+from listener.archive.quota import REPORT_PAUSE_S, DeferralReport
 from listener.archive.receiver import Receiver
 from listener.archive.records import RowMac
 from listener.archive.service import ArchiveService, ExpirySweep
@@ -526,3 +530,73 @@ def test_order_under_a_clock_that_was_ahead_refuses_no_later_clip(
     answer = offer(receiver, household, 3 * DAY_S, computer.true_s - 3 * DAY_S)
 
     assert b":" not in answer, "it was made a day after the order"
+
+
+def test_unreadable_file_is_left_out_of_an_export(
+    ada: OwnerClient, clip_factory: ClipFactory
+) -> None:
+    lost, own = clip_factory.put(), clip_factory.put()
+    clip_factory.path(lost).unlink()
+    os.mkfifo(clip_factory.path(lost))
+
+    reply = ada.request("export")
+
+    assert reply.status_code == 200
+    with zipfile.ZipFile(io.BytesIO(reply.content)) as archive:
+        assert [Path(name).stem for name in archive.namelist() if "clips/" in name] == [own.clip]
+        assert lost.clip.encode() in archive.read("left-out.jsonl")
+
+
+def test_erase_all_goes_on_after_an_unreadable_file_without_a_row(
+    ada: OwnerClient, clip_factory: ClipFactory
+) -> None:
+    own = clip_factory.put()
+    pipe = clip_factory.path(own).with_name(f"{uuid.uuid4()}.earmark")
+    os.mkfifo(pipe)
+
+    assert ada.request("erase", all=True).status_code == 200
+
+    assert not clip_factory.path(own).exists()
+    assert [row["outcome"] for row in ada.log_rows() if row["op"] == "erase"] == [
+        "not-hers",
+        "done",
+    ]
+
+
+def test_repair_that_fails_does_not_end_expiry(
+    clip_factory: ClipFactory, clock: FakeClock, caplog: pytest.LogCaptureFixture
+) -> None:
+    due = clip_factory.put()
+
+    def cannot() -> int:
+        raise Unavailable("cannot move a file")
+
+    computer_clock = make_clock(lambda: NOON_S, clock)
+    clock.now_s += 40 * DAY_S
+    assert ExpirySweep(clip_factory.store, cannot, computer_clock).run_if_due() == 1
+
+    assert not clip_factory.path(due).exists()
+    assert "cannot repair the index before the expiry" in caplog.text
+
+
+def test_deferrals_that_could_not_be_logged_are_logged_later(
+    context: "ArchiveContext",
+    household: "Household",
+    folder: Path,
+    clock: FakeClock,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    report = DeferralReport(context.log, folder, lambda: NOON_S, clock)
+
+    def out_of_space(*_: object) -> NoReturn:
+        raise Unavailable("disk full")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(type(context.log), "append", out_of_space)
+        report.add(household.header(1))
+    report.add(household.header(2))
+    clock.now_s += REPORT_PAUSE_S
+    report.add(household.header(3))
+
+    rows = [row["body"] for row in context.log.page("ada", 0, 10)]
+    assert [(row["op"], row["count"]) for row in rows] == [("deferred", 3)]
