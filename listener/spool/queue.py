@@ -28,7 +28,7 @@ from listener.spool.files import (
 )
 from listener.spool.ledger import BootClock, Counts, Ledger
 from listener.spool.limits import select_expired, select_over_limit
-from listener.spool.replays import MOST_REFUSALS, count_replay, read_replays
+from listener.spool.replays import MOST_REFUSALS, count_replay, forget_replay, read_replays
 from listener.storage import atomic
 
 _LONGEST_REASON_BYTES: Final = 32
@@ -173,6 +173,8 @@ class Spool:
             except FileNotFoundError:
                 return False
             self._ledger.add(folder, Counts(erased=1) if erased else Counts(acked=1))
+            if erased:
+                forget_replay(folder, entry.clip)
         return True
 
     def quarantine(self, entry: SpoolEntry) -> bool:
@@ -237,6 +239,7 @@ class Spool:
         ):
             if limits.delete_erased(aside, clip, sha256, self._settings.longest_bytes):
                 self._ledger.add(folder, Counts(erased=1))
+                forget_replay(folder, clip)
                 return True
         return False
 

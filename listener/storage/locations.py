@@ -90,9 +90,7 @@ SPEAKER_LOCATIONS: Final = (
     ),
     Location(r"spool/counts", "none", "never: counts only"),
     Location(r"spool/(?:retention|following|sequence)\.json", "none", "the archive's next message"),
-    Location(
-        r"spool/replayed\.json(?:\.part)?", "metadata", "1,000 more clips refused as a replay"
-    ),
+    Location(r"spool/replayed\.json(?:\.part)?", "metadata", "erasure, or 1,000 more such clips"),
     Location(r"spool/suspended", "none", "the end of the suspension"),
     Location(
         r"spool/\.(?:(?:retention|following|sequence)\.json|suspended)\.part", "none", "write"
