@@ -123,6 +123,7 @@ class ArchiveClock:
         self._lock = threading.Lock()
         self._saved_lived_s = float("-inf")
         self._is_unsaved = False
+        self._stored_start: int | None = None
         self._state = self._load()
         self._updated_s = float("-inf")
         self.update()
@@ -132,11 +133,30 @@ class ArchiveClock:
         with self._lock:
             reading, state = self._read(), self._state
             lived_s = state.lived_s + max(0.0, reading.running_s - state.reading.running_s)
-            return ArchiveTime(state.offset_s + lived_s, lived_s, reading.wall_s)
+            return ArchiveTime(
+                accepted_s=state.offset_s + lived_s,
+                lived_s=lived_s,
+                wall_s=reading.wall_s,
+                start=state.start,
+                is_settled=state.settled,
+            )
 
     def accepted_s(self) -> float:
         """Return the accepted time, in seconds since 1970."""
         return self.now().accepted_s
+
+    def check_start(self) -> None:
+        """Check that this start of the computer is recorded.
+
+        A clip that is stored before would belong to the start before it, and would be aged by the
+        time in which the computer was off.
+
+        Raises:
+            Unavailable: it is not recorded yet, as on a full disk.
+        """
+        with self._lock:
+            if self._stored_start != self._state.start:
+                raise Unavailable("the start of this computer is not recorded yet")
 
     def testify(self, device: str, signed_s: float, waited_s: float) -> None:
         """Add the signed time of a speaker's clip that was stored now.
@@ -219,6 +239,7 @@ class ArchiveClock:
                 unsaved_s = min(newest_s - state.accepted_s, 2 * SAVE_PAUSE_S)
                 lived_s = state.lived_s + max(0.0, unsaved_s)
                 state = msgspec.structs.replace(state, lived_s=lived_s)
+            self._stored_start = state.start
             state = elapsed_time.advance(state, reading)
         if not state.is_agreed:
             _log.warning(
@@ -291,6 +312,7 @@ class ArchiveClock:
             self._saved_lived_s = float("-inf")
             return False
         self._is_unsaved = False
+        self._stored_start = state.start
         self._saved_lived_s = state.lived_s
         return True
 

@@ -105,7 +105,12 @@ class ArchiveContext:
         self._append_held_back(self.budget.rows_due(entry.owner))
         head = None
         for row in self.budget.count(entry):
-            head = self.log.append(row)
+            try:
+                head = self.log.append(row)
+            except Unavailable:
+                if row is not entry:  # the row of many requests, most of which were carried out
+                    self.budget.defer(row)
+                raise
         return head or self.log.head()
 
     def append_due_rows(self, *, at_end: bool = False) -> None:

@@ -80,17 +80,21 @@ class RetiredKeys:
     Args:
         home: holds the roster.
         store: the clips.
+        repair: reconciles the store's files and index. It comes before a bound: a clip without a
+            row, or one that is restored from the quarantine, must not be above it.
     """
 
-    def __init__(self, home: Home, store: FileStore) -> None:
+    def __init__(self, home: Home, store: FileStore, repair: Callable[[], int]) -> None:
         self._home = home
         self._store = store
+        self._repair = repair
         self._seen: Roster | None = None
 
     def set_bounds(self, roster: Roster) -> None:
         """Set the last accepted number of each retired key that lacks it.
 
         A roster that cannot be written is logged once; the next change of it is the next attempt.
+        Until then the key verifies every stored clip, and no new one.
 
         Args:
             roster: the one by which the thread receives clips.
@@ -101,6 +105,7 @@ class RetiredKeys:
         if all(retired.last_seq is not None for retired in roster.retired_devices):
             return
         try:
+            self._repair()
             self._home.change_roster(lambda now: now.with_last_seqs(self._store.highest_seq))
         except (ConfigError, Unavailable) as error:
             _log.warning("cannot write the last number of a removed device: %s", error)

@@ -448,6 +448,15 @@ class ArchiveTime:
     """Running time over all starts of the computer."""
     wall_s: float
     """Wall clock, in seconds since 1970."""
+    start: int = 0
+    """Number of the start of the computer."""
+    is_settled: bool = True
+    """Whether the off time before this start is decided."""
+
+    def is_decided_since(self, before: "ArchiveTime") -> bool:
+        """Return whether ``since_s`` is known: without undecided off time in between."""
+        is_same_start = before.start == self.start and before.lived_s <= self.lived_s
+        return self.is_settled or is_same_start
 
     def since_s(self, before: "ArchiveTime") -> float:
         """Return the longest time since ``before`` by any measure."""

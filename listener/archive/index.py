@@ -38,7 +38,6 @@ _SCHEMA: Final = """
         received_s integer not null,
         expires_s integer not null,
         code text not null default '',
-        start integer not null default 0,
         unique (dkey, seq)
     ) strict, without rowid;
     create table if not exists time (
@@ -47,6 +46,18 @@ _SCHEMA: Final = """
         start integer not null,
         code text not null
     ) strict;
+    -- Apart from the clips, so that an earlier version, which inserts a value for each column, can
+    -- use the index after a rollback; the triggers keep both together there, too.
+    create table if not exists clip_start (
+        clip text primary key,
+        start integer not null
+    ) strict, without rowid;
+    create trigger if not exists clip_added after insert on clip begin
+        insert or replace into clip_start select new.clip, coalesce(max(start), 0) from time;
+    end;
+    create trigger if not exists clip_removed after delete on clip begin
+        delete from clip_start where clip = old.clip;
+    end;
     create table if not exists clock_confirmation (
         id integer primary key check (id = 1),
         reading text not null
@@ -78,8 +89,7 @@ class ClipIndex:
     def __init__(self, path: Path, row_mac: RowMac) -> None:
         self._path = path
         self._row_mac = row_mac
-        # Indexes of earlier versions lack these columns.
-        added = [("clip", "code", "text default ''"), ("clip", "start", "integer default 0")]
+        added = [("clip", "code", "text default ''")]  # indexes of earlier versions lack it
         self.rows = open_database(path, _SCHEMA, added)
 
     def close(self) -> None:
@@ -130,8 +140,8 @@ class ClipIndex:
         try:
             self.rows.execute(
                 "insert into clip (clip, owner, device, dkey, seq, t, ttl_s, size_bytes, sha256,"
-                " ciphertext_sha256, received_s, expires_s, code, start) values (?, ?, ?, ?, ?, ?,"
-                " ?, ?, ?, ?, ?, ?, ?, (select coalesce(max(start), 0) from time))",
+                " ciphertext_sha256, received_s, expires_s, code) values (?, ?, ?, ?, ?, ?, ?, ?,"
+                " ?, ?, ?, ?, ?)",
                 (
                     *(
                         record.clip,
@@ -269,7 +279,9 @@ class ClipIndex:
             everywhere = (Shift(0, start, relabel_s),) if relabel_s else ()
             for shift in (*shifts, *everywhere):
                 rows = self.rows.execute(
-                    f"{_SELECT} where start between ? and ?", (shift.first, shift.last)
+                    f"{_SELECT} left join clip_start using (clip)"
+                    " where coalesce(start, 0) between ? and ?",
+                    (shift.first, shift.last),
                 ).fetchall()
                 changed += [self._shift(row, shift.by_s) for row in rows]
         return changed
@@ -295,7 +307,7 @@ class ClipIndex:
 
     def newest_start(self) -> int:
         """Return the largest number of a start of the computer."""
-        (start,) = self.rows.execute("select coalesce(max(start), 0) from clip").fetchone()
+        (start,) = self.rows.execute("select coalesce(max(start), 0) from clip_start").fetchone()
         return int(start)
 
     def take_confirmation(self) -> bytes | None:

@@ -22,7 +22,7 @@ WINDOW_S: Final = 3600.0
 SUMMARY: Final = "more-"
 """Prefix of ``op`` in a row that counts requests."""
 
-_Key = tuple[str, str, str, str]
+_Key = tuple[str, str, str, str, bool]
 
 
 @dataclass(slots=True)
@@ -110,8 +110,9 @@ class LogBudget:
 
 def _key(entry: LogEntry) -> _Key:
     if entry.outcome in {"done", "failed"}:
-        return entry.owner, "", entry.op, ""
-    return entry.owner, entry.other or "", "", entry.outcome
+        return entry.owner, "", entry.op, "", False
+    # Rows that the other owner may read are never summed with rows that they may not.
+    return entry.owner, entry.other or "", "", entry.outcome, entry.is_hidden_from_other
 
 
 def _counts_events(entry: LogEntry) -> bool:

@@ -16,6 +16,7 @@ from typing import Final
 
 from listener.archive.elapsed_time import AGREEMENT_S, ArchiveTime
 from listener.archive.pending_keys import PendingKey
+from listener.archive.records import Undecided
 from listener.envelope.format import Envelope, PublicHeader
 from listener.errors import UsageError
 from listener.mqtt.retention import RetentionLimit
@@ -56,7 +57,8 @@ _SCHEMA: Final = """
         until_t text not null,
         accepted_s real not null,
         lived_s real not null,
-        wall_s real not null
+        wall_s real not null,
+        start integer not null default 0
     ) strict;
     create index if not exists erase_order_by_owner on erase_order (owner);
     create table if not exists erase_order_number (
@@ -129,6 +131,7 @@ class OwnerState:
             added = [
                 ("retention", "n", "integer not null default 1"),
                 ("following", "owner", "text not null default ''"),
+                ("erase_order", "start", "integer not null default 0"),
             ]
             orders = open_database(self._path, _SCHEMA, added)
             try:
@@ -204,12 +207,16 @@ class OwnerState:
             highest = dict(numbers)
             for dkey, seq in known.fetchall():
                 highest[dkey] = max(seq, highest.get(dkey, 0))
+            # The running time begins again where its record was lost; the orders are in force.
+            self._orders.execute(
+                "update erase_order set lived_s = ?1, start = -1 where lived_s > ?1", (now.lived_s,)
+            )
             # Orders that have lapsed, and orders that the new one contains.
             self._orders.execute(
-                "delete from erase_order where lived_s not between ?1 and ?2"
-                " or (owner = ?3 and (?4 is null or device is ?4)"
-                " and from_t >= ?5 and until_t <= ?6)",
-                (now.lived_s - ORDER_LAPSES_S, now.lived_s, owner, device, *span),
+                "delete from erase_order where lived_s < ?1"
+                " or (owner = ?2 and (?3 is null or device is ?3)"
+                " and from_t >= ?4 and until_t <= ?5)",
+                (now.lived_s - ORDER_LAPSES_S, owner, device, *span),
             )
             self._orders.execute(
                 "delete from erase_order_number"
@@ -225,8 +232,8 @@ class OwnerState:
                 )
             order = self._orders.execute(
                 "insert into erase_order (owner, device, from_t, until_t, accepted_s, lived_s,"
-                " wall_s) values (?, ?, ?, ?, ?, ?, ?)",
-                (owner, device, *span, now.accepted_s, now.lived_s, now.wall_s),
+                " wall_s, start) values (?, ?, ?, ?, ?, ?, ?, ?)",
+                (owner, device, *span, now.accepted_s, now.lived_s, now.wall_s, now.start),
             ).lastrowid
             self._orders.executemany(
                 "insert into erase_order_number values (?, ?, ?)",
@@ -239,32 +246,50 @@ class OwnerState:
         """Return True if an arriving clip was made before an erase order of its owner.
 
         Its number shows it; or, of a clip that was not accepted before the order, both its signed
-        time and its speaker's running time. A wrong wall clock alone shows nothing.
+        time and its speaker's running time. A wrong wall clock alone shows nothing. The running
+        time is compared only with a time since the order that is decided: otherwise a clip of a
+        speaker whose clock is behind would be refused, although it was made after the order.
 
         Args:
             header: of the verified envelope.
             waited_s: running time of the speaker since the clip was sealed.
             now: time of arrival; None compares numbers only, as if no order had lapsed.
+
+        Raises:
+            Undecided: it may have been made before an order.
         """
         with self._available():
             orders = self._orders.execute(
-                "select accepted_s, lived_s, wall_s, coalesce(seq, 0) from erase_order"
+                "select accepted_s, lived_s, wall_s, start, coalesce(seq, 0) from erase_order"
                 " left join erase_order_number on erase_order = id and dkey = ?4"
                 " where owner = ?1 and (device is null or device = ?2)"
                 " and from_t <= ?3 and ?3 < until_t",
                 (header.owner, header.device, header.t, header.dkey),
             ).fetchall()
         taken_s = datetime.fromisoformat(header.t).timestamp()
-        for accepted_s, lived_s, wall_s, seq in orders:
-            order = ArchiveTime(accepted_s, lived_s, wall_s)
-            if now is not None and not 0 <= now.lived_s - lived_s <= ORDER_LAPSES_S:
+        is_decided = True
+        for accepted_s, lived_s, wall_s, start, seq in orders:
+            order = ArchiveTime(accepted_s, lived_s, wall_s, start)
+            if now is not None and now.lived_s - lived_s > ORDER_LAPSES_S:
                 continue
             if header.seq <= seq:
                 return True
             latest_s = max(accepted_s, wall_s) + AGREEMENT_S
             if now is not None and taken_s <= latest_s and waited_s > now.since_s(order):
-                return True
+                if now.is_decided_since(order):
+                    return True
+                is_decided = False
+        if not is_decided:
+            raise Undecided("the time since an erase order is not decided yet")
         return False
+
+    @with_reserve
+    def shift_orders(self, by_s: int) -> None:
+        """Add seconds to the times of the erase orders, when the archive corrects its clock."""
+        with self._available():
+            self._orders.execute(
+                "update erase_order set accepted_s = accepted_s + ?1, wall_s = wall_s + ?1", (by_s,)
+            )
 
     @with_reserve
     def set_retention(self, owner: str, days: int) -> None:

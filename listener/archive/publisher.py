@@ -73,13 +73,21 @@ class ArchivePublisher:
                     LogEntry(owner=owner.name, op="restored", outcome="failed")
                 )
 
+    def append_due_rows(self) -> None:
+        """Append the rows of the access log that are due.
+
+        Raises:
+            Unavailable: the log cannot be written.
+        """
+        self._context.append_due_rows()
+
     def pending_messages(self) -> Iterator[Message]:
         """Yield the messages to publish now.
 
         Raises:
             Unavailable: the log or the owners' settings cannot be read.
         """
-        self._context.append_due_rows()
+        self.append_due_rows()
         end = self._context.log.head().n
         clock = None if self._context.clock is None else self._context.clock.status()
         if (end, clock) != (self._published_row, self._published_clock):

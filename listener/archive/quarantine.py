@@ -34,6 +34,7 @@ UNKNOWN_TTL_S: Final = 30 * 86_400
 _PLAUSIBLE_S: Final = 8 * 86_400
 """As in the index: an older time than this at the arrival is that of a wrong clock."""
 _DAY_S: Final = 86_400
+_LATEST_S: Final = 253_402_300_799  # the last second that a datetime can have
 _UUID: Final = re.compile(r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}", re.ASCII)
 
 _log = logging.getLogger(__name__)
@@ -151,9 +152,18 @@ class Quarantine:
     def shift_arrivals(self, by_s: int) -> None:
         """Add seconds to the times of arrival, when the archive corrects its clock."""
         for path in walk(self._archive, QUARANTINE):
-            with contextlib.suppress(FileNotFoundError):
+            # The clock is corrected already: a file of another user must not undo that.
+            with contextlib.suppress(OSError):
                 arrived_s = path.stat().st_mtime + by_s
                 os.utime(path, (arrived_s, arrived_s))
+
+    def newest_arrival(self) -> int | None:
+        """Return the latest arrival of a file, seconds since 1970; None without files."""
+        newest_s = None
+        for path in walk(self._archive, QUARANTINE):
+            with contextlib.suppress(FileNotFoundError):
+                newest_s = max(newest_s or 0, int(_arrived_s(path)))
+        return newest_s
 
     def count(self, owner: str | None = None) -> int:
         """Return the number of an owner's files, or of all."""
@@ -193,7 +203,12 @@ class Quarantine:
 
 def _read(path: Path, owner: str) -> QuarantinedFile:
     data = read_envelope_file(path)
-    return QuarantinedFile(path, owner, data, path.stat().st_mtime, _parse_header(data))
+    return QuarantinedFile(path, owner, data, _arrived_s(path), _parse_header(data))
+
+
+def _arrived_s(path: Path) -> float:
+    """Return a file's modification time, within what a date can be."""
+    return min(max(0.0, path.stat().st_mtime), _LATEST_S)
 
 
 def _parse_header(data: bytes) -> PublicHeader | None:

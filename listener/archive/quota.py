@@ -129,12 +129,13 @@ class DeferralReport:
         if now_s - self._reported_s.get(key, float("-inf")) < REPORT_PAUSE_S:
             return
         self._reported_s[key] = now_s
-        number = self._unreported.pop(key)
+        number = self._unreported[key]
         _log.warning("the device %s is over its limits: %d clips deferred", header.device, number)
         try:
             self._log.append(
                 LogEntry(owner=header.owner, op=DEFERRED, outcome="refused", count=number)
             )
+            del self._unreported[key]
             record_over_limit(self._path, header.device, int(self._wall_s()))
         except Unavailable as error:
             _log.warning("cannot report deferred clips: %s", error)

@@ -17,7 +17,7 @@ from typing import Final
 from listener.archive.archive_clock import ArchiveClock
 from listener.archive.disk import ArchiveDisk
 from listener.archive.quota import DeferralReport, DeviceQuota, OverLimit
-from listener.archive.records import Erased, Replayed, Store
+from listener.archive.records import Erased, Replayed, Store, Undecided
 from listener.envelope import format as form
 from listener.envelope import keys
 from listener.envelope.verify import matches_owner, verify
@@ -50,6 +50,8 @@ class Refusal(StrEnum):
     """The store cannot be used now."""
     QUOTA = "quota"
     """The device is over its limits; it is answered with a deferral."""
+    UNDECIDED = "undecided"
+    """Whether an erase order covers the clip is not decided yet; answered with a deferral."""
 
 
 UNANSWERED: Final = frozenset({Refusal.DEVICE, Refusal.OWNER, Refusal.UNAVAILABLE})
@@ -57,10 +59,13 @@ UNANSWERED: Final = frozenset({Refusal.DEVICE, Refusal.OWNER, Refusal.UNAVAILABL
 the device keeps the clip and sends it again."""
 
 
+_DEFERRED: Final = frozenset({Refusal.QUOTA, Refusal.UNDECIDED})
+
 _REASONS: Final = (
     (Replayed, Refusal.REPLAY),
     (Erased, Refusal.ERASED),
     (OverLimit, Refusal.QUOTA),
+    (Undecided, Refusal.UNDECIDED),
     (Unavailable, Refusal.UNAVAILABLE),
 )
 
@@ -122,7 +127,7 @@ class Receiver:
         if refusal in UNANSWERED:
             return None
         sha256 = hashlib.sha256(message.payload).hexdigest()
-        if refusal is Refusal.QUOTA:
+        if refusal in _DEFERRED:
             answer = topics.Answer(sha256, is_deferred=True)
         else:
             answer = topics.Answer(sha256, refusal or "")
@@ -160,11 +165,13 @@ class Receiver:
         if levels != {"owner": header.owner, "device": header.device, "clip": header.clip}:
             return self._refuse(Refusal.TOPIC, "the topic differs from the header")
         try:
+            if self._clock is not None:
+                self._clock.check_start()
             self._check_limits(header, len(data))
             now = None if self._clock is None else self._clock.now()
             received_s = int(self._wall_s() if now is None else now.accepted_s)
             is_new = self._store.keep(envelope, data, received_s, waited_s=waited_s, now=now)
-        except (Replayed, Erased, OverLimit, Unavailable) as error:
+        except (Replayed, Erased, OverLimit, Undecided, Unavailable) as error:
             reason = next(reason for kind, reason in _REASONS if isinstance(error, kind))
             return self._refuse(reason, str(error))
         if not is_new:

@@ -89,6 +89,10 @@ class Erased(EarmarkError):
     """The clip was erased, or its owner's order covers it: do not store it again."""
 
 
+class Undecided(EarmarkError):
+    """Whether an owner's order covers the clip depends on time that is not decided yet."""
+
+
 class Store(Protocol):
     """Interface of a clip store. ``FileStore`` implements it with files and SQLite."""
 
@@ -116,6 +120,7 @@ class Store(Protocol):
         Raises:
             Replayed: another envelope has its id, ciphertext or sequence number.
             Erased: it was erased.
+            Undecided: whether an erase order covers it is not decided yet; offer it again.
             Unavailable: it cannot be stored now.
         """
 

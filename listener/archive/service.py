@@ -15,7 +15,7 @@ from listener.archive.publisher import ArchivePublisher
 from listener.archive.receiver import Receiver
 from listener.archive.records import Store
 from listener.archive.retained_clips import RetainedClips
-from listener.errors import ConfigError, DiskFull, Unavailable
+from listener.errors import ConfigError, Unavailable
 from listener.mqtt import topics
 from listener.mqtt.client import (
     Broker,
@@ -73,8 +73,8 @@ class ExpirySweep:
         try:
             if created := self._repair():
                 _log.warning("the index lacked the rows of %d clips; they were restored", created)
-        except DiskFull as error:
-            # Expiry makes room.
+        except Unavailable as error:
+            # Expiry makes room on a full disk, and one file must not keep the others.
             _log.warning("cannot repair the index before the expiry: %s", error)
         return self._store.expire(int(self._clock.accepted_s()))
 
@@ -223,7 +223,7 @@ class ArchiveService:
             self._set_bounds()
         if self._connected and self._retained.is_subscription_due():
             self._subscribe_to_clips()
-        if self._publisher is not None and self._connected:
+        if self._publisher is not None:
             self._publish_pending(self._publisher)
         if self._service is not None:
             self._service.ping_watchdog()
@@ -239,6 +239,9 @@ class ArchiveService:
 
     def _publish_pending(self, publisher: ArchivePublisher) -> None:
         try:
+            if not self._connected:
+                publisher.append_due_rows()
+                return
             for message in publisher.pending_messages():
                 self._broker.publish(message)
         except Unavailable as error:

@@ -186,6 +186,7 @@ class FileStore:
         with self._available():
             return self._index.row(clip)
 
+    @with_reserve
     def refresh_row(self, envelope: Envelope, data: bytes) -> ClipRecord:
         """Replace a clip's row by one from its verified file; return the row.
 
@@ -208,15 +209,22 @@ class FileStore:
     ) -> None:
         """Store the state of the clock; see ``TimeStore``."""
         with self._available():
+            if relabel_s:
+                # First: without the rest it only makes the orders older, which refuses less.
+                self.owner_state.shift_orders(relabel_s)
             for record in self._index.save_time(state.decode(), start, shifts, relabel_s):
                 self._stamp(record)
             if relabel_s:
                 self.quarantine.shift_arrivals(relabel_s)
 
     def newest_arrival(self) -> int | None:
-        """Return the latest arrival of a clip, seconds since 1970; None without clips."""
+        """Return the latest arrival of a clip, seconds since 1970; None without clips.
+
+        Without clips it is that of a quarantined file, which has an age, too.
+        """
         with self._available():
-            return self._index.newest_arrival()
+            newest_s = self._index.newest_arrival()
+            return self.quarantine.newest_arrival() if newest_s is None else newest_s
 
     def newest_start(self) -> int:
         """Return the largest number of a start of the computer that a clip belongs to."""
@@ -248,9 +256,12 @@ class FileStore:
             self.owner_state.refuse_span(owner, span, device, numbers, now)
 
     def _stamp(self, record: ClipRecord) -> None:
-        """Set a file's mtime to the start of its retention, so that a new row counts from it."""
+        """Set a file's mtime to the start of its retention, so that a new row counts from it.
+
+        The row counts. It is stored already, so a file of another user must not undo it.
+        """
         began_s = record.expires_s - record.ttl_s
-        with contextlib.suppress(FileNotFoundError):
+        with contextlib.suppress(OSError):
             os.utime(self.path(record.owner, record.clip), (began_s, began_s))
 
     def path(self, owner: str, clip: str) -> Path:
@@ -304,6 +315,21 @@ class FileStore:
                     device = None if file.header is None else file.header.device
                     erased.append(ErasedFile(file.clip, device, file.sha256))
         return erased
+
+    def quarantine_file(self, owner: str, clip: str) -> bool:
+        """Move a clip's file that does not verify to the quarantine, unless a row names it.
+
+        Returns:
+            False if it has a row, or cannot be read or moved.
+        """
+        with self._available():
+            if self._index.row(clip) is not None:
+                return False
+            try:
+                self.quarantine.put(self.path(owner, clip))
+            except OSError:
+                return False
+            return True
 
     def count_quarantined(self, owner: str | None = None) -> int:
         """Return the number of files in the quarantine, or of an owner's by unverified headers."""

@@ -6,11 +6,13 @@ is if its MAC is valid (decision 0033); otherwise its file is verified, and the 
 from it or left out. Nothing here can decrypt.
 """
 
+import errno
 import hashlib
 import os
 from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from typing import Final
 
 from listener.archive.files import list_clips, read_envelope_file
 from listener.archive.owner_state import Tombstone, make_tombstone
@@ -21,6 +23,14 @@ from listener.envelope.verify import verify
 from listener.errors import BadEnvelope, EarmarkError, Unavailable
 from listener.owner.roster import Roster
 from listener.rights.requests import ListRequest, time_span
+
+_OF_ONE_FILE: Final = frozenset(
+    {
+        *(errno.EIO, errno.EBADMSG, errno.EUCLEAN, errno.EINVAL, errno.ELOOP, errno.EISDIR),
+        *(errno.EACCES, errno.EPERM, errno.ENXIO),
+    }
+)
+"""Errors that one file causes: a damaged sector, a link, a pipe, a file of another user."""
 
 
 class WrongOwner(EarmarkError):
@@ -81,9 +91,10 @@ class VerifiedReader:
         """Read a clip of an owner and verify it.
 
         Raises:
-            WrongOwner: the file in the owner's folder, or that of the owner's row, does not verify.
+            WrongOwner: the file in the owner's folder, or that of the owner's row, does not verify
+                or is itself not readable.
             ClipNotFound: there is no such file, it was erased, or it is another owner's.
-            Unavailable: the file cannot be read.
+            Unavailable: no file can be read now.
         """
         if self._store.owner_state.is_erased(clip):
             raise ClipNotFound
@@ -91,12 +102,14 @@ class VerifiedReader:
         if data is not None:
             return self._verify(owner, clip, data)
         for other in self._roster().owners:
-            if other.name != owner and (data := self._read(other.name, clip)) is not None:
+            path = self._store.path(other.name, clip)
+            if other.name != owner and os.path.lexists(path):
                 row = self._store.row(clip)
                 if row is None or row[0] != owner:
                     raise ClipNotFound(other.name)
                 # The owner's index row names a file in another folder: the archive mixed them up.
-                return self._verify(owner, clip, data)
+                if (data := self._read(other.name, clip)) is not None:
+                    return self._verify(owner, clip, data)
         raise ClipNotFound
 
     def candidates(self, owner: str) -> Iterator[str]:
@@ -128,6 +141,9 @@ class VerifiedReader:
         except FileNotFoundError:
             return None
         except OSError as error:
+            if error.errno in _OF_ONE_FILE:
+                # One damaged file must not deny an owner the others.
+                raise WrongOwner("it cannot be read", None, (clip,)) from error
             raise Unavailable(f"cannot read a stored clip: {error}") from error
 
 

@@ -154,7 +154,7 @@ def _serve(settings: Config) -> int:
         http_settings = systemd.with_credentials(settings.archive, os.environ)
         http_server = HttpServer(api.app(), home.path, http_settings)
         http_server.start()
-        retired_keys = RetiredKeys(home, store)
+        retired_keys = RetiredKeys(home, store, repair)
         notifier = systemd.Notifier(os.environ, time.monotonic)
         notifier.ready()
         retained = RetainedClips(time.monotonic)

@@ -134,7 +134,7 @@ def _once(sender: Sender, stop: systemd.StopSignal, patience_s: float) -> int:
         )
     if delivery.suspension.reason == "deferred":
         raise Unavailable(
-            "the archive defers clips of this device, because of its limits for one device",
+            "the archive defers clips: this device is over its limits, or clocks are compared",
             "wait, or raise archive.clips_per_hour and archive.bytes_per_day at the archive",
         )
     if sender.was_connected:

@@ -48,7 +48,7 @@ _SUSPENDED: Final = {
         "find the cause in the archive's log, then run earmark send --release",
     ),
     "deferred": (
-        "the archive defers them, because of its limits for one device",
+        "the archive defers them: the device is over its limits, or the archive compares clocks",
         "wait, or raise archive.clips_per_hour and archive.bytes_per_day at the archive",
     ),
 }

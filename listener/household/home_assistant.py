@@ -57,6 +57,7 @@ _COUNTERS: Final = {
     "lost": "Clips lost before the spool",
 }
 _SPOOL: Final = {
+    "erased": "Clips erased on arrival",
     "dropped": "Clips dropped",
     "quarantined": "Clips quarantined",
 }

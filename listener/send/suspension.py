@@ -16,7 +16,7 @@ _PAUSES_S: Final = {"refusals": (60.0, 3600.0), "deferred": (30.0, 300.0)}
 
 _TEXTS: Final = {
     "refusals": f"the archive refused {MOST_REFUSALS} clips in a row",
-    "deferred": "the archive defers them, because of its limits for one device",
+    "deferred": "the archive defers them: over its limits for one device, or comparing clocks",
 }
 
 Reason = Literal["", "refusals", "deferred"]
@@ -42,7 +42,8 @@ class Suspension:
         self._resume_s = float("-inf")
         self.reason: Reason = ""
         """Why no clip is published; empty if clips are published."""
-        if spool.suspended() == "refusals":
+        self._recorded = spool.suspended()
+        if self._recorded == "refusals":
             self.reason = "refusals"
             self._refusals = MOST_REFUSALS
 
@@ -76,8 +77,12 @@ class Suspension:
         return is_suspended
 
     def on_deferred(self) -> None:
-        """Pause: the archive accepts no further clip of this device for now."""
-        self._pause("deferred")
+        """Pause: the archive accepts no further clip of this device for now.
+
+        A suspension after refusals stays one: otherwise a deferral in between, and a restart, would
+        permit as many refusals again.
+        """
+        self._pause("refusals" if self.reason == "refusals" else "deferred")
 
     def _pause(self, reason: Reason) -> None:
         first_s, longest_s = _PAUSES_S[reason]
@@ -89,10 +94,11 @@ class Suspension:
         self._set_reason(reason)
 
     def _set_reason(self, reason: Reason) -> None:
-        if reason == self.reason:
-            return
         self.reason = reason
+        if reason == self._recorded:
+            return
         try:
             self._spool.set_suspended(reason)
+            self._recorded = reason
         except Unavailable as error:
             _log.warning("cannot record the suspension: %s", error)

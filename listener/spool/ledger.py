@@ -51,7 +51,7 @@ class Counts(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     """Counts of envelopes by outcome, since the spool exists.
 
     ``spooled == acked + erased + dropped + expired + waiting + in quarantine now``, except for a
-    crash between a step and its count, and for envelopes that their owner erases in the quarantine.
+    crash between a step and its count.
     A loss is counted before it happens, so a crash may count it twice but never omit it.
     """
 
@@ -60,8 +60,8 @@ class Counts(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     acked: int = 0
     """Acknowledged by the archive."""
     erased: int = 0
-    """Erased on arrival: the archive answered that their owner had erased them. Ledgers of earlier
-    versions lack this count."""
+    """Deleted because the archive answered that their owner had erased them, quarantined ones too.
+    Ledgers of earlier versions lack this count."""
     dropped: int = 0
     """Dropped as the oldest over a limit, of the spool or of its quarantine."""
     expired: int = 0

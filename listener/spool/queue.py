@@ -28,7 +28,7 @@ from listener.spool.files import (
 )
 from listener.spool.ledger import BootClock, Counts, Ledger
 from listener.spool.limits import select_expired, select_over_limit
-from listener.spool.replays import MOST_REFUSALS, count_replay, read_replays
+from listener.spool.replays import MOST_REFUSALS, count_replay, forget_replay, read_replays
 from listener.storage import atomic
 
 _LONGEST_REASON_BYTES: Final = 32
@@ -173,6 +173,8 @@ class Spool:
             except FileNotFoundError:
                 return False
             self._ledger.add(folder, Counts(erased=1) if erased else Counts(acked=1))
+            if erased:
+                forget_replay(folder, entry.clip)
         return True
 
     def quarantine(self, entry: SpoolEntry) -> bool:
@@ -225,7 +227,7 @@ class Spool:
         """Delete a quarantined clip that its owner erased, if it has this SHA-256.
 
         Returns:
-            True if it was there. It is not counted: it had left the queue before.
+            True if it was there; it is counted as erased.
 
         Raises:
             OSError: the folder cannot be read or written.
@@ -235,7 +237,10 @@ class Spool:
             self._folder.lock() as folder,
             open_directory(QUARANTINE, folder) as aside,
         ):
-            return limits.delete_erased(aside, clip, sha256, self._settings.longest_bytes)
+            if limits.delete_erased(aside, clip, sha256, self._settings.longest_bytes):
+                self._ledger.add(folder, Counts(erased=1))
+                forget_replay(folder, clip)
+                return True
         return False
 
     def count_replay(self, clip: str) -> None:

@@ -42,12 +42,26 @@ def count_replay(folder: int, clip: str) -> None:
     """
     replays = read_replays(folder)
     replays[clip] = replays.pop(clip, 0) + 1
-    newest = dict(list(replays.items())[-MOST_LISTED:])
+    _write(folder, dict(list(replays.items())[-MOST_LISTED:]))
+
+
+def forget_replay(folder: int, clip: str) -> None:
+    """Remove a clip that its owner erased from the list.
+
+    Raises:
+        OSError: the list cannot be written.
+    """
+    replays = read_replays(folder)
+    if replays.pop(clip, None) is not None:
+        _write(folder, replays)
+
+
+def _write(folder: int, replays: dict[str, int]) -> None:
     part = REPLAYED + atomic.PART
     with contextlib.suppress(FileNotFoundError):
         os.unlink(part, dir_fd=folder)
     with atomic.create_file(part, folder=folder) as file:
-        file.write(msgspec.json.encode(newest))
+        file.write(msgspec.json.encode(replays))
         file.flush()
         atomic.chown_to_parent(file.fileno(), folder)
         os.fchmod(file.fileno(), atomic.shared_mode(folder))

@@ -90,15 +90,15 @@ SPEAKER_LOCATIONS: Final = (
     ),
     Location(r"spool/counts", "none", "never: counts only"),
     Location(r"spool/(?:retention|following|sequence)\.json", "none", "the archive's next message"),
-    Location(r"spool/replayed\.json(?:\.part)?", "metadata", "newer refusals, beyond a thousand"),
+    Location(r"spool/replayed\.json(?:\.part)?", "metadata", "erasure, or 1,000 more such clips"),
     Location(r"spool/suspended", "none", "the end of the suspension"),
     Location(
-        r"spool/\.(?:(?:retention|following|sequence)\.json|suspended)\.part",
-        "none",
-        "write",
+        r"spool/\.(?:(?:retention|following|sequence)\.json|suspended)\.part", "none", "write"
     ),
     Location(
-        r"send/(?:send\.lock|notices\.sock)|device\.key|sequence|lock|roster\.json", "none", "never"
+        r"send/(?:send\.lock|notices\.sock)|device\.key|archive\.pub|sequence|lock|roster\.json",
+        "none",
+        "never",
     ),
     Location(r"\.(?:device\.key|sequence|roster\.json)\.part", "none", "write"),
 )

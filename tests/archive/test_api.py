@@ -3,9 +3,11 @@
 import asyncio
 import base64
 import dataclasses
+import errno
 import hashlib
 import io
 import json
+import os
 import subprocess
 import uuid
 import zipfile
@@ -23,7 +25,7 @@ from starlette.requests import Request
 from starlette.testclient import TestClient
 from starlette.types import Message, Receive, Scope, Send
 
-from listener.archive import api, schema
+from listener.archive import api, schema, verified_access
 from listener.archive.api import Api, ChunkedResponse, failure_response, is_private_address
 from listener.archive.challenges import KeyReplaced, RequestChallenge, RequestChallenges
 from listener.archive.context import ArchiveContext
@@ -333,12 +335,19 @@ def test_file_swapped_during_an_export_truncates_the_zip(
     assert [(row["op"], row["outcome"]) for row in bob.log_rows()][:1] == [("export", "not-hers")]
 
 
+@pytest.mark.parametrize("number", [errno.ENFILE, errno.ENOMEM])
 def test_disk_error_during_export_check_is_logged_as_failed(
-    ada: "OwnerClient", clip_factory: "ClipFactory"
+    ada: "OwnerClient",
+    clip_factory: "ClipFactory",
+    monkeypatch: pytest.MonkeyPatch,
+    number: int,
 ) -> None:
-    header = clip_factory.put()
-    clip_factory.path(header).unlink()
-    clip_factory.path(header).mkdir()
+    clip_factory.put()
+
+    def fail(_: Path) -> NoReturn:
+        raise OSError(number, os.strerror(number))
+
+    monkeypatch.setattr(verified_access, "read_envelope_file", fail)
 
     assert ada.request("export").status_code == 503
     assert [row["outcome"] for row in ada.log_rows() if row["op"] == "export"] == ["failed"]

@@ -201,8 +201,9 @@ def test_index_of_an_earlier_version_gets_its_columns(
     store = FileStore(folder)
     store_clip(store, household)
     rows = store._index.rows  # noqa: SLF001 - makes the earlier form
-    rows.execute("alter table clip drop column start")
-    rows.execute("drop table time")
+    rows.executescript(
+        "drop trigger clip_added; drop trigger clip_removed; drop table clip_start; drop table time"
+    )
     store.owner_state._orders.execute("create table swept (owner text)")  # noqa: SLF001 - as above
     store.close()
 

@@ -40,7 +40,7 @@ def replace_hall(household: "Household") -> Ed25519PrivateKey:
 
 
 def set_bounds(household: "Household", store: FileStore) -> None:
-    RetiredKeys(household.home, store).set_bounds(household.home.roster())
+    RetiredKeys(household.home, store, lambda: 0).set_bounds(household.home.roster())
 
 
 def message_of(header: "PublicHeader", data: bytes) -> Message:
@@ -221,7 +221,7 @@ def test_roster_that_cannot_be_written_is_logged_once(
 ) -> None:
     remove_hall(household)
     roster = household.home.roster()
-    retired = RetiredKeys(household.home, store)
+    retired = RetiredKeys(household.home, store, lambda: 0)
     (household.home.path / "roster.json").write_bytes(b"{}x")
 
     retired.set_bounds(roster)

@@ -547,7 +547,7 @@ def test_export_reports_clips_that_stay_encrypted(
 
 def hall_is_removed(household: "Household", store: "FileStore") -> None:
     household.home.change_roster(lambda roster: roster.without_device("hall", int(NOON_S)))
-    RetiredKeys(household.home, store).set_bounds(household.home.roster())
+    RetiredKeys(household.home, store, lambda: 0).set_bounds(household.home.roster())
 
 
 @pytest.mark.parametrize("is_replaced", [False, True])

@@ -355,3 +355,19 @@ def test_unwritable_list_of_replays_is_logged(
 
     assert "cannot write the list of refused clips" in caplog.text
     assert spool.counts().quarantined == 1
+
+
+def test_clip_deleted_from_the_quarantine_by_an_answer_is_counted(
+    delivery: ClipDelivery, spool: Spool
+) -> None:
+    entry = put(spool, 1)
+    data = spool.read(entry) or b""
+    delivery.next(0, LIMITS)
+    sha256 = hashlib.sha256(data).hexdigest().encode()
+
+    delivery.on_answer(entry.clip, b"refused:form:" + sha256)
+    delivery.on_answer(entry.clip, b"refused:erased:" + sha256)
+
+    counts = spool.counts()
+    assert spool.quarantined() == {}
+    assert counts == Counts(spooled=1, quarantined=1, erased=1)

@@ -9,7 +9,7 @@ import pytest
 from listener.config import SpoolSettings
 from listener.mqtt.client import BrokerLimits, Message
 from listener.send.delivery import ClipDelivery
-from listener.send.suspension import MOST_REFUSALS
+from listener.send.suspension import MOST_REFUSALS, Suspension
 from listener.spool.queue import Spool
 
 LIMITS = BrokerLimits()
@@ -155,3 +155,30 @@ def test_long_backlog_is_never_quarantined_by_deferrals(
 
     assert spool.waiting() == []
     assert (spool.counts().acked, spool.counts().quarantined) == (200, 0)
+
+
+def test_record_of_a_deferral_ends_with_the_first_acknowledgement_after_a_restart(
+    spool: Spool,
+) -> None:
+    before = Suspension(spool)
+    before.on_deferred()
+    assert spool.suspended() == "deferred"
+
+    after = Suspension(spool)
+    assert after.may_publish(0)
+    after.on_stored()
+
+    assert spool.suspended() == ""
+
+
+def test_deferral_and_restart_permit_no_further_refusals(spool: Spool) -> None:
+    fill(spool, MOST_REFUSALS + 5)
+    delivery = ClipDelivery(spool, "hall", 5.0)
+    refuse_everything(delivery, 0, 30)
+    message = delivery.next(10_000.0, LIMITS)
+    assert message is not None
+    answer(delivery, message, "deferred:")
+
+    refuse_everything(ClipDelivery(spool, "hall", 5.0), 0, 30)
+
+    assert spool.counts().quarantined == MOST_REFUSALS

@@ -1,7 +1,9 @@
 """The list of clips that the archive refused because their number was used."""
 
+import hashlib
 import logging
 import os
+import uuid
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -61,3 +63,19 @@ def test_list_is_not_a_foreign_file(
     assert spool.quarantined() == {}
 
     assert "foreign" not in caplog.text
+
+
+def test_erased_clip_leaves_the_list_of_replays(spool: Spool) -> None:
+    quarantined = spool.put(str(uuid.UUID(int=1)), "ada", 1, b"one")
+    waiting = spool.put(str(uuid.UUID(int=2)), "ada", 2, b"two")
+    spool.quarantine(quarantined)
+    for entry in (quarantined, waiting):
+        spool.count_replay(entry.clip)
+    kept = str(uuid.UUID(int=3))
+    spool.count_replay(kept)
+
+    assert spool.delete_erased(quarantined.clip, hashlib.sha256(b"one").hexdigest())
+    assert spool.remove(waiting, erased=True)
+
+    with spool._folder.open() as folder:  # noqa: SLF001 - no public method lists ids
+        assert read_replays(folder) == {kept: 1}

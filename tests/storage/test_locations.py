@@ -6,6 +6,7 @@ import pytest
 
 from listener.archive.owner_state import ORDERS
 from listener.archive.store import INDEX
+from listener.send.inbound import PIN
 from listener.spool.files import ACCEPTED, FOLLOWING, REPLAYED, SUSPENDED, TERMS
 from listener.spool.files import QUARANTINE as SPOOL_QUARANTINE
 from listener.spool.ledger import LEDGER
@@ -39,6 +40,8 @@ CLIP = "0b0f6c9e-3d0e-4c6e-9a41-2f6d3a1c7e55"
         (f"archive/{OVER_LIMIT}", "metadata"),
         (RESERVE, "none"),
         (f"archive/{RESERVE}", "none"),
+        (PIN, "none"),
+        (f".{PIN}.part", "none"),
         ("archive/notes.txt", None),
         (f"archive/clips/{CLIP}.earmark", None),
         (f"archive/quarantine/{CLIP}.earmark", None),
@@ -62,9 +65,10 @@ def test_archives_files_are_on_the_list(path: str, content: str | None) -> None:
         (f"spool/{FOLLOWING}", "none"),
         (f"spool/{SUSPENDED}", "none"),
         (f"spool/{ACCEPTED}", "none"),
-        (f"spool/.{ACCEPTED}.part", "none"),
         (f"spool/{REPLAYED}", "metadata"),
+        (f"spool/.{ACCEPTED}.part", "none"),
         (f"spool/{REPLAYED}.part", "metadata"),
+        (PIN, "none"),
         ("spool/copy.earmark", None),
     ],
 )
