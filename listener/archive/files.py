@@ -2,6 +2,7 @@
 
 import contextlib
 import ctypes
+import errno
 import os
 import re
 from collections.abc import Iterable, Iterator
@@ -18,6 +19,8 @@ SUFFIX: Final = ".earmark"
 _CLIP: Final = re.compile(r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}", re.ASCII)
 _ZEROS_BYTES: Final = 1 << 16
 _UNLINKERS: Final = 8
+_WITHOUT_CONTENT: Final = frozenset({errno.ELOOP, errno.ENXIO})
+"""Errors of opening a symbolic link, and a pipe or a socket."""
 
 
 def clip_path(folder: Path, owner: str, clip: str) -> Path:
@@ -72,7 +75,9 @@ def write_envelope_file(path: Path, data: bytes) -> bool:
 
 
 def overwrite(paths: Iterable[Path]) -> None:
-    """Overwrite files with zeros and unlink them; missing files are skipped.
+    """Overwrite files with zeros and unlink them; missing files and folders are skipped.
+
+    A link or a pipe is unlinked as it is, so that it keeps no other file from its erasure.
 
     All are overwritten, then the file system is synced once, then all are unlinked: one wait for
     the disk instead of one for each file. Flash may retain copies of the overwritten blocks, which
@@ -82,19 +87,7 @@ def overwrite(paths: Iterable[Path]) -> None:
     Raises:
         OSError: a file cannot be written.
     """
-    written = []
-    for path in paths:
-        with contextlib.suppress(FileNotFoundError):
-            handle = os.open(path, os.O_WRONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
-            with os.fdopen(handle, "wb", buffering=0) as file:
-                left = os.fstat(handle).st_size
-                try:
-                    while left > 0:
-                        left -= file.write(bytes(min(left, _ZEROS_BYTES)))
-                except OSError as error:
-                    if not is_full_error(error):
-                        raise
-            written.append(path)
+    written = [path for path in paths if _fill_with_zeros(path)]
     folders = {path.parent for path in written}
     for folder in folders:
         _sync_all(folder)
@@ -103,6 +96,27 @@ def overwrite(paths: Iterable[Path]) -> None:
         list(unlinkers.map(_unlink, written))
     for folder in folders:
         sync_folder(folder)
+
+
+def _fill_with_zeros(path: Path) -> bool:
+    """Overwrite a file; return whether there is one to unlink."""
+    try:
+        handle = os.open(path, os.O_WRONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+    except (FileNotFoundError, IsADirectoryError):
+        return False
+    except OSError as error:
+        if error.errno in _WITHOUT_CONTENT:
+            return True
+        raise
+    with os.fdopen(handle, "wb", buffering=0) as file:
+        left = os.fstat(handle).st_size
+        try:
+            while left > 0:
+                left -= file.write(bytes(min(left, _ZEROS_BYTES)))
+        except OSError as error:
+            if not is_full_error(error):
+                raise
+    return True
 
 
 def _unlink(path: Path) -> None:

@@ -6,11 +6,13 @@ is if its MAC is valid (decision 0033); otherwise its file is verified, and the 
 from it or left out. Nothing here can decrypt.
 """
 
+import errno
 import hashlib
 import os
 from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from typing import Final
 
 from listener.archive.files import list_clips, read_envelope_file
 from listener.archive.owner_state import Tombstone, make_tombstone
@@ -21,6 +23,9 @@ from listener.envelope.verify import verify
 from listener.errors import BadEnvelope, EarmarkError, Unavailable
 from listener.owner.roster import Roster
 from listener.rights.requests import ListRequest, time_span
+
+_NOT_REGULAR: Final = frozenset({errno.EINVAL, errno.ELOOP, errno.ENXIO})
+"""Errors of reading a file that is a folder, a link, a pipe or a socket."""
 
 
 class WrongOwner(EarmarkError):
@@ -128,6 +133,9 @@ class VerifiedReader:
         except FileNotFoundError:
             return None
         except OSError as error:
+            if error.errno in _NOT_REGULAR:
+                # Not an error of the disk: it must not keep the owner from all their other clips.
+                raise WrongOwner("it is not a regular file", None, (clip,)) from error
             raise Unavailable(f"cannot read a stored clip: {error}") from error
 
 

@@ -67,9 +67,11 @@ ARCHIVE_LOCATIONS: Final = (
     _database("access.sqlite", "never: it is the owners' record of access"),
     Location(r"archive/limits\.json", "metadata", "devices over a limit; a day later"),
     Location(r"(?:archive/)?reserve", "none", "a full disk"),
-    Location(r"archive\.key|archive\.lock|archive\.sock|lock|roster\.json", "none", "never"),
+    Location(r"archive\.(?:key|pub|lock|sock)|lock|roster\.json", "none", "never"),
     Location(
-        r"\.(?:archive\.key|roster\.json)\.part|archive/\.limits\.json\.part", "none", "write"
+        r"\.(?:archive\.key|archive\.pub|roster\.json)\.part|archive/\.limits\.json\.part",
+        "none",
+        "write",
     ),
 )
 """Files that the archive writes below its home."""
@@ -85,9 +87,12 @@ SPEAKER_LOCATIONS: Final = (
         "limits, owner's retention, erasure; --release moves it back",
     ),
     Location(r"spool/counts", "none", "never: counts only"),
-    Location(r"spool/(?:retention|following)\.json", "none", "the archive's next message"),
+    Location(r"spool/(?:retention|following|sequence)\.json", "none", "the archive's next message"),
+    Location(r"spool/replayed\.json(?:\.part)?", "metadata", "1,000 further refusals as a replay"),
     Location(r"spool/suspended", "none", "the end of the suspension"),
-    Location(r"spool/\.(?:retention\.json|following\.json|suspended)\.part", "none", "write"),
+    Location(
+        r"spool/\.(?:(?:retention|following|sequence)\.json|suspended)\.part", "none", "write"
+    ),
     Location(
         r"send/(?:send\.lock|notices\.sock)|device\.key|sequence|lock|roster\.json", "none", "never"
     ),

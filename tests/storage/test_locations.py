@@ -6,10 +6,11 @@ import pytest
 
 from listener.archive.owner_state import ORDERS
 from listener.archive.store import INDEX
-from listener.spool.files import FOLLOWING, SUSPENDED, TERMS
+from listener.spool.files import ACCEPTED, FOLLOWING, REPLAYED, SUSPENDED, TERMS
 from listener.spool.files import QUARANTINE as SPOOL_QUARANTINE
 from listener.spool.ledger import LEDGER
 from listener.storage.access_log import ACCESS_LOG
+from listener.storage.home import ARCHIVE_PIN
 from listener.storage.locations import (
     ARCHIVE_LOCATIONS,
     CLIP_FOLDERS,
@@ -39,6 +40,8 @@ CLIP = "0b0f6c9e-3d0e-4c6e-9a41-2f6d3a1c7e55"
         (f"archive/{OVER_LIMIT}", "metadata"),
         (RESERVE, "none"),
         (f"archive/{RESERVE}", "none"),
+        (ARCHIVE_PIN, "none"),
+        (f".{ARCHIVE_PIN}.part", "none"),
         ("archive/notes.txt", None),
         (f"archive/clips/{CLIP}.earmark", None),
         (f"archive/quarantine/{CLIP}.earmark", None),
@@ -61,6 +64,10 @@ def test_archives_files_are_on_the_list(path: str, content: str | None) -> None:
         (f"spool/{TERMS}", "none"),
         (f"spool/{FOLLOWING}", "none"),
         (f"spool/{SUSPENDED}", "none"),
+        (f"spool/{ACCEPTED}", "none"),
+        (f"spool/.{ACCEPTED}.part", "none"),
+        (f"spool/{REPLAYED}", "metadata"),
+        (f"spool/{REPLAYED}.part", "metadata"),
         ("spool/copy.earmark", None),
     ],
 )
