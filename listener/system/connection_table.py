@@ -1,8 +1,10 @@
 """Admission of network connections: bounded in all, for each address and for each IPv6 network.
 
 When the table is full, the newest connection is not simply refused: a connection of the busiest
-address gives way, an idle one first and the oldest first. So one host that holds many connections
-keeps no other host out. Pure but for the clock.
+address gives way, an idle one first and the oldest first. An address is busier if it holds more
+connections, or if it was served more requests in the last minutes. So neither one host that holds
+many connections nor a crowd of hosts that always have a request keeps another host out. Pure but
+for the clock.
 """
 
 import ipaddress
@@ -13,6 +15,10 @@ from enum import Enum, auto
 from typing import Final, Generic, NamedTuple, Protocol, TypeVar
 
 MOST_PROVEN_PEERS: Final = 256
+MOST_SERVED_NETWORKS: Final = 1024
+"""Networks whose served requests are counted; the one served longest ago is forgotten first."""
+SERVED_HALF_LIFE_S: Final = 60.0
+"""Time after which a served request counts half."""
 
 
 class Phase(Enum):
@@ -71,6 +77,8 @@ class ConnectionTable(Generic[Entry]):
         self._monotonic_s = monotonic_s
         self._peers: dict[Entry, _Peer] = {}
         self._proven: OrderedDict[str, None] = OrderedDict()
+        self._served: OrderedDict[str, tuple[float, float]] = OrderedDict()
+        """Number of requests, and the time at which it was right, by network."""
         self.refused = 0
         """Connections that were not admitted."""
         self.evicted = 0
@@ -118,9 +126,22 @@ class ConnectionTable(Generic[Entry]):
         if len(self._proven) > MOST_PROVEN_PEERS:
             self._proven.popitem(last=False)
 
+    def note_served(self, address: str) -> None:
+        """Count a request of an address; in a full table it gives way to one with fewer."""
+        _, network = peer_of(address)
+        now_s = self._monotonic_s()
+        self._served[network] = (self._served_requests(network, now_s) + 1, now_s)
+        self._served.move_to_end(network)
+        if len(self._served) > MOST_SERVED_NETWORKS:
+            self._served.popitem(last=False)
+
     def is_proven(self, address: str) -> bool:
         """Return whether an owner proved a request from this address."""
         return peer_of(address)[0] in self._proven
+
+    def _served_requests(self, network: str, now_s: float) -> float:
+        number, at_s = self._served.get(network, (0.0, now_s))
+        return number * float(0.5 ** ((now_s - at_s) / SERVED_HALF_LIFE_S))
 
     def _crowd_of(self, peer: "_Peer") -> list[Entry] | None:
         """Return the connections of which one must give way; None while there is room."""
@@ -135,10 +156,14 @@ class ConnectionTable(Generic[Entry]):
 
     def _find_victim(self, crowd: Iterable[Entry], peer: "_Peer") -> Entry | None:
         counts = Counter(self._peers.values())
+        now_s = self._monotonic_s()
+        served = {
+            each.network: self._served_requests(each.network, now_s) for each in (*counts, peer)
+        }
         is_preferred = peer.address in self._proven
-        oldest_s = self._monotonic_s() - self._limits.grace_s
+        oldest_s = now_s - self._limits.grace_s
         found: Entry | None = None
-        best: tuple[bool, bool, int, float] | None = None
+        best: tuple[bool, bool, bool, int, float] | None = None
         for entry in crowd:
             other = self._peers[entry]
             is_stranger = other.address not in self._proven
@@ -147,10 +172,14 @@ class ConnectionTable(Generic[Entry]):
                 continue
             if not is_stranger and not is_preferred:
                 continue
-            is_busier = counts[other] > counts[peer] + 1 or (is_preferred and is_stranger)
+            is_busier = (
+                counts[other] > counts[peer] + 1
+                or served[other.network] > served[peer.network] + 1
+                or (is_preferred and is_stranger)
+            )
             if not is_busier and (not is_idle or entry.since_s > oldest_s):
                 continue
-            rank = (is_stranger, is_idle, counts[other], -entry.since_s)
+            rank = (is_stranger, is_busier, is_idle, counts[other], -entry.since_s)
             if best is None or rank > best:
                 found, best = entry, rank
         return found

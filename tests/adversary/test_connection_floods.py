@@ -20,6 +20,7 @@ from listener.clips.client import ArchiveClient
 from listener.clips.http import HttpClient, parse_address
 from listener.config import SpoolSettings
 from listener.envelope.open import parse_identities
+from listener.errors import Unavailable
 from listener.household import identity
 from listener.household.join_client import join
 from listener.household.state import HouseholdStore
@@ -37,6 +38,7 @@ pytestmark = pytest.mark.system
 
 NEIGHBOURS = floods.loopback(10)
 OWNER_REQUESTS = 5
+MOST_ATTEMPTS = 8
 FLOOD_S = 4.0
 MOST_RESIDENT_BYTES = 128 << 20
 MOST_LOG_BYTES = 16 << 10
@@ -82,8 +84,8 @@ def archive(home: Path, earmark: Earmark, household: Household, tmp_path: Path) 
     port = unused_port()
     config = tmp_path / "earmark.toml"
     config.write_text(
-        f'{config.read_text()}[archive]\nport = {port}\ncertificate_file = "{crt}"\n'
-        f'key_file = "{key}"\n'
+        f'{config.read_text()}archive.port = {port}\narchive.certificate_file = "{crt}"\n'
+        f'archive.key_file = "{key}"\n'
     )
     earmark.is_weighed = True
     process = psutil.Process(earmark.start("archive").pid)
@@ -132,6 +134,22 @@ def test_first_proof_succeeds_among_many_silent_addresses(archive: FloodedArchiv
         wait_until(lambda: archive.process.num_fds() > 60, "the flood holds connections")
         archive.prove()
         archive.prove()
+
+
+@pytest.mark.parametrize("flood", [floods.ticket_requests, floods.slow_bodies])
+def test_newcomer_is_served_among_more_busy_addresses_than_places(
+    archive: FloodedArchive, flood: Callable[..., floods.FloodCounts]
+) -> None:
+    """The owner's address has no proof yet. An earlier version refused each of 40 attempts."""
+    target = floods.Target(archive.port, floods.loopback(200), connections=1)
+    with floods.running(flood, target):
+        wait_until(lambda: archive.process.num_fds() > 60, "the flood holds connections")
+        for left in reversed(range(MOST_ATTEMPTS)):
+            try:
+                archive.prove()
+                break
+            except Unavailable:
+                assert left, "never served"
 
 
 def test_clips_arrive_and_the_local_socket_answers_during_a_flood(

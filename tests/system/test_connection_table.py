@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 import pytest
 
 from listener.system.connection_table import (
+    MOST_SERVED_NETWORKS,
     ConnectionLimits,
     ConnectionTable,
     Phase,
@@ -85,6 +86,48 @@ def test_crowd_of_busy_connections_gives_way_to_another_address(door: Door) -> N
     assert door.connect("10.0.0.3")
 
     assert door.closed == ["10.0.0.1"]
+
+
+def test_crowd_that_is_served_without_end_gives_way_to_a_newcomer(door: Door) -> None:
+    crowd = [f"10.0.0.{number}" for number in range(1, 9)]
+    for address in crowd:
+        assert door.connect(address, Phase.BUSY)
+    assert not door.connect("10.0.1.1")
+    for address in crowd:
+        for _ in range(2 + (address == "10.0.0.5")):
+            door.table.note_served(address)
+
+    assert door.connect("10.0.1.1", Phase.BUSY)
+    assert len(door.closed) == 1
+    assert not door.connect("10.0.0.5", Phase.BUSY), "it was served most"
+
+    door.now_s += 600
+    assert not door.connect("10.0.2.1"), "none was served lately"
+
+
+def test_connection_of_the_newcomer_outlives_the_next_ones(door: Door) -> None:
+    for number in range(1, 9):
+        door.connect(f"10.0.0.{number}", Phase.BUSY)
+        for _ in range(number * 3):
+            door.table.note_served(f"10.0.0.{number}")
+    assert door.connect("10.0.1.1", name="newcomer")
+    door.now_s += 1
+
+    for number in range(1, 8):
+        door.connect(f"10.0.0.{number}", Phase.BUSY)
+
+    assert "newcomer" not in door.closed
+
+
+def test_remembered_networks_are_bounded(door: Door) -> None:
+    for number in range(1, 9):
+        door.connect(f"10.0.0.{number}", Phase.BUSY)
+        for _ in range(3):
+            door.table.note_served(f"10.0.0.{number}")
+    for number in range(MOST_SERVED_NETWORKS):
+        door.table.note_served(f"10.1.{number >> 8}.{number & 255}")
+
+    assert not door.connect("10.0.1.1"), "the others are forgotten"
 
 
 def test_proven_request_never_gives_way(door: Door) -> None:
