@@ -74,7 +74,7 @@ def write_envelope_file(path: Path, data: bytes) -> bool:
 
 
 def overwrite(paths: Iterable[Path]) -> None:
-    """Overwrite files with zeros and unlink them; missing files are skipped.
+    """Overwrite files with zeros and unlink them; missing files and folders are skipped.
 
     All are overwritten, then the file system is synced once, then all are unlinked: one wait for
     the disk instead of one for each file. Flash may retain copies of the overwritten blocks, which

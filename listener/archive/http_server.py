@@ -261,6 +261,7 @@ class _Endpoint:
                 await turn
             except asyncio.CancelledError:
                 return  # the client has disconnected, or the server stops
+            self._table.note_request(address)
 
             def note_proof() -> None:
                 scope[_IS_PROVEN] = True

@@ -29,9 +29,14 @@ from listener.errors import BadEnvelope, EarmarkError, NotForYou, Unavailable, U
 from listener.rights import requests
 from listener.rights.hash_chain import LogHead
 from listener.storage.atomic import create_file, part_file, sync_folder, write_atomic
+from listener.storage.free_space import free_bytes
 from listener.storage.owner_files import write_clip, write_new
 
 MOST_BYTES: Final = 1 << 42
+SPARE_BYTES: Final = 256 << 20
+"""Space on the owner's disk that an export leaves free; the archive chooses its length."""
+_UNCHECKED_BYTES: Final = 1 << 20
+"""Bytes received between two looks at the disk."""
 _REFRESH_S: Final = 0.2
 
 
@@ -185,7 +190,7 @@ def export(arguments: argparse.Namespace, session: Session) -> int:
     with _part_file(target) as path:
         try:
             with create_file(path) as file:
-                _fetch(session, request, file, progress)
+                _fetch(session, request, file, target.parent, progress)
             with ExportReader(path, key) as reader:
                 if reader.log_start() != start:
                     raise EarmarkError("the archive returned another part of the log")
@@ -228,14 +233,26 @@ def _head_of(path: Path, key: Ed25519PublicKey) -> LogHead:
 
 
 def _fetch(
-    session: Session, request: requests.Request, file: IO[bytes], progress: Progress
+    session: Session,
+    request: requests.Request,
+    file: IO[bytes],
+    folder: Path,
+    progress: Progress,
 ) -> None:
     if not isinstance(request, requests.ExportRequest):
         raise TypeError(request)
-    received_bytes = 0
+    received_bytes, checked_bytes = 0, 0
     for block in session.asker.get_export(request, MOST_BYTES):
         file.write(block)
         received_bytes += len(block)
+        if received_bytes - checked_bytes >= _UNCHECKED_BYTES:
+            checked_bytes = received_bytes
+            if free_bytes(folder) < SPARE_BYTES:
+                raise Unavailable(
+                    f"the disk of {folder} is nearly full, after"
+                    f" {received_bytes / 1e6:.0f} MB of the export",
+                    "free some space, choose another disk with --to, or a shorter time with --from",
+                )
         progress.show(f"{received_bytes / 1e6:.1f} MB")
 
 

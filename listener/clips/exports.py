@@ -32,8 +32,8 @@ LEFT_OUT: Final = "left-out.jsonl"
 """Stored files that verify for no owner, which the export does not contain; only if any."""
 LOG: Final = "access-log.jsonl"
 RECEIPT: Final = "receipt.json"
-_REQUIRED: Final = frozenset({PAGE_NAME, MANIFEST, DEVICES, LOG, RECEIPT})
-_OPTIONAL: Final = frozenset({RETIRED, LEFT_OUT})
+REQUIRED: Final = frozenset({PAGE_NAME, MANIFEST, DEVICES, LOG, RECEIPT})
+OPTIONAL: Final = frozenset({RETIRED, LEFT_OUT})
 LONGEST_LINE_BYTES: Final = 4096
 _SMALL_BYTES: Final = 4 << 20
 _PIECE_BYTES: Final = 1 << 16
@@ -182,7 +182,7 @@ class ExportReader:
 
     def _check_names(self) -> None:
         files = {name for name in self._zip.entries if _CLIP_NAME.fullmatch(name) is None}
-        if files - _REQUIRED - _OPTIONAL or _REQUIRED - files:
+        if files - REQUIRED - OPTIONAL or REQUIRED - files:
             raise self._error("entries are missing or unexpected")
 
     def _read_statements(self, archive: Ed25519PublicKey) -> None:

@@ -29,6 +29,8 @@ _FILE_TYPE: Final = 0o170000
 _U16: Final = 0xFFFF
 _U32: Final = 0xFFFFFFFF
 _LONGEST_NAME_BYTES: Final = 100
+MOST_ENTRIES: Final = 1_000_000
+"""Entries of one export; each takes memory in the reader."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,6 +107,8 @@ class ZipReader:
             name = self._name(name_bytes)
             if name in self.entries:
                 raise ValueError("an entry is duplicated")
+            if len(self.entries) == MOST_ENTRIES:
+                raise ValueError(f"it has more than {MOST_ENTRIES} entries")
             start = at + _LOCAL.size + name_bytes
             self.entries[name] = StoredEntry(start, size, crc)
             headers.append((at, name_bytes, tuple(fields[:8])))

@@ -39,8 +39,10 @@ SILENT_LIMITS: Final = ConnectionLimits(
     most=128, most_per_peer=64, most_per_network=64, grace_s=0.0
 )
 """Of clients that have sent nothing yet."""
-GUEST_LIMITS: Final = ConnectionLimits(most=32, most_per_peer=16, most_per_network=16, grace_s=1.0)
-"""Of clients that are being answered."""
+GUEST_LIMITS: Final = ConnectionLimits(
+    most=32, most_per_peer=16, most_per_network=16, grace_s=1.0, fair_uses=0
+)
+"""Of clients that are being answered; a client joins with its first connection."""
 _TURN_S: Final = 0.5
 _PAUSE_S: Final = 0.1
 

@@ -62,7 +62,8 @@ class Reserve:
                 more = min(self._size_bytes - size, room)
                 if more <= 0:
                     return False
-                flags = os.O_WRONLY | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC
+                flags = os.O_WRONLY | os.O_CREAT | os.O_NOFOLLOW
+                flags |= os.O_NONBLOCK | os.O_CLOEXEC  # a pipe would wait for its reader
                 handle = os.open(self._path, flags, SECRET_MODE)
                 try:
                     chown_to_folder_owner(handle, self._path.parent)

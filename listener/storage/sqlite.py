@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Final
 
 from listener.errors import DiskFull, Unavailable, system_hint
-from listener.storage.atomic import SECRET_MODE, chown_to_folder_owner
+from listener.storage.atomic import SECRET_MODE, chown_to_folder_owner, open_plain_file
 from listener.storage.free_space import is_full, is_full_error, is_read_only
 
 _BUSY_TIMEOUT_S: Final = 10
@@ -138,7 +138,7 @@ def _overwrite_log(connection: sqlite3.Connection, log: Path) -> bool:
 
 
 def _read_log_header(log: Path) -> bytes:
-    with contextlib.suppress(FileNotFoundError), log.open("rb") as file:
+    with contextlib.suppress(FileNotFoundError), open_plain_file(log) as file:
         return file.read(_LOG_HEADER_BYTES)
     return b""
 
@@ -146,7 +146,7 @@ def _read_log_header(log: Path) -> bytes:
 def _fill_with_zeros(log: Path) -> None:
     """Overwrite a log, its header first: after a power cut no part of it may be valid."""
     try:
-        handle = os.open(log, os.O_WRONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
+        handle = os.open(log, os.O_WRONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
     except FileNotFoundError:
         return
     with os.fdopen(handle, "wb", buffering=0) as file:

@@ -1,8 +1,10 @@
 """Admission of network connections: bounded in all, for each address and for each IPv6 network.
 
 When the table is full, the newest connection is not simply refused: a connection of the busiest
-address gives way, an idle one first and the oldest first. So one host that holds many connections
-keeps no other host out. Pure but for the clock.
+address gives way, an idle one first and the oldest first. An address is busier if it holds more
+connections, or if it used many more connections and requests in the last minutes. So neither one
+host that holds many connections nor a crowd of hosts that always come again keeps another host out.
+Pure but for the clock.
 """
 
 import ipaddress
@@ -13,6 +15,10 @@ from enum import Enum, auto
 from typing import Final, Generic, NamedTuple, Protocol, TypeVar
 
 MOST_PROVEN_PEERS: Final = 256
+MOST_USED_NETWORKS: Final = 1024
+"""Networks whose uses are counted; the one with the oldest last use is forgotten first."""
+USE_HALF_LIFE_S: Final = 60.0
+"""Time after which a use, a connection or a request, counts half."""
 
 
 class Phase(Enum):
@@ -38,6 +44,8 @@ class ConnectionLimits:
     """Connections of one IPv6 network of 64 bits: a host may use any number of its addresses."""
     grace_s: float
     """Time for which an idle connection keeps its place against addresses as busy as its own."""
+    fair_uses: int = 8
+    """Uses beyond twice those of a new connection's address, from which another one is busier."""
 
 
 class TableEntry(Protocol):
@@ -71,6 +79,8 @@ class ConnectionTable(Generic[Entry]):
         self._monotonic_s = monotonic_s
         self._peers: dict[Entry, _Peer] = {}
         self._proven: OrderedDict[str, None] = OrderedDict()
+        self._uses: OrderedDict[str, tuple[float, float]] = OrderedDict()
+        """Number of uses, and the time at which it was right, by network."""
         self.refused = 0
         """Connections that were not admitted."""
         self.evicted = 0
@@ -104,6 +114,7 @@ class ConnectionTable(Generic[Entry]):
             self.release(victim)
             victim.close()
         self._peers[added] = peer
+        self._count_use(peer.network)
         return True
 
     def release(self, connection: Entry) -> None:
@@ -118,9 +129,24 @@ class ConnectionTable(Generic[Entry]):
         if len(self._proven) > MOST_PROVEN_PEERS:
             self._proven.popitem(last=False)
 
+    def note_request(self, address: str) -> None:
+        """Count a request of an address; its connection counts by itself."""
+        self._count_use(peer_of(address)[1])
+
     def is_proven(self, address: str) -> bool:
         """Return whether an owner proved a request from this address."""
         return peer_of(address)[0] in self._proven
+
+    def _count_use(self, network: str) -> None:
+        now_s = self._monotonic_s()
+        self._uses[network] = (self._recent_uses(network, now_s) + 1, now_s)
+        self._uses.move_to_end(network)
+        if len(self._uses) > MOST_USED_NETWORKS:
+            self._uses.popitem(last=False)
+
+    def _recent_uses(self, network: str, now_s: float) -> float:
+        number, at_s = self._uses.get(network, (0.0, now_s))
+        return number * float(0.5 ** ((now_s - at_s) / USE_HALF_LIFE_S))
 
     def _crowd_of(self, peer: "_Peer") -> list[Entry] | None:
         """Return the connections of which one must give way; None while there is room."""
@@ -135,10 +161,13 @@ class ConnectionTable(Generic[Entry]):
 
     def _find_victim(self, crowd: Iterable[Entry], peer: "_Peer") -> Entry | None:
         counts = Counter(self._peers.values())
+        now_s = self._monotonic_s()
+        uses = {each.network: self._recent_uses(each.network, now_s) for each in (*counts, peer)}
+        fair_uses = 2 * uses[peer.network] + self._limits.fair_uses
         is_preferred = peer.address in self._proven
-        oldest_s = self._monotonic_s() - self._limits.grace_s
+        oldest_s = now_s - self._limits.grace_s
         found: Entry | None = None
-        best: tuple[bool, bool, int, float] | None = None
+        best: tuple[bool, bool, bool, int, float] | None = None
         for entry in crowd:
             other = self._peers[entry]
             is_stranger = other.address not in self._proven
@@ -147,10 +176,14 @@ class ConnectionTable(Generic[Entry]):
                 continue
             if not is_stranger and not is_preferred:
                 continue
-            is_busier = counts[other] > counts[peer] + 1 or (is_preferred and is_stranger)
+            is_busier = (
+                counts[other] > counts[peer] + 1
+                or uses[other.network] > fair_uses
+                or (is_preferred and is_stranger)
+            )
             if not is_busier and (not is_idle or entry.since_s > oldest_s):
                 continue
-            rank = (is_stranger, is_idle, counts[other], -entry.since_s)
+            rank = (is_stranger, is_busier, is_idle, counts[other], -entry.since_s)
             if best is None or rank > best:
                 found, best = entry, rank
         return found

@@ -20,6 +20,7 @@ from listener.clips.client import ArchiveClient
 from listener.clips.http import HttpClient, parse_address
 from listener.config import SpoolSettings
 from listener.envelope.open import parse_identities
+from listener.errors import Unavailable
 from listener.household import identity
 from listener.household.join_client import join
 from listener.household.state import HouseholdStore
@@ -37,6 +38,7 @@ pytestmark = pytest.mark.system
 
 NEIGHBOURS = floods.loopback(10)
 OWNER_REQUESTS = 5
+MOST_ATTEMPTS = 8
 FLOOD_S = 4.0
 MOST_RESIDENT_BYTES = 128 << 20
 MOST_LOG_BYTES = 16 << 10
@@ -108,6 +110,14 @@ def serves(archive: FloodedArchive) -> bool:
     return True
 
 
+def proves(archive: FloodedArchive) -> bool:
+    try:
+        archive.prove()
+    except Unavailable:
+        return False
+    return True
+
+
 @pytest.mark.parametrize("flood", floods.NETWORK_FLOODS, ids=lambda flood: flood.__name__)
 def test_owner_is_served_during_a_flood_from_several_addresses(
     archive: FloodedArchive, flood: Callable[..., floods.FloodCounts]
@@ -132,6 +142,17 @@ def test_first_proof_succeeds_among_many_silent_addresses(archive: FloodedArchiv
         wait_until(lambda: archive.process.num_fds() > 60, "the flood holds connections")
         archive.prove()
         archive.prove()
+
+
+@pytest.mark.parametrize("flood", [floods.ticket_requests, floods.slow_bodies])
+def test_newcomer_is_served_among_more_busy_addresses_than_places(
+    archive: FloodedArchive, flood: Callable[..., floods.FloodCounts]
+) -> None:
+    """The owner's address has no proof yet. An earlier version refused each of 40 attempts."""
+    target = floods.Target(archive.port, floods.loopback(200), connections=1)
+    with floods.running(flood, target):
+        wait_until(lambda: archive.process.num_fds() > 100, "the flood holds connections")
+        wait_until(lambda: proves(archive), "the owner is served")
 
 
 def test_clips_arrive_and_the_local_socket_answers_during_a_flood(
@@ -197,3 +218,21 @@ def test_four_of_four_machines_join_during_a_flood(
         assert threading.active_count() <= threads + 40
     assert not waiting.done()
     assert len(host.home.roster().devices) == 4
+
+
+@pytest.mark.parametrize("flood", [floods.stalled_handshakes, floods.silent_tls])
+def test_machine_joins_among_more_addresses_than_places(
+    host: Host, tmp_path: Path, flood: Callable[..., floods.FloodCounts]
+) -> None:
+    """An earlier version refused each of 8 attempts."""
+    waiting = host.wait(identity.device("last"))
+    who = identity.device("d0")
+    with floods.running(flood, floods.Target(host.server.port, floods.loopback(200), 1)):
+        wait_until(lambda: threading.active_count() > 30, "the flood holds connections")
+        for left in reversed(range(MOST_ATTEMPTS)):
+            try:
+                join(Home(tmp_path / "guest"), host.invite(who, f"{left}" * 22))
+                break
+            except Unavailable:
+                assert left, "never joined"
+    assert not waiting.done()

@@ -6,6 +6,7 @@ import contextlib
 import html
 import json
 import os
+import random
 import re
 import shlex
 import shutil
@@ -14,6 +15,7 @@ import ssl
 import subprocess
 import sys
 import threading
+import uuid
 import zipfile
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
@@ -28,6 +30,7 @@ import pytest
 from listener.archive.store import FileStore
 from listener.audio.clip import encode_clip
 from listener.cli import main
+from listener.clips import exports
 from listener.envelope.format import parse_envelope
 from listener.household import ca
 from listener.household.identity import parse as parse_identity
@@ -425,6 +428,49 @@ def test_lines_export_from_a_real_archive(owner: Owner, honest: str, address: st
     assert opened.startswith(b"fLaC")
     shown = owner.run(SHOW_KEY)
     assert re.fullmatch(r'"ed25519:[A-Za-z0-9+/]{43}="\n', shown.stdout.decode()), shown.stderr
+
+
+def test_check_lines_accept_every_entry_of_an_export(
+    household: "Household", home: Path, owner: Owner, honest: str
+) -> None:
+    """The speaker was removed, and a stored file is damaged."""
+    household.home.change_roster(lambda roster: roster.without_device("hall", 1))
+    (home / "archive" / "clips" / "ada" / f"{CLIP}.earmark").write_bytes(b"damaged")
+
+    done = owner.run("set -eu\n", SOCKET_BLOCK, EXPORT_BLOCK, CHECK_BLOCK)
+
+    assert done.returncode == 0, done.stderr
+    entries = set(zipfile.ZipFile(owner.folder / "ada.zip").namelist())
+    assert entries == exports.REQUIRED | exports.OPTIONAL | {f"clips/{honest}.earmark"}
+    assert done.stdout.decode().splitlines()[:2] == ["0", "0"]
+
+
+@pytest.mark.parametrize(
+    "name", ["left-out-jsonl", "retired-devices.jsonl", "left-out.json", "x/devices.json"]
+)
+def test_check_lines_count_an_entry_of_another_name(owner: Owner, name: str) -> None:
+    with zipfile.ZipFile(owner.folder / "ada.zip", "w") as archive:
+        archive.writestr("READ-ME-FIRST.html", EXPORT_PAGE)
+        archive.writestr(name, b"")
+
+    done = owner.run("set -eu\n", CHECK_BLOCK)
+
+    assert done.stdout.decode().splitlines()[:2] == ["1", "0"]
+
+
+def test_lines_erase_as_many_clips_as_one_request_can_name(owner: Owner, honest: str) -> None:
+    """The longest ticket: it is part of an address, a pattern's line and a command line."""
+    chance = random.Random(1)
+    ids = [honest, *(str(uuid.UUID(int=chance.getrandbits(128), version=4)) for _ in range(199))]
+    request = json.dumps({"clips": ids, "op": "erase"}, separators=(",", ":"))
+    lines = EXPORT_BLOCK.replace('{"op":"export"}', request).replace("ada:export", "ada:erase")
+
+    done = owner.run("set -eu\n", SOCKET_BLOCK, lines)
+
+    assert done.returncode == 0, done.stderr
+    assert len((owner.folder / "name.txt").read_text()) > 5_000
+    receipt = json.loads((owner.folder / "ada.zip").read_text())["receipt"]
+    assert (receipt["count"], receipt["clips"]) == (1, [honest])
 
 
 PAGE_BLOCK: Final = html.unescape(re.findall(r"<pre>(.*?)</pre>", EXPORT_PAGE, re.DOTALL)[0])

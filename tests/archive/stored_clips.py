@@ -1,5 +1,7 @@
 """Sealed clips put into a store, their paths, and a store that only counts expiries."""
 
+import os
+import stat
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -34,6 +36,28 @@ def store_clip(
 
 def stored_path(folder: Path, header: form.PublicHeader) -> Path:
     return folder / "clips" / header.owner / f"{header.clip}.earmark"
+
+
+REPLACEMENTS = ("pipe", "link", "socket", "folder")
+
+
+def replace_file(path: Path, kind: str, target: Path = Path("/dev/zero")) -> None:
+    """Put something else in the place of a file.
+
+    Args:
+        path: the file.
+        kind: one of `REPLACEMENTS`.
+        target: of the link.
+    """
+    path.unlink()
+    if kind == "pipe":
+        os.mkfifo(path)
+    elif kind == "link":
+        path.symlink_to(target)
+    elif kind == "folder":
+        path.mkdir()
+    else:
+        os.mknod(path, stat.S_IFSOCK | 0o600)
 
 
 class CountingStore:

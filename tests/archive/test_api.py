@@ -36,6 +36,7 @@ from listener.envelope import keys
 from listener.errors import EarmarkError, Unavailable
 from listener.owner.roster import Roster
 from listener.rights import hash_chain, receipts, requests
+from tests.archive.stored_clips import REPLACEMENTS, replace_file
 from tests.archive.tampering import update_rows
 
 NOON_S = 1_795_348_800
@@ -372,6 +373,25 @@ def test_damaged_file_is_left_out_of_an_export_and_can_be_erased(
 
     assert not clip_factory.path(header).exists()
     assert "left-out.jsonl" not in unzipped(ada.request("export").content)
+
+
+@pytest.mark.parametrize("kind", REPLACEMENTS)
+def test_file_that_is_not_regular_keeps_no_other_clip_from_its_owner(
+    ada: "OwnerClient", clip_factory: "ClipFactory", kind: str
+) -> None:
+    odd, good = clip_factory.put(), clip_factory.put()
+    replace_file(clip_factory.path(odd), kind)
+
+    entries = unzipped(ada.request("export").content)
+    assert f"clips/{good.clip}.earmark" in entries
+    assert json.loads(entries["left-out.jsonl"])["clip"] == odd.clip
+    assert ada.request("play", clip=odd.clip).status_code == 409
+
+    receipt = ada.request("erase", all=True).json()["receipt"]
+
+    assert set(receipt["clips"]) == {odd.clip, good.clip}
+    assert os.path.lexists(clip_factory.path(odd)) == (kind == "folder")
+    assert not clip_factory.path(good).exists()
 
 
 def test_file_damaged_during_an_export_is_left_out_and_logged(

@@ -20,7 +20,14 @@ from listener.archive.records import Erased, Replayed
 from listener.archive.store import FileStore
 from listener.envelope import format as form
 from listener.errors import Unavailable, UsageError
-from tests.archive.stored_clips import T_S, T, store_clip, stored_path
+from tests.archive.stored_clips import (
+    REPLACEMENTS,
+    T_S,
+    T,
+    replace_file,
+    store_clip,
+    stored_path,
+)
 from tests.archive.tampering import update_rows
 
 if TYPE_CHECKING:
@@ -96,6 +103,23 @@ def test_speaker_with_a_late_clock_does_not_shorten_retention(
 
     assert store.expire(T_S + 4 * 86_400 - 21) == 0
     assert store.expire(T_S + 4 * 86_400 - 20) == 1
+
+
+@pytest.mark.parametrize("kind", REPLACEMENTS)
+def test_file_that_is_not_regular_keeps_no_other_clip_from_its_expiry(
+    store: FileStore, household: "Household", folder: Path, tmp_path: Path, kind: str
+) -> None:
+    """A pipe would make ``open`` wait without end, with the store's lock."""
+    precious = tmp_path / "precious"
+    precious.write_text("precious")
+    odd, clip = store_clip(store, household, 1), store_clip(store, household, 2)
+    replace_file(stored_path(folder, odd), kind, precious)
+
+    assert store.expire(T_S + 86_400) == 2
+
+    assert not stored_path(folder, clip).exists()
+    assert os.path.lexists(stored_path(folder, odd)) == (kind == "folder")
+    assert precious.read_text() == "precious"
 
 
 @pytest.mark.parametrize("t", ["1970-01-01T00:00:00.000Z", "2031-01-01T00:00:00.000Z"])

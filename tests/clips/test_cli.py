@@ -6,6 +6,7 @@ import json
 import subprocess
 import sys
 import zipfile
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -14,8 +15,9 @@ import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from listener.archive.devices import RetiredKeys
-from listener.cli import clips, main
+from listener.cli import clips, clips_read, main
 from listener.cli.clips_read import Progress
+from listener.clips.client import ArchiveClient
 from listener.clips.session import Session
 from listener.config import Config
 from listener.envelope import keys
@@ -211,6 +213,29 @@ def test_invalid_export_is_reported_and_removed(
     assert said.code == 1
     assert f"does not verify as yours: 1 file, {clip}" in said.err
     assert "nothing was sent" in said.err
+    assert not list(tmp_path.glob("*.zip"))
+    assert not list(tmp_path.glob(".*.part"))
+
+
+def test_endless_export_stops_before_the_disk_is_full_and_leaves_no_file(
+    ada: "Machine", tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    received = []
+
+    def endless(*_: object) -> Iterator[bytes]:
+        while True:
+            received.append(1 << 16)
+            yield bytes(1 << 16)
+
+    monkeypatch.setattr(ArchiveClient, "get_export", endless)
+    room = clips_read.SPARE_BYTES + (3 << 20)
+    monkeypatch.setattr(clips_read, "free_bytes", lambda _: room - sum(received))
+
+    said = ada.clips("export", "--to", tmp_path / "ada.zip")
+
+    assert said.code == 69
+    assert "is nearly full, after 4 MB of the export" in said.err
+    assert sum(received) == 4 << 20
     assert not list(tmp_path.glob("*.zip"))
     assert not list(tmp_path.glob(".*.part"))
 

@@ -12,6 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from listener.archive.zip_stream import ZipWriter
+from listener.clips import zip_reader
 from listener.clips.zip_reader import ZipReader
 
 ENTRIES = {"READ-ME-FIRST.html": b"<p>", "clips/a": b"x" * 70_000, "empty": b""}
@@ -51,6 +52,16 @@ def test_more_than_65535_entries_are_read() -> None:
     data = written({f"{number}": b"" for number in range(66_000)})
 
     assert len(read(data)) == 66_000
+
+
+def test_number_of_entries_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
+    entries = {f"clips/{number}": b"" for number in range(101)}
+    monkeypatch.setattr(zip_reader, "MOST_ENTRIES", 101)
+    assert len(read(written(entries))) == 101
+
+    monkeypatch.setattr(zip_reader, "MOST_ENTRIES", 100)
+    with pytest.raises(ValueError, match="more than 100 entries"):
+        read(written(entries))
 
 
 def link(archive: zipfile.ZipFile) -> None:

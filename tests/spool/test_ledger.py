@@ -1,8 +1,11 @@
 """The spool's counts outlive damage."""
 
 import os
+import subprocess
+import sys
 import uuid
 from pathlib import Path
+from typing import Final
 
 import pytest
 
@@ -35,6 +38,54 @@ def test_damaged_ledger_restarts_and_keeps_the_clips(
 ) -> None:
     entry = put(spool, 1)
     (folder / "counts").write_bytes(damage)
+
+    put(spool, 2)
+
+    assert spool.oldest() == entry
+    assert spool.counts() == Counts(spooled=1)
+
+
+_HOLD_LEASE: Final = """
+import fcntl, os, signal, sys, time
+signal.signal(signal.SIGIO, signal.SIG_IGN)
+file = os.open(sys.argv[1], os.O_RDWR)
+fcntl.fcntl(file, fcntl.F_SETLEASE, fcntl.F_WRLCK)
+print("held", flush=True)
+time.sleep(600)
+"""
+
+
+@pytest.mark.timeout(30)
+def test_lease_of_another_process_delays_no_clip(spool: Spool, folder: Path) -> None:
+    """The kernel would let an open of the file wait for 45 s, each time."""
+    put(spool, 1)
+    with subprocess.Popen(
+        [sys.executable, "-c", _HOLD_LEASE, str(folder / "counts")], stdout=subprocess.PIPE
+    ) as holder:
+        try:
+            assert holder.stdout is not None
+            assert holder.stdout.readline() == b"held\n"
+
+            put(spool, 2)
+
+            assert [entry.seq for entry in spool.waiting()] == [1, 2]
+        finally:
+            holder.kill()
+    put(spool, 3)
+    assert spool.counts() == Counts(spooled=3)
+
+
+@pytest.mark.parametrize("kind", ["pipe", "folder", "link"])
+def test_ledger_that_is_not_a_file_keeps_the_clips(spool: Spool, folder: Path, kind: str) -> None:
+    entry = put(spool, 1)
+    counts = folder / "counts"
+    counts.unlink()
+    if kind == "pipe":
+        os.mkfifo(counts)
+    elif kind == "folder":
+        counts.mkdir()
+    else:
+        counts.symlink_to("/dev/full")
 
     put(spool, 2)
 

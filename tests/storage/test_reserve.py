@@ -83,6 +83,23 @@ def test_reserve_grows_with_the_room(
     assert sizes(1 << 30, 1 << 30) == [RESERVE_BYTES, RESERVE_BYTES]
 
 
+@pytest.mark.timeout(30)
+@pytest.mark.parametrize("kind", ["pipe", "folder", "link"])
+def test_name_that_is_not_a_file_is_no_reserve(
+    reserve: Reserve, tmp_path: Path, caplog: pytest.LogCaptureFixture, kind: str
+) -> None:
+    path = tmp_path / RESERVE
+    if kind == "pipe":
+        os.mkfifo(path)
+    elif kind == "folder":
+        path.mkdir()
+    else:
+        path.symlink_to("/dev/zero")
+
+    assert not reserve.refill()
+    assert "cannot make the reserve" in caplog.text
+
+
 def test_reserve_that_cannot_be_made_is_reported(
     reserve: Reserve, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:

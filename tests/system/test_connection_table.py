@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 import pytest
 
 from listener.system.connection_table import (
+    MOST_USED_NETWORKS,
     ConnectionLimits,
     ConnectionTable,
     Phase,
@@ -85,6 +86,61 @@ def test_crowd_of_busy_connections_gives_way_to_another_address(door: Door) -> N
     assert door.connect("10.0.0.3")
 
     assert door.closed == ["10.0.0.1"]
+
+
+def test_crowd_that_is_served_without_end_gives_way_to_a_newcomer(door: Door) -> None:
+    crowd = [f"10.0.0.{number}" for number in range(1, 9)]
+    for address in crowd:
+        assert door.connect(address, Phase.BUSY)
+    assert not door.connect("10.0.1.1", Phase.BUSY)
+    for address in crowd:
+        for _ in range(8 + 20 * (address == "10.0.0.5")):
+            door.table.note_request(address)
+
+    assert door.connect("10.0.1.1", Phase.BUSY)
+    assert len(door.closed) == 1
+    assert not door.connect("10.0.0.5", Phase.BUSY), "it was served most"
+
+    door.now_s += 600
+    assert not door.connect("10.0.2.1", Phase.BUSY), "none was served lately"
+
+
+def test_newcomer_outlives_those_that_come_again_and_again(door: Door) -> None:
+    for number in range(1, 9):
+        door.connect(f"10.0.0.{number}")
+        for _ in range(20):
+            door.table.note_request(f"10.0.0.{number}")
+    assert door.connect("10.0.1.1", name="newcomer")
+    door.now_s += 1
+
+    for number in range(1, 8):
+        door.connect(f"10.0.0.{number}")
+
+    assert "newcomer" not in door.closed
+
+
+def test_first_command_of_an_owner_is_not_displaced_by_fresh_addresses(door: Door) -> None:
+    for number in range(3):  # connections of one command, one after the other
+        made = FakeConnection("owner", door.now_s, Phase.BUSY, door.closed)
+        assert door.table.admit("10.0.1.1", made)
+        door.table.note_request("10.0.1.1")
+        if number < 2:
+            door.table.release(made)
+    for number in range(1, 40):
+        door.connect(f"10.0.0.{number}", Phase.BUSY)
+
+    assert door.closed == []
+
+
+def test_remembered_networks_are_bounded(door: Door) -> None:
+    for number in range(1, 9):
+        door.connect(f"10.0.0.{number}", Phase.BUSY)
+        for _ in range(10):
+            door.table.note_request(f"10.0.0.{number}")
+    for number in range(MOST_USED_NETWORKS):
+        door.table.note_request(f"10.1.{number >> 8}.{number & 255}")
+
+    assert not door.connect("10.0.1.1", Phase.BUSY), "the others are forgotten"
 
 
 def test_proven_request_never_gives_way(door: Door) -> None:
