@@ -49,10 +49,10 @@ debian:
 demo: setup ## run the demonstration; needs no hardware
 	@$(BIN)/earmark demo
 
-test: setup debian $(if $(FAKED),$(SLEEP)) ## unit and system tests, with coverage
+test: setup debian $(if $(FAKED),$(SLEEP)) ## unit and system tests on all cores, with coverage
 	@mkdir -p build/coverage
 	$(BIN)/coverage erase
-	$(FAKED) $(BIN)/coverage run -m pytest
+	$(FAKED) $(BIN)/coverage run -m pytest --numprocesses auto --dist loadgroup
 	$(BIN)/coverage combine --quiet
 	$(BIN)/coverage report
 

@@ -24,11 +24,10 @@ from listener.storage.home import Home
 
 RECORDINGS = "EARMARK_RECORDINGS"
 ROOT = Path(__file__).resolve().parents[1]
-absent = pytest.StashKey[list[str]]()
+NO_RECORDINGS = f"no real recordings: set {RECORDINGS} to their folder"
 
 
-def pytest_configure(config: pytest.Config) -> None:
-    config.stash[absent] = []
+def pytest_configure() -> None:
     # No test judges by the clock: on a busy machine any example may take long.
     settings.register_profile("untimed", settings(), deadline=None)
     # make unit draws fewer examples, where a test does not say how many it needs.
@@ -67,11 +66,10 @@ def recordings_folder() -> Path | None:
 
 
 @pytest.fixture
-def recordings(recordings_folder: Path | None, request: pytest.FixtureRequest) -> Path:
+def recordings(recordings_folder: Path | None) -> Path:
     """The folder of real recordings with its manifest.json."""
     if recordings_folder is None:
-        request.config.stash[absent].append(request.node.nodeid)
-        pytest.skip(f"no real recordings: set {RECORDINGS} to their folder")
+        pytest.skip(NO_RECORDINGS)
     return recordings_folder
 
 
@@ -162,11 +160,11 @@ def household(home: Path) -> Household:
     return made
 
 
-def pytest_terminal_summary(
-    terminalreporter: pytest.TerminalReporter, config: pytest.Config
-) -> None:
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
     """Say loudly what was not proven."""
-    missing = config.stash[absent]
+    # From the reports, since the tests may run in processes of their own.
+    skipped: list[pytest.TestReport] = terminalreporter.stats.get("skipped", [])
+    missing = sorted(each.nodeid for each in skipped if NO_RECORDINGS in str(each.longrepr))
     if missing:
         terminalreporter.section("NOT PROVEN HERE: real recordings are absent", red=True)
         for nodeid in missing:

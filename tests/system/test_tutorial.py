@@ -33,7 +33,11 @@ earmark() {
 clip() { earmark clips list --owner ada --identity ada.key | awk 'NR == 1 { print $3 }'; }
 """
 
-pytestmark = [pytest.mark.system, pytest.mark.timeout(120)]
+pytestmark = [
+    pytest.mark.system,
+    pytest.mark.timeout(120),
+    pytest.mark.xdist_group("ports"),  # the documents name fixed ports: one after another
+]
 
 
 def commands(page: Path, first: str, last: str) -> str:
