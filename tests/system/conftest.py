@@ -3,6 +3,7 @@
 import contextlib
 import getpass
 import os
+import secrets
 import shutil
 import signal
 import socket
@@ -28,10 +29,13 @@ def wait_until(holds: Callable[[], object], what: str, patience_s: float = PATIE
 
 @pytest.fixture
 def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
+    """Return a port that no other worker of the tests and no outgoing connection takes."""
+    worker = int(os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw")) % 10
+    while True:
+        port = 10_000 + 2_000 * worker + secrets.randbelow(2_000)
+        with contextlib.suppress(OSError), socket.socket() as probe:
+            probe.bind(("127.0.0.1", port))
+            return port
 
 
 class Mosquitto:

@@ -88,7 +88,7 @@ def run(script: str, folder: Path, broker: Mosquitto) -> subprocess.CompletedPro
     return subprocess.CompletedProcess(script, process.returncode, out, err)
 
 
-def test_the_laptop_tutorial_runs_as_written(tmp_path: Path, mosquitto: Mosquitto) -> None:
+def test_laptop_tutorial(tmp_path: Path, mosquitto: Mosquitto) -> None:
     script = commands(LAPTOP, "2. Make a key and an owner", "5. Use the owner's rights")
 
     done = run(script, tmp_path, mosquitto)
@@ -99,7 +99,7 @@ def test_the_laptop_tutorial_runs_as_written(tmp_path: Path, mosquitto: Mosquitt
     assert "erased 1 " in done.stdout
 
 
-def test_the_owners_guide_runs_as_written(tmp_path: Path, mosquitto: Mosquitto) -> None:
+def test_owners_guide(tmp_path: Path, mosquitto: Mosquitto) -> None:
     script = commands(LAPTOP, "2. Make a key and an owner", "4. Record and send a clip")
     script += 'me="--owner ada --identity ada.key"\n'
     script += commands(CLIPS, "See which clips there are", "Take all clips home")
