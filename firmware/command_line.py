@@ -63,7 +63,7 @@ def _command(parser: argparse.ArgumentParser, about: str) -> Command:
     below: list[Command] = []
     for group in parser._action_groups:  # noqa: SLF001 - argparse has no public list of groups
         options = []
-        for action in group._group_actions:  # noqa: SLF001 - argparse has no public list of arguments
+        for action in group._group_actions:  # noqa: SLF001 - argparse has no public list of a group's arguments
             if isinstance(action, argparse._SubParsersAction):  # noqa: SLF001 - this type has no public name
                 below += _below(action)
             elif _is_shown(action, common):

@@ -81,6 +81,19 @@ def home(tmp_path: Path) -> Path:
     return folder
 
 
+PRIVATE_FIELDS = form.PrivateFields(
+    word="alexa",
+    model="0" * 64,
+    score=0.93,
+    spk=None,
+    pre_ms=0,
+    ms=250,
+    rate=16_000,
+    end_reason="silence",
+    boot="0" * 16,
+)
+
+
 @dataclass(frozen=True, slots=True)
 class Household:
     """A home whose roster knows the device hall and the owners ada and bob, and their keys."""
@@ -109,21 +122,10 @@ class Household:
         key: Ed25519PrivateKey | None = None,
     ) -> bytes:
         """Seal random bytes in place of a FLAC; without the key they cannot be told apart."""
-        private = form.PrivateFields(
-            word="alexa",
-            model="0" * 64,
-            score=0.93,
-            spk=None,
-            pre_ms=0,
-            ms=250,
-            rate=16_000,
-            end_reason="silence",
-            boot="0" * 16,
-        )
         noise = b"fLaC" + os.urandom(6000)
         return seal(
             header,
-            private,
+            PRIVATE_FIELDS,
             encode or (lambda comment: noise + comment.encode()),
             self.recipient(header.owner),
             key or self.device_key,

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any, Literal
 
+import msgspec
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from listener.archive.archive_clock import ArchiveClock
@@ -166,31 +167,20 @@ class ArchiveContext:
         manifest_sha256: str | None = None,
     ) -> dict[str, Any]:
         """Return a signed receipt of an erasure or an export."""
+        state = self._state(kind, ticket, head, count)
         return sign(
-            self._state(
-                kind, ticket, head, count=count, clips=clips, manifest_sha256=manifest_sha256
-            ),
-            self.key,
+            msgspec.structs.replace(state, clips=clips, manifest_sha256=manifest_sha256), self.key
         )
 
-    def _state(  # noqa: PLR0913 - as ``receipt``
-        self,
-        kind: Literal["erase", "export"],
-        ticket: RequestChallenge,
-        head: LogHead,
-        *,
-        count: int,
-        clips: tuple[str, ...] = (),
-        manifest_sha256: str | None,
+    def _state(
+        self, kind: Literal["erase", "export"], ticket: RequestChallenge, head: LogHead, count: int
     ) -> Receipt:
         return Receipt(
             kind=kind,
             owner=ticket.owner,
             t=self.now(),
             request_sha256=ticket.request_sha256,
-            clips=clips,
             count=count,
-            manifest_sha256=manifest_sha256,
             head=head,
             archive=self.name,
         )
@@ -206,7 +196,6 @@ class ArchiveContext:
             count: number of clips.
             files: SHA-256 in hex by name; see ``receipts.ExportContents``.
         """
-        receipt = self._state(
-            "export", ticket, head, count=count, manifest_sha256=files["manifest.jsonl"]
-        )
+        state = self._state("export", ticket, head, count)
+        receipt = msgspec.structs.replace(state, manifest_sha256=files["manifest.jsonl"])
         return sign(receipt, self.key) | sign_contents(receipt, files, self.key)

@@ -4,8 +4,8 @@ uvicorn runs in a thread of its own beside the receive loop. The sockets are ope
 starts, so that a socket that cannot be opened is reported at once.
 
 uvicorn parses requests; the connections are accepted here. Each socket has a bounded table of
-connections of its own, so that a crowd on the network leaves the local socket alone, and both leave
-the descriptors of the store and the index alone. Every state of a connection has a time limit.
+connections of its own: connections on the network use no place of the local socket, and neither
+uses the descriptors of the store and the index. Every state of a connection has a time limit.
 """
 
 import asyncio

@@ -286,7 +286,7 @@ class ClipIndex:
                 changed += [self._shift(row, shift.by_s) for row in rows]
         return changed
 
-    def _shift(self, row: Any, by_s: int) -> ClipRecord:  # noqa: ANN401 - SQLite's values
+    def _shift(self, row: tuple[Any, ...], by_s: int) -> ClipRecord:
         record, has_valid_mac = self._read(row)
         record = replace(
             record, received_s=record.received_s + by_s, expires_s=record.expires_s + by_s
@@ -337,7 +337,7 @@ class ClipIndex:
         """
         return overwrite_log(self.rows, self._path)
 
-    def _read(self, row: Any) -> tuple[ClipRecord, bool]:  # noqa: ANN401 - SQLite's values
+    def _read(self, row: tuple[Any, ...]) -> tuple[ClipRecord, bool]:
         *values, code = row
         record = ClipRecord(*values)
         return record, self._row_mac.compute(record) == code

@@ -95,25 +95,27 @@ class Operations:
             self.log_refusal(ChallengeResult(ticket, is_proven=False))
             raise
 
-    def _carry_out(self, ticket: RequestChallenge) -> Result:  # noqa: PLR0911 - one for each request
+    def _carry_out(self, ticket: RequestChallenge) -> Result:
+        result: Result
         match ticket.request:
             case requests.ListRequest() as request:
-                return self._list(ticket, request)
+                result = self._list(ticket, request)
             case requests.PlayRequest(clip=clip):
-                return self._play(ticket, clip)
+                result = self._play(ticket, clip)
             case requests.ExportRequest() as request:
                 logged_files = self._exporter.check(ticket, request)
-                return ZipStream(self._exporter.pieces(ticket, request, logged_files))
+                result = ZipStream(self._exporter.pieces(ticket, request, logged_files))
             case requests.EraseRequest() as request:
-                return self._eraser.erase(ticket, request)
+                result = self._eraser.erase(ticket, request)
             case requests.RetentionRequest(days=days):
-                return self._retention(ticket, days)
+                result = self._retention(ticket, days)
             case requests.LogRequest() as request:
-                return self._read_log(ticket, request)
+                result = self._read_log(ticket, request)
             case requests.NewKeyRequest() as request:
-                return self._new_key(ticket, request)
+                result = self._new_key(ticket, request)
             case _:
-                return self._keys(ticket)
+                result = self._keys(ticket)
+        return result
 
     def _list(self, ticket: RequestChallenge, request: requests.ListRequest) -> dict[str, Any]:
         rows, foreign = self._finder.find(ticket.owner, request)

@@ -144,7 +144,7 @@ class _TlsTransport(asyncio.Transport):
         super().__init__()
         self._protocol = tls
 
-    def write(self, data: Any) -> None:  # noqa: ANN401 - any buffer, as asyncio has it
+    def write(self, data: "bytes | bytearray | memoryview[Any]") -> None:
         self._protocol.write(bytes(data))
 
     def close(self) -> None:
@@ -162,5 +162,5 @@ class _TlsTransport(asyncio.Transport):
     def resume_reading(self) -> None:
         self._protocol.resume_reading()
 
-    def get_extra_info(self, name: str, default: Any = None) -> Any:  # noqa: ANN401 - asyncio's own
+    def get_extra_info(self, name: str, default: object = None) -> object:
         return self._protocol.extra_info(name, default)

@@ -25,6 +25,11 @@ _STREAMINFO_BYTES: Final = 34
 _LONGEST_VENDOR_BYTES: Final = 256
 _TAG: Final = b"COMMENT="
 _SAMPLE_BITS: Final = 16
+_CONSTANT: Final = 0  # types of subframes, RFC 9639, section 9.2.1
+_VERBATIM: Final = 1
+_FIXED_PREDICTORS: Final = range(8, 13)  # of order 0 to 4
+_LINEAR_PREDICTORS: Final = range(32, 64)  # of order 1 to 32
+_MOST_PRECISION_BITS: Final = 15  # of a linear predictor's coefficients; 16 is reserved
 _BLOCK_8_BITS: Final = 6  # code in a frame header: the block size follows in 8 bits
 _BLOCK_16_BITS: Final = 7
 _BLOCK_256: Final = 8  # and each code above it, twice as many
@@ -205,18 +210,19 @@ class _Subframe:
             bits -= self._unary() + 1
         if bits < 1:
             raise ValueError("a subframe has no bits left")
-        if kind == 0:  # one value
+        if kind == _CONSTANT:
             self._skip(bits)
-        elif kind == 1:  # verbatim
+        elif kind == _VERBATIM:
             self._skip(bits * count)
-        elif 8 <= kind <= 12:  # noqa: PLR2004 - fixed predictor of order 0 to 4
-            self._skip(bits * (kind - 8))
-            self._skip_residual(count, kind - 8)
-        elif kind >= 32:  # noqa: PLR2004 - linear predictor of order 1 to 32
-            order = kind - 31
+        elif kind in _FIXED_PREDICTORS:
+            order = kind - _FIXED_PREDICTORS.start
+            self._skip(bits * order)
+            self._skip_residual(count, order)
+        elif kind in _LINEAR_PREDICTORS:
+            order = kind - _LINEAR_PREDICTORS.start + 1
             self._skip(bits * order)
             precision = self._take(4) + 1
-            if precision > 15:  # noqa: PLR2004 - reserved
+            if precision > _MOST_PRECISION_BITS:
                 raise ValueError("a subframe has a reserved precision")
             self._skip(5 + precision * order)
             self._skip_residual(count, order)

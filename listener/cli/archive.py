@@ -28,6 +28,7 @@ from listener.archive.records import RowMac
 from listener.archive.retained_clips import RetainedClips
 from listener.archive.service import ArchiveService, ExpirySweep, ReloadingRoster
 from listener.archive.store import FileStore
+from listener.cli import archive_clock
 from listener.cli.main import Subcommands, with_examples
 from listener.config import Config
 from listener.errors import DiskFull, EarmarkError, Unavailable
@@ -112,8 +113,6 @@ def run(arguments: argparse.Namespace, settings: Config) -> int:
         case "open":
             return _open(arguments, settings)
         case "clock":
-            from listener.cli import archive_clock  # noqa: PLC0415 - serve does not need it
-
             return archive_clock.run(arguments, settings)
         case _:
             return _serve(settings)
@@ -121,7 +120,7 @@ def run(arguments: argparse.Namespace, settings: Config) -> int:
 
 def _serve(settings: Config) -> int:
     from listener.archive.api import Api  # noqa: PLC0415 - starlette: list and open do not need it
-    from listener.archive.http_server import MOST_DESCRIPTORS, HttpServer  # noqa: PLC0415 - uvicorn: list and open do not need it
+    from listener.archive.http_server import MOST_DESCRIPTORS, HttpServer  # noqa: PLC0415 - loads uvicorn
 
     reserve_descriptors(MOST_DESCRIPTORS)
     home = Home(Path(settings.home))

@@ -278,12 +278,14 @@ def run(arguments: argparse.Namespace, settings: config.Config) -> int:
             if resource is not None:
                 closing.callback(resource.close)
         publisher.publish(
-            _started_event(
-                settings,
-                thresholds,
-                keeper,
-                mute.about,
-                is_fast=arguments.fast,
+            events.StartedEvent(
+                files=tuple(_printable(name) for name in settings.microphone.files),
+                device=None if settings.microphone.files else settings.microphone.device,
+                words=settings.wake.words,
+                thresholds=thresholds,
+                keeper=keeper,
+                switch=mute.about,
+                fast=arguments.fast,
                 landlock=landlock.version,
             )
         )
@@ -363,25 +365,3 @@ def _build_writer(*, is_live: bool, as_json: bool) -> Callable[[events.Event], N
         output.flush()
 
     return write
-
-
-def _started_event(  # noqa: PLR0913 - the fields of the event
-    settings: config.Config,
-    thresholds: dict[str, float],
-    keeper: str,
-    switch: str,
-    *,
-    is_fast: bool,
-    landlock: int,
-) -> events.StartedEvent:
-    files = settings.microphone.files
-    return events.StartedEvent(
-        files=tuple(_printable(name) for name in files),
-        device=None if files else settings.microphone.device,
-        words=settings.wake.words,
-        thresholds=thresholds,
-        keeper=keeper,
-        switch=switch,
-        fast=is_fast,
-        landlock=landlock,
-    )

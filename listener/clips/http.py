@@ -179,7 +179,7 @@ class HttpResponse:
         self.kind = (self._response.getheader("content-type") or "").partition(";")[0].strip()
 
     def _connect(self) -> None:
-        """Connect; try again while a crowded archive hangs up at once. Nothing was sent yet."""
+        """Connect; try again while the archive has no free place and closes the connection."""
         for pause_s in CROWDED_PAUSES_S:
             try:
                 self._connection.connect()

@@ -86,7 +86,7 @@ class FirstBoot:
             return self._write_report(FirstBootReport.render_wrong_file(error), error.exit_code)
         except EarmarkError:
             raise
-        except Exception as error:  # noqa: BLE001 - whatever a file does, its owner is told
+        except Exception as error:  # noqa: BLE001 - the card must receive a report
             unforeseen = ConfigError(
                 f"the file cannot be used: {type(error).__name__}",
                 "write only the lines that are needed",

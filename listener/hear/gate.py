@@ -105,7 +105,7 @@ class Gate:
         return is_muted
 
 
-def listen_to_files(  # noqa: PLR0913 - keyword arguments
+def listen_to_files(  # noqa: PLR0913 - collaborators of the process, all but one by name
     paths: Sequence[Path],
     *,
     channel: int,
@@ -171,7 +171,7 @@ def _wipe(frame: Frame) -> None:
     samples.flags.writeable = False
 
 
-def open_gate(  # noqa: PLR0913 - the last two are keyword arguments
+def open_gate(  # noqa: PLR0913 - collaborators of the process; each caller has its own
     settings: MicrophoneSettings,
     mute: MuteController,
     stop: StopSignal,

@@ -32,7 +32,7 @@ def tls_context(settings: BrokerSettings) -> ssl.SSLContext | None:
         for name in (settings.ca_file, settings.certificate_file, settings.key_file):
             # OpenSSL opens by name, and would wait at a pipe.
             if name is not None and not stat.S_ISREG(Path(name).stat().st_mode):
-                raise OSError(errno.EINVAL, "not a regular file")  # noqa: TRY301 - as ssl raises
+                raise OSError(errno.EINVAL, "not a regular file")  # noqa: TRY301 - one handler for this error and for those of OpenSSL
         context = ssl.create_default_context(cafile=settings.ca_file)
         context.minimum_version = ssl.TLSVersion.TLSv1_3
         if settings.certificate_file is not None:

@@ -245,7 +245,7 @@ class PahoBroker:
         ConfigError: a configured file is missing or invalid.
     """
 
-    def __init__(  # noqa: PLR0913 - all but two have their usual value
+    def __init__(  # noqa: PLR0913 - collaborators; only two are required
         self,
         settings: BrokerSettings,
         client_id: str,

@@ -116,7 +116,7 @@ class Harness:
         """
         if not self._source.is_scripted:
             command = self._command("mute", word)
-            done = subprocess.run(command, check=False, capture_output=True)  # noqa: S603 - this program
+            done = subprocess.run(command, check=False, capture_output=True)  # noqa: S603 - a fixed command of this interpreter
             # hear may take longer to confirm it while it is traced; its own event is waited for.
             if done.returncode not in {0, Unavailable.exit_code}:
                 raise self._failure("hear", f"earmark mute {word} failed")

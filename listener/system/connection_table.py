@@ -3,8 +3,8 @@
 When the table is full, the newest connection is not simply refused: a connection of the busiest
 address gives way, an idle one first and the oldest first. An address is busier if it holds more
 connections, or if it used many more connections and requests in the last minutes. So neither one
-host that holds many connections nor a crowd of hosts that always come again keeps another host out.
-Pure but for the clock.
+host with many connections nor many hosts that reconnect exclude another host. Pure but for the
+clock.
 """
 
 import ipaddress

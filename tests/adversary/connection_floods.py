@@ -345,7 +345,7 @@ def _plain(target: Target) -> Target:
 
 
 class _Peer:
-    """One connection of a crowd."""
+    """One connection of many."""
 
     def __init__(self, target: Target, source: str, context: ssl.SSLContext | None) -> None:
         self.source = source

@@ -24,9 +24,10 @@ from listener.household.state import HouseholdStore
 from listener.owner.roster import Roster
 from listener.spool.queue import Spool
 from listener.storage.home import Home
-from tests.adversary.machines import find_mosquitto, free_port
+from tests.adversary.machines import find_mosquitto
 from tests.adversary.request_load import OwnerClient
 from tests.conftest import Household, introduced
+from tests.ports import find_free_port
 
 if TYPE_CHECKING:
     from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
@@ -96,7 +97,7 @@ class FloodHome:
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         self.identities = {name: str(pyrage.x25519.Identity.generate()) for name in OWNERS}
-        self.port, self.api_port, self.join_port = free_port(), free_port(), free_port()
+        self.port, self.api_port, self.join_port = (find_free_port() for _ in range(3))
         self.home = Home(folder / "archive")
         self.config = folder / "archive.toml"
         self.config.write_text(self._init(), "utf-8")

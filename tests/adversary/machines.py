@@ -34,6 +34,7 @@ from listener.spool.queue import Spool
 from listener.storage.home import Home
 from tests.adversary.small_disk import SmallDisk
 from tests.conftest import ROOT, Household, introduced
+from tests.ports import find_free_port
 from tests.system.conftest import WallClock
 
 OWNERS: Final = ("ada", "bob")
@@ -42,14 +43,6 @@ BATH: Final = "bath"
 ARCHIVE_DISK_BYTES: Final = 160 << 20
 SPOOL_DISK_BYTES: Final = 32 << 20
 _TAPE_S: Final = 120.0
-
-
-def free_port() -> int:
-    """Return a TCP port on which no server listens."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
 
 
 def find_mosquitto() -> str:
@@ -193,9 +186,9 @@ class Machines:
     def __init__(self, folder: Path, *, seed: int, speed: float, has_disks: bool) -> None:
         self.folder = folder
         self._sleep = build_sleep()
-        port = free_port()
+        port = find_free_port()
         self.port = port
-        self.api_port = free_port()
+        self.api_port = find_free_port()
         self.identities = {name: str(pyrage.x25519.Identity.generate()) for name in OWNERS}
         self.hall = Speaker(
             folder / HALL,

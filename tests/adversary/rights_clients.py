@@ -14,6 +14,8 @@ from typing import Any
 
 import pyrage
 
+from tests.ports import find_free_port
+
 PATIENCE_S = 60.0
 
 
@@ -113,9 +115,7 @@ def _start(home: Path, folder: Path, log: Path) -> tuple[subprocess.Popen[bytes]
     command += ["--config", str(config), "--home", str(home)]
     until_s = time.monotonic() + PATIENCE_S
     while True:
-        with socket.socket() as probe:
-            probe.bind(("127.0.0.1", 0))
-            archive = ArchiveProcess(home, probe.getsockname()[1])
+        archive = ArchiveProcess(home, find_free_port())
         config.write_text(f"broker.port = 9\n[archive]\nport = {archive.port}\n")
         with log.open("wb") as output:
             process = subprocess.Popen(command, stdout=output, stderr=output)

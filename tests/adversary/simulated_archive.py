@@ -96,7 +96,7 @@ class SimulatedArchive:
         """Start the archive's process."""
         self.store = FileStore(self.folder)
         # The simulated power cuts leave the files as they are: no wait for the disk.
-        for rows in (self.store._index.rows, self.store.owner_state._orders):  # noqa: SLF001 - as above
+        for rows in (self.store._index.rows, self.store.owner_state._orders):  # noqa: SLF001 - the test looks at the database itself
             rows.execute("pragma synchronous = off")
         roster = self.household.home.roster
         self.store.repair(Receiver(self.store, roster, self.computer.wall_s).verify)

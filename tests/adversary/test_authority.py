@@ -207,12 +207,12 @@ def test_tickets_of_the_longest_requests_fit_the_servers_limits(
     assert changed.json()["forwarded"] == [], "the household has no such speakers"
 
 
-def _receipt(export: Any) -> dict[str, Any]:  # noqa: ANN401 - a response
+def _receipt(export: Any) -> dict[str, Any]:  # noqa: ANN401 - a response of the test client, which has no public type
     with zipfile.ZipFile(io.BytesIO(export.body)) as archive:
         return dict(json.loads(archive.read("receipt.json"))["receipt"])
 
 
-def _log(export: Any) -> list[dict[str, Any]]:  # noqa: ANN401 - a response
+def _log(export: Any) -> list[dict[str, Any]]:  # noqa: ANN401 - a response of the test client, which has no public type
     with zipfile.ZipFile(io.BytesIO(export.body)) as archive:
         return [json.loads(line) for line in archive.read("access-log.jsonl").splitlines()]
 

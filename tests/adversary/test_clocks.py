@@ -373,7 +373,7 @@ def test_record_is_written_at_a_bounded_rate(archive: SimulatedArchive) -> None:
         archive.computer.run(1)
         archive.sweep.run_if_due()
 
-    assert archive.store._index.rows.total_changes - changes <= 8  # noqa: SLF001 - as above
+    assert archive.store._index.rows.total_changes - changes <= 8  # noqa: SLF001 - the test looks at the database itself
 
 
 def test_moved_file_keeps_the_start_of_its_retention(archive: SimulatedArchive) -> None:

@@ -4,7 +4,6 @@
 """
 
 import resource
-import socket
 import subprocess
 import threading
 from collections.abc import Callable, Iterator
@@ -30,6 +29,7 @@ from listener.storage.home import Home
 from tests.adversary import connection_floods as floods
 from tests.conftest import Household
 from tests.household.guests import Host
+from tests.ports import find_free_port
 from tests.system.conftest import Earmark, Mosquitto, earmark, free_port, mosquitto, wait_until
 
 __all__ = ["earmark", "free_port", "mosquitto"]  # fixtures of tests/system
@@ -81,7 +81,7 @@ def archive(home: Path, earmark: Earmark, household: Household, tmp_path: Path) 
     crt, key, ca = (
         next((home / "household").rglob(name)) for name in ("s-api.crt", "s-api.key", "ca.crt")
     )
-    port = unused_port()
+    port = find_free_port()
     config = tmp_path / "earmark.toml"
     config.write_text(
         f'{config.read_text()}archive.port = {port}\narchive.certificate_file = "{crt}"\n'
@@ -93,13 +93,6 @@ def archive(home: Path, earmark: Earmark, household: Household, tmp_path: Path) 
     found = FloodedArchive(port, ca, process, earmark, household)
     wait_until(lambda: serves(found), "the archive's TLS port answers")
     return found
-
-
-def unused_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
 
 
 def serves(archive: FloodedArchive) -> bool:

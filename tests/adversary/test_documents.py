@@ -38,6 +38,7 @@ from listener.household.identity import parse as parse_identity
 from listener.rights import requests
 from listener.rights.export_page import EXPORT_PAGE
 from tests.cli.test_examples import PARSERS
+from tests.ports import find_free_port
 from tests.system.conftest import earmark, free_port, wait_until
 from tests.test_docs import DOCUMENTS, ROOT
 
@@ -392,9 +393,7 @@ def honest(
     earmark: "Earmark", household: "Household", home: Path, owner: Owner, tmp_path: Path
 ) -> str:
     """A real archive with a clip of ada, behind both addresses of the document; the clip's id."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
+    port = find_free_port()
     header = household.header(2)
     data = household.seal(header, lambda comment: encode_clip(np.zeros(4000, np.int16), comment))
     store = FileStore(home / "archive")

@@ -40,7 +40,7 @@ def text(data: bytes) -> str:
 
 
 def read_mute_file(data: bytes) -> None:
-    path = Path(f"/dev/shm/earmark-{id(data)}")  # noqa: S108 - removed below
+    path = Path(f"/dev/shm/earmark-{id(data)}")  # noqa: S108 - a file of this test, which removes it
     path.mkdir()
     try:
         (path / "mute.json").write_bytes(data)

@@ -20,7 +20,7 @@ from listener.hear.landlock import kernel_version
 pytestmark = pytest.mark.system
 
 NOBODY = 65534
-SECRET = "BROKER-PASSWORD-OF-SEND"  # noqa: S105 - of nobody
+SECRET = "BROKER-PASSWORD-OF-SEND"  # noqa: S105 - made up for this test
 
 VICTIM = """
     import sys

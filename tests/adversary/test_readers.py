@@ -29,6 +29,7 @@ from listener.mqtt import retention, sequence
 from listener.release import file as release
 from listener.rights import hash_chain, receipts, requests
 from tests.audio.test_flac import samples_of
+from tests.conftest import PRIVATE_FIELDS
 from tests.household.test_invitation import INVITED, TOKEN
 from tests.mqtt import test_retention, test_sequence
 from tests.release import test_file
@@ -52,17 +53,6 @@ HEADER = form.PublicHeader(
     seq=7,
     t="2026-11-22T08:00:00.123Z",
     ttl_s=86_400,
-)
-PRIVATE = form.PrivateFields(
-    word="alexa",
-    model="0" * 64,
-    score=0.93,
-    spk=None,
-    pre_ms=0,
-    ms=250,
-    rate=16_000,
-    end_reason="silence",
-    boot="0" * 16,
 )
 HEAD = receipts.SignedHead(
     n=1, hash="1" * 64, t="2026-11-22T08:00:00.000Z", archive=keys.device_text(KEY.public_key())
@@ -121,7 +111,7 @@ DOCUMENTS: dict[str, tuple[bytes, Parse]] = {
         form.canonical_json(HEADER),
         lambda data: form.parse_envelope(signed_envelope(data)),
     ),
-    "comment": (form.build_comment(HEADER, PRIVATE), form.parse_comment),
+    "comment": (form.build_comment(HEADER, PRIVATE_FIELDS), form.parse_comment),
     "seal": (
         form.canonical_json(form.Seal(bytes=1, sha256="0" * 64)),
         lambda data: form.read_fields(data, form.Seal, "seal"),
@@ -208,7 +198,11 @@ def open_own(data: bytes) -> object:
 def test_ciphertext_has_nothing_behind_its_last_chunk() -> None:
     """A device that was taken over signs what age readers might skip."""
     whole = seal(
-        HEADER, PRIVATE, lambda text: encode_clip(samples_of("hum", 4000), text), RECIPIENT, DEVICE
+        HEADER,
+        PRIVATE_FIELDS,
+        lambda text: encode_clip(samples_of("hum", 4000), text),
+        RECIPIENT,
+        DEVICE,
     )
     header, ciphertext = form.canonical_json(HEADER), whole.split(b"\n", 4)[4]
 

@@ -6,7 +6,6 @@ import json
 import os
 import shutil
 import signal
-import socket
 import sqlite3
 import subprocess
 import threading
@@ -31,6 +30,7 @@ from listener.storage.home import Home
 from listener.storage.locations import ARCHIVE_LOCATIONS, SPEAKER_LOCATIONS, find_location
 from listener.storage.reserve import RESERVE
 from tests.archive.test_disk import FakeDisk
+from tests.ports import find_free_port
 from tests.system.conftest import Earmark, Mosquitto, wait_until
 from tests.system.test_rights import Asker
 
@@ -129,10 +129,7 @@ class Place:
 
 @pytest.fixture
 def port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        found: int = probe.getsockname()[1]
-        return found
+    return find_free_port()
 
 
 @pytest.fixture

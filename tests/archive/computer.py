@@ -93,3 +93,11 @@ class _TwoClocks:
 def make_clock(wall_s: Callable[[], float], monotonic_s: Callable[[], float]) -> ArchiveClock:
     """Return a clock that reads these two."""
     return ArchiveClock(MemoryTimeStore(int(wall_s())), wall_s, _TwoClocks(monotonic_s))
+
+
+def run(clock: ArchiveClock, computer: Computer, seconds: float) -> None:
+    """Let the computer run, and its archive update the clock every 15 minutes at least."""
+    while seconds > 0:
+        computer.run(min(900, seconds))
+        seconds -= 900
+        clock.update()

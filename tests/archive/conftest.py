@@ -17,10 +17,13 @@ from listener.archive.context import ArchiveContext
 from listener.archive.log_budget import LogBudget
 from listener.archive.operations import Operations
 from listener.archive.receiver import Receiver
+from listener.archive.records import RowMac
 from listener.archive.store import FileStore
 from listener.envelope import format as form
 from listener.storage.access_log import ACCESS_LOG, AccessLog
+from tests.archive.computer import Computer
 from tests.archive.fake_broker import FakeBroker
+from tests.archive.stored_clips import T_S
 
 if TYPE_CHECKING:
     from tests.conftest import Household
@@ -161,3 +164,16 @@ class ClipFactory:
 @pytest.fixture
 def clip_factory(store: FileStore, household: "Household") -> ClipFactory:
     return ClipFactory(store, household)
+
+
+@pytest.fixture
+def computer() -> Computer:
+    return Computer(T_S)
+
+
+@pytest.fixture
+def keyed_store(household: "Household", folder: Path) -> Iterator[FileStore]:
+    """The store as ``serve`` opens it."""
+    opened = FileStore(folder, row_mac=RowMac.for_key(household.home.archive_key()))
+    yield opened
+    opened.close()

@@ -1,7 +1,6 @@
 """The archive's clock: its record, a person's confirmation, its report, and the command."""
 
 import json
-from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -24,33 +23,13 @@ from listener.cli import archive_clock as command
 from listener.cli import main
 from listener.config import Config
 from listener.rights import receipts
-from tests.archive.computer import Computer, MemoryTimeStore
+from tests.archive.computer import Computer, MemoryTimeStore, run
 from tests.archive.stored_clips import T_S, store_clip
 
 if TYPE_CHECKING:
     from tests.conftest import Household
 
 DAY_S = 86_400
-
-
-@pytest.fixture
-def computer() -> Computer:
-    return Computer(T_S)
-
-
-@pytest.fixture
-def keyed_store(household: "Household", folder: Path) -> Iterator[FileStore]:
-    """The store as ``serve`` opens it."""
-    opened = FileStore(folder, row_mac=RowMac.for_key(household.home.archive_key()))
-    yield opened
-    opened.close()
-
-
-def run(clock: ArchiveClock, computer: Computer, seconds: float) -> None:
-    while seconds > 0:
-        computer.run(min(900, seconds))
-        seconds -= 900
-        clock.update()
 
 
 @pytest.mark.parametrize("damage", ["state = '{}'", "state = 'x'", "start = 7", "code = ''"])
@@ -204,7 +183,7 @@ def test_index_of_an_earlier_version_gets_its_columns(
     rows.executescript(
         "drop trigger clip_added; drop trigger clip_removed; drop table clip_start; drop table time"
     )
-    store.owner_state._orders.execute("create table swept (owner text)")  # noqa: SLF001 - as above
+    store.owner_state._orders.execute("create table swept (owner text)")  # noqa: SLF001 - the test looks at the database itself
     store.close()
 
     store = FileStore(folder)

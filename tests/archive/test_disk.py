@@ -62,16 +62,16 @@ class FakeDisk:
             self.failures += 1
             raise FullError
 
-    def connect(self, path: Path, **options: Any) -> sqlite3.Connection:  # noqa: ANN401 - SQLite's
+    def connect(self, path: Path, **options: Any) -> sqlite3.Connection:  # noqa: ANN401 - typeshed has no type for SQLite's values
         """Connect as ``sqlite3.connect`` does."""
         disk = self
 
         class Connection(sqlite3.Connection):
-            def execute(self, sql: str, *parameters: Any) -> sqlite3.Cursor:  # noqa: ANN401 - as above
+            def execute(self, sql: str, *parameters: Any) -> sqlite3.Cursor:  # noqa: ANN401 - typeshed has no type for SQLite's values
                 disk.check(sql)
                 return super().execute(sql, *parameters)
 
-            def executemany(self, sql: str, parameters: Any) -> sqlite3.Cursor:  # noqa: ANN401 - as above
+            def executemany(self, sql: str, parameters: Any) -> sqlite3.Cursor:  # noqa: ANN401 - typeshed has no type for SQLite's values
                 rows = list(parameters)
                 disk.check(sql, len(rows))
                 return super().executemany(sql, rows)

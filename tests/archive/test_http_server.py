@@ -20,6 +20,7 @@ from listener.archive.api import HEADERS_LIMIT_BYTES
 from listener.archive.http_server import HttpServer
 from listener.config import ArchiveSettings
 from listener.errors import ConfigError, Unavailable
+from tests.ports import find_free_port
 
 pytestmark = pytest.mark.system  # real servers and TLS
 
@@ -44,10 +45,7 @@ def open_server(home: Path) -> Iterator[OpenServer]:
 
 @pytest.fixture
 def port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        number: int = probe.getsockname()[1]
-        return number
+    return find_free_port()
 
 
 @pytest.fixture

@@ -4,7 +4,6 @@ import io
 import os
 import uuid
 import zipfile
-from collections.abc import Iterator
 from dataclasses import replace
 from datetime import UTC, datetime
 from functools import partial
@@ -22,7 +21,6 @@ from listener.archive.owner_state import ORDER_LAPSES_S
 from listener.archive.publisher import ArchivePublisher
 from listener.archive.quota import REPORT_PAUSE_S, DeferralReport
 from listener.archive.receiver import Receiver
-from listener.archive.records import RowMac
 from listener.archive.service import ArchiveService, ExpirySweep
 from listener.archive.short_tickets import MOST_NAMES, ShortTickets
 from listener.archive.store import FileStore
@@ -30,7 +28,7 @@ from listener.envelope import format as form
 from listener.envelope import keys
 from listener.errors import BadEnvelope, DiskFull, Unavailable
 from listener.storage.access_log import LogEntry
-from tests.archive.computer import Computer, make_clock
+from tests.archive.computer import Computer, make_clock, run
 from tests.archive.conftest import NOON_S, ClipFactory, FakeClock, OwnerClient
 from tests.archive.stored_clips import T_S, store_clip
 from tests.archive.tampering import delete_rows, update_rows
@@ -55,26 +53,6 @@ def fail(*_: object, **__: object) -> NoReturn:
 
 def full(*_: object, **__: object) -> NoReturn:
     raise DiskFull("disk")
-
-
-@pytest.fixture
-def computer() -> Computer:
-    return Computer(T_S)
-
-
-@pytest.fixture
-def keyed_store(household: "Household", folder: Path) -> Iterator[FileStore]:
-    """The store as ``serve`` opens it."""
-    opened = FileStore(folder, row_mac=RowMac.for_key(household.home.archive_key()))
-    yield opened
-    opened.close()
-
-
-def run(clock: ArchiveClock, computer: Computer, seconds: float) -> None:
-    while seconds > 0:
-        computer.run(min(900, seconds))
-        seconds -= 900
-        clock.update()
 
 
 # Clock and quarantine.
@@ -274,7 +252,7 @@ def test_list_on_a_full_disk_repairs_a_row_with_the_reserve(
             raise DiskFull("disk")
         return add(*given, **named)  # type: ignore[arg-type] # forwarded as they are
 
-    monkeypatch.setattr(store._index, "add", add_if_room)  # noqa: SLF001 - as above
+    monkeypatch.setattr(store._index, "add", add_if_room)  # noqa: SLF001 - the test looks at the database itself
 
     reply = ada.request("list")
 
@@ -433,7 +411,7 @@ def test_earlier_version_can_store_and_erase_after_a_rollback(
     rows.execute(EARLIER_INSERT, EARLIER_CLIP)
     rows.execute("delete from clip")
     rows.execute(EARLIER_INSERT, EARLIER_CLIP)
-    orders = keyed_store.owner_state._orders  # noqa: SLF001 - as above
+    orders = keyed_store.owner_state._orders  # noqa: SLF001 - the test looks at the database itself
     orders.execute("create table if not exists swept (owner text)")
     orders.execute("insert into tombstone values ('c', 's', 't', 'k', 1)")
     orders.execute("insert into retention values ('ada', 9, 1)")

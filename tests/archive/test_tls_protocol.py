@@ -23,7 +23,7 @@ class FakeTransport(asyncio.Transport):
         self.written = bytearray()
         self.calls: list[str] = []
 
-    def write(self, data: Any) -> None:  # noqa: ANN401 - any buffer, as asyncio has it
+    def write(self, data: "bytes | bytearray | memoryview[Any]") -> None:
         self.written += data
 
     def close(self) -> None:
@@ -41,7 +41,7 @@ class FakeTransport(asyncio.Transport):
     def resume_reading(self) -> None:
         self.calls.append("resume")
 
-    def get_extra_info(self, name: str, default: Any = None) -> Any:  # noqa: ANN401 - asyncio's own
+    def get_extra_info(self, name: str, default: object = None) -> object:
         return ("127.0.0.1", 1) if name == "peername" else default
 
 

@@ -148,7 +148,7 @@ def junk_with_checksum(frame: bytes) -> bytes:
     ],
 )
 def test_any_other_form_is_refused(data: bytes) -> None:
-    with pytest.raises(ValueError):  # noqa: PT011 - the reasons differ
+    with pytest.raises(ValueError):  # noqa: PT011 - each case has another message
         parse_flac(data)
 
 

@@ -1,11 +1,8 @@
-import socket
-
 import pytest
+
+from tests.ports import find_free_port
 
 
 @pytest.fixture
 def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
+    return find_free_port()

@@ -24,7 +24,7 @@ needs_landlock = pytest.mark.skipif(
 )
 
 
-def run(code: str, *arguments: object) -> Any:  # noqa: ANN401 - JSON
+def run(code: str, *arguments: object) -> Any:  # noqa: ANN401 - a decoded JSON value
     """Run code in its own process, which a domain can confine; return the JSON that it prints."""
     done = subprocess.run(
         [sys.executable, "-c", textwrap.dedent(code), *map(str, arguments)],

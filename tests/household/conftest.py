@@ -1,6 +1,5 @@
 """The command line, in a fresh home."""
 
-import socket
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
 from pathlib import Path
@@ -11,6 +10,7 @@ from listener.cli import main
 from listener.household import state
 from listener.storage.home import Home
 from tests.household.guests import Host
+from tests.ports import find_free_port
 
 Earmark = Callable[..., tuple[int, str, str]]
 
@@ -37,10 +37,7 @@ def earmark(home: Path, capsys: pytest.CaptureFixture[str], any_date: None) -> E
 @pytest.fixture
 def unused_port() -> int:
     """A port on which no server listens."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
+    return find_free_port()
 
 
 @pytest.fixture

@@ -1,6 +1,5 @@
 """A spool in a folder and a broker that only writes down."""
 
-import socket
 from collections import deque
 from collections.abc import Sequence
 from pathlib import Path
@@ -10,6 +9,7 @@ import pytest
 from listener.config import SpoolSettings
 from listener.mqtt.client import BrokerEvent, Message, Waitable
 from listener.spool.queue import Spool
+from tests.ports import find_free_port
 
 
 class FakeClock:
@@ -77,7 +77,4 @@ def spool(tmp_path: Path) -> Spool:
 @pytest.fixture
 def unused_port() -> int:
     """A port on which nobody answers."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
+    return find_free_port()

@@ -3,7 +3,6 @@
 import contextlib
 import getpass
 import os
-import secrets
 import shutil
 import signal
 import socket
@@ -15,6 +14,8 @@ from datetime import timedelta
 from pathlib import Path
 
 import pytest
+
+from tests.ports import find_free_port
 
 PATIENCE_S = 60.0
 
@@ -29,13 +30,7 @@ def wait_until(holds: Callable[[], object], what: str, patience_s: float = PATIE
 
 @pytest.fixture
 def free_port() -> int:
-    """Return a port that no other worker of the tests and no outgoing connection takes."""
-    worker = int(os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw")) % 10
-    while True:
-        port = 10_000 + 2_000 * worker + secrets.randbelow(2_000)
-        with contextlib.suppress(OSError), socket.socket() as probe:
-            probe.bind(("127.0.0.1", port))
-            return port
+    return find_free_port()
 
 
 class Mosquitto:

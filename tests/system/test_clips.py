@@ -1,7 +1,6 @@
 """Access of an owner from another computer: over TLS, and with stock tools."""
 
 import json
-import socket
 import subprocess
 from collections.abc import Callable
 from functools import partial
@@ -14,6 +13,7 @@ import pytest
 from listener.archive.store import FileStore
 from listener.audio.clip import encode_clip
 from listener.envelope import format as form
+from tests.ports import find_free_port
 
 if TYPE_CHECKING:
     from tests.conftest import Household
@@ -49,9 +49,7 @@ def key(household: "Household", tmp_path: Path) -> Path:
 @pytest.fixture
 def https(earmark: "Earmark", home: Path, tmp_path: Path, wait_until: Wait) -> tuple[str, Path]:
     """The archive's address, and the authority."""
-    with socket.socket() as probe:  # another than the broker's, which is not there
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
+    port = find_free_port()
     made = earmark.run("household", "init", "--host", "localhost")
     assert made.returncode == 0, made.stderr
     issued = home / "household" / "issued"

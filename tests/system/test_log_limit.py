@@ -56,7 +56,7 @@ def test_other_lines_are_written_during_a_flood(log: Log) -> None:
 
 def test_all_lines_together_are_bounded(log: Log) -> None:
     for number in range(5000):
-        log.logger.warning(f"a library repeats what a peer sent: {number}")  # noqa: G004 - as it does
+        log.logger.warning(f"a library repeats what a peer sent: {number}")  # noqa: G004 - libraries format their messages like this
 
     assert len(log.lines) == MOST_IN_ALL
 

@@ -20,6 +20,7 @@ from paho.mqtt.enums import CallbackAPIVersion
 
 from listener.mqtt.paho_thread import stop_network_thread
 from tests.conftest import Household
+from tests.ports import find_free_port
 
 PATIENCE_S = 60.0
 COMMAND = "earmark/v1/command/hall"
@@ -108,10 +109,7 @@ class Speaker:
 
 @pytest.fixture
 def port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        number: int = probe.getsockname()[1]
-        return number
+    return find_free_port()
 
 
 @pytest.fixture

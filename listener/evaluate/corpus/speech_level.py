@@ -2,8 +2,11 @@
 
 Only the time in which somebody speaks counts, with 200 ms of hangover, so a word in a long pause
 has the same level as the word alone; speech is what lies less than 15.9 dB below that level. The
-envelope is sampled once a millisecond; the recommendation uses every sample. A direct offset is
-removed first, as by the band limit that the recommendation allows before the meter.
+envelope is sampled once a millisecond; the recommendation uses every sample.
+
+The direct offset of a microphone, up to a fifth of full scale with I2S, is not sound: a filter with
+a zero at 0 Hz (J. O. Smith, Introduction to Digital Filters, "DC Blocker") removes it first, as by
+the band limit that the recommendation allows before the meter.
 """
 
 import math
@@ -13,12 +16,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from listener.audio.pcm import SAMPLE_RATE_HZ
-from listener.evaluate.corpus.dc_blocker import DcBlocker
 
 FULL_SCALE: Final = 32_768.0
 """0 dBov: the root mean square of the loudest square wave."""
 
 _SMOOTHING: Final = math.exp(-1 / (SAMPLE_RATE_HZ * 0.03))
+_DC_POLE: Final = 1 - 2 * math.pi * 10 / SAMPLE_RATE_HZ  # -3 dB at 10 Hz, below speech
+_DC_GAIN: Final = (1 + _DC_POLE) / 2  # for a gain of 1 at high frequencies
 _DECIMATION: Final = 16
 _HANGOVER_POINTS: Final = round(0.2 * SAMPLE_RATE_HZ / _DECIMATION)
 _MARGIN_DB: Final = 15.9
@@ -33,7 +37,7 @@ class SpeechLevel:
         from scipy.signal import lfilter  # noqa: PLC0415 - takes 0.5 s; only needed to measure levels
 
         self._filter: Any = lfilter
-        self._dc_blocker = DcBlocker()
+        self._dc_state: NDArray[np.float64] | None = None
         self._energy = 0.0
         self._samples = 0
         self._states = [np.zeros(1), np.zeros(1)]
@@ -48,7 +52,7 @@ class SpeechLevel:
         """
         if not len(samples):
             return
-        sound = self._dc_blocker.push(samples)
+        sound = self._without_offset(np.asarray(samples, np.float64))
         self._energy += float(sound @ sound)
         envelope = np.abs(sound)
         for stage in (0, 1):
@@ -60,6 +64,16 @@ class SpeechLevel:
         points = envelope[first::_DECIMATION]
         if len(points):
             self._count_active(points)
+
+    def _without_offset(self, sound: NDArray[np.float64]) -> NDArray[np.float64]:
+        if self._dc_state is None:
+            # As if the time before had been constant: a constant signal gives zeros from its start.
+            self._dc_state = -_DC_GAIN * sound[:1]
+        filtered: NDArray[np.float64]
+        filtered, self._dc_state = self._filter(
+            [_DC_GAIN, -_DC_GAIN], [1, -_DC_POLE], sound, zi=self._dc_state
+        )
+        return filtered
 
     def _count_active(self, envelope: NDArray[np.float64]) -> None:
         """Count the points at which each threshold was exceeded within the hangover."""

@@ -241,7 +241,7 @@ class LiveMicrophone:
         lock: as for `CaptureProcess`.
     """
 
-    def __init__(  # noqa: PLR0913 - two have defaults
+    def __init__(  # noqa: PLR0913 - collaborators of the sealer, passed once at its start
         self,
         command: Sequence[str],
         *,
