@@ -241,7 +241,7 @@ class LiveMicrophone:
         lock: as for `CaptureProcess`.
     """
 
-    def __init__(  # noqa: PLR0913 - collaborators of the sealer, passed once at its start
+    def __init__(  # noqa: PLR0913 - collaborators of the microphone, passed once
         self,
         command: Sequence[str],
         *,
