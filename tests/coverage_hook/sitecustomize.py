@@ -1,7 +1,8 @@
 """Lets hear, whose files Landlock restricts, write what coverage measured in tests.
 
 On ``PYTHONPATH`` of every process that a measured run of the tests starts; see ``conftest.py``. The
-folder of the coverage data is added to what the process may change, and nothing else.
+folder of the coverage data is added to what the process may change, and nothing else. Only processes
+that a test started are wrapped: pytest's own workers test the unchanged function.
 """
 
 import functools
@@ -53,5 +54,5 @@ def add_folder(
     return paths_for(home, environ, change=(*change, _FOLDER), **others)
 
 
-if _FOLDER.is_absolute():
+if _FOLDER.is_absolute() and "PYTEST_CURRENT_TEST" in os.environ:
     sys.meta_path.insert(0, LandlockHook())
