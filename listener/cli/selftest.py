@@ -27,7 +27,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         f"file: as {', '.join(FORMS[:4])},\n{', '.join(FORMS[4:])} and as FLAC.\n"
         "A control process that leaks on purpose must be found, or the search counts as failed.\n"
         "Not searched: audio in lists of Python numbers, filtered or resampled audio, features,\n"
-        "and buffers of the kernel.\n\n"
+        "pieces shorter than half a block, and buffers of the kernel.\n\n"
         "It needs root, or a user namespace: unshare --user --map-root-user earmark selftest",
         "sudo earmark selftest",
         "sudo earmark selftest --path recording --no-trace",

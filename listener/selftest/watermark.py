@@ -1,7 +1,9 @@
 """Watermark: a signal whose blocks can be found in arbitrary bytes, in ten sample formats.
 
 A block has 16 samples (1 ms): a mark of four samples, the block's number, and noise. The search is
-for the mark followed by a number, in each format, at any byte.
+for the first half of a block in each format, at any byte. Four samples alone do not count: a
+compiled function of the sound libraries can leave the content of one register, 8 bytes, on the
+stack, and the two bytes after it would be read as a number (docs/decisions/0047).
 """
 
 import random
@@ -23,6 +25,8 @@ ENCODED: Final = "encoded"
 _PIECES: Final = 16
 _PIECE_BYTES: Final = 32
 _MARK_SAMPLES: Final = 4
+_FOUND_SAMPLES: Final = BLOCK_SAMPLES // 2
+"""First samples of a block that must be there for the block to count: 0.5 ms."""
 _LOUDEST: Final = 12_000
 
 Numbers = (
@@ -99,12 +103,8 @@ class Watermark:
         self._pieces: list[bytes] = []
         self._noise = np.random.default_rng(seed)
         self._patterns: Final = {form: mark.tobytes() for form, mark in _forms(self._mark).items()}
-        numbers = range(MOST_BLOCKS)
-        # Maps the bytes of a number in each format to the number.
-        self._numbers: Final = {
-            form: dict(zip(values.view(f"V{values.itemsize}").tolist(), numbers, strict=True))
-            for form, values in _forms(np.arange(MOST_BLOCKS, dtype=np.int16)).items()
-        }
+        self._numbers: Final[dict[str, dict[bytes, int]]] = {form: {} for form in FORMS}
+        """Maps the bytes from the number to the half of each block that was made to its number."""
 
     def signal(self, first_block: int, end_block: int) -> Samples:
         """Return blocks of the signal.
@@ -122,6 +122,10 @@ class Watermark:
         blocks = self._noise.integers(-_LOUDEST, _LOUDEST, shape).astype(np.int16)
         blocks[:, :_MARK_SAMPLES] = self._mark
         blocks[:, _MARK_SAMPLES] = np.arange(first_block, end_block)
+        tails = blocks[:, _MARK_SAMPLES:_FOUND_SAMPLES]
+        for form, values in _forms(np.ascontiguousarray(tails)).items():
+            rows = (row.tobytes() for row in values)
+            self._numbers[form].update(zip(rows, range(first_block, end_block), strict=True))
         return blocks.ravel()
 
     def expect(self, encoded: bytes) -> None:
@@ -136,14 +140,14 @@ class Watermark:
         self._pieces = [piece for piece in pieces if len(set(piece)) > _PIECE_BYTES // 2]
 
     def find(self, data: bytes) -> FoundBlocks:
-        """Return the blocks in ``data``, at any byte offset."""
+        """Return the blocks made by `signal` that are in ``data``, at any byte offset."""
         found = FoundBlocks()
         for number, piece in enumerate(self._pieces, MOST_BLOCKS):
             if piece in data:
                 found.add(ENCODED, number)
         for form, pattern in self._patterns.items():
             numbers = self._numbers[form]
-            size = len(pattern) // _MARK_SAMPLES
+            size = len(pattern) // _MARK_SAMPLES * (_FOUND_SAMPLES - _MARK_SAMPLES)
             at = data.find(pattern)
             while at >= 0:
                 end = at + len(pattern)

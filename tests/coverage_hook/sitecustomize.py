@@ -1,8 +1,8 @@
 """Lets hear, whose files Landlock restricts, write what coverage measured in tests.
 
 On ``PYTHONPATH`` of every process that a measured run of the tests starts; see ``conftest.py``. The
-folder of the coverage data is added to what the process may change, and nothing else. Only processes
-that a test started are wrapped: pytest's own workers test the unchanged function.
+folder of the coverage data is added to what the process may change, and nothing else. Only
+processes that a test started are wrapped: pytest's own workers test the unchanged function.
 """
 
 import functools
