@@ -20,7 +20,7 @@ SLEEP := $(CURDIR)/build/sleep.so
 # faketime's path contains $LIB, which the dynamic loader expands; make and the shell must not.
 FAKED := $(if $(findstring libfaketime,$(value LD_PRELOAD)),env LD_PRELOAD='$(SLEEP):$(value LD_PRELOAD)')
 
-.PHONY: help setup demo test unit calendar compat fuzz system-units lint format reference bench rates soak adversary day fixtures lock deb release deb-check arm64 vm power-cut image clean
+.PHONY: help setup demo test unit calendar compat fuzz system-units lint format reference bench rates endpoints soak adversary day fixtures lock deb release deb-check arm64 vm power-cut image clean
 
 help: ## list the targets
 	@grep -hE '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -118,6 +118,9 @@ adversary: setup debian ## attacks of every kind, mixed by a seed, and floods; s
 	$(BIN)/python -m tests.adversary $(if $(SEED),--seed $(SEED)) $(if $(SECONDS),--seconds $(SECONDS)) \
 	    $(if $(FLOOD_SECONDS),--flood-seconds $(FLOOD_SECONDS)) $(if $(FLOODS),--floods $(FLOODS)) \
 	    $(if $(SEED)$(SECONDS)$(FLOOD_SECONDS)$(FLOODS),,--page docs/engineering-log/adversary.md)
+
+endpoints: setup ## measure where clips end in quiet and noise, for two voice activity detectors; 10 min
+	env -u OPENBLAS_CORETYPE -u OPENBLAS_L2_SIZE OPENBLAS_NUM_THREADS=1 $(BIN)/python -m benchmarks.endpoints
 
 rates: setup ## evaluate every wake word on real recordings; write manifests, cards and docs
 	env -u OPENBLAS_CORETYPE -u OPENBLAS_L2_SIZE OPENBLAS_NUM_THREADS=1 $(BIN)/python -m benchmarks.rates

@@ -26,6 +26,13 @@ _Past: TypeAlias = dict[str, Floats]  # the cached columns of a network, by inpu
 LONGEST_WINDOW_FRAMES: Final = 1 << 10
 """Upper limit of a head's window, in embeddings."""
 
+SPEECH_STEP_SAMPLES: Final = 512
+"""New samples of one step of the speech network: 32 ms at 16 kHz."""
+_CONTEXT_SAMPLES: Final = 64
+"""Samples of the previous step that the speech network takes again."""
+_STATE_SHAPE: Final = (2, 1, 128)
+_FULL_SCALE: Final = np.float32(32_768)
+
 _TRIAL_SCALES: Final = (0.0, 0.05, 1.0, 20.0)
 """Scales of the embeddings on which a batch is compared with single windows. Embeddings of speech
 have about 20; a head may be saturated at one scale, and then all its scores are equal."""
@@ -324,7 +331,7 @@ class Windows:
 
 
 class SpeechNet:
-    """Silero's voice activity detector. Not safe for use by several threads."""
+    """Silero's voice activity detector, release 6. Not safe for use by several threads."""
 
     def __init__(self, model: Model) -> None:
         """Load the network.
@@ -334,26 +341,46 @@ class SpeechNet:
         """
         self._session = open_session(model.data, model.name, keeps_memory=False)
         names = {node.name for node in self._session.get_inputs()}
-        if names != {"input", "sr", "h", "c"}:
+        if names != {"input", "sr", "state"}:
             raise ModelRefused(f"{model.name} is not a Silero voice activity detector")
         self._rate = np.array(SAMPLE_RATE_HZ, np.int64)
-        self._h = self._c = np.zeros((2, 1, 64), np.float32)
+        self._window = np.zeros((1, _CONTEXT_SAMPLES + SPEECH_STEP_SAMPLES), np.float32)
+        """The end of the previous step, and the step that is being filled."""
+        self._filled = _CONTEXT_SAMPLES
+        self._state = np.zeros(_STATE_SHAPE, np.float32)
 
     def reset(self) -> None:
-        """Clear the state of the network."""
-        self._h = self._c = np.zeros((2, 1, 64), np.float32)
+        """Overwrite the audio and the state of the network."""
+        self._window.fill(0)
+        self._filled = _CONTEXT_SAMPLES
+        self._state = np.zeros(_STATE_SHAPE, np.float32)
 
     def probability(self, samples: Samples) -> float:
-        """Return the probability of speech in ``samples``, 0 to 1.
+        """Return the highest probability of speech in the steps that ``samples`` completes.
 
         Args:
-            samples: int16, shape (n,), following the previous call's; at least 30 ms.
+            samples: int16, shape (n,), following the previous call's; n at least
+                `SPEECH_STEP_SAMPLES`, so that they complete a step.
+
+        Returns:
+            0 to 1.
         """
-        level = (samples / np.float32(32767)).astype(np.float32)[None]
-        probability, self._h, self._c = self._session.run(
-            None, {"input": level, "sr": self._rate, "h": self._h, "c": self._c}
-        )
-        return float(probability[0, 0])
+        highest = 0.0
+        window = self._window
+        while len(samples):
+            count = min(len(samples), window.shape[1] - self._filled)
+            end = self._filled + count
+            np.divide(samples[:count], _FULL_SCALE, out=window[0, self._filled : end])
+            samples = samples[count:]
+            self._filled = end
+            if end == window.shape[1]:
+                output, self._state = self._session.run(
+                    None, {"input": window, "sr": self._rate, "state": self._state}
+                )
+                highest = max(highest, float(output[0, 0]))
+                window[0, :_CONTEXT_SAMPLES] = window[0, -_CONTEXT_SAMPLES:]
+                self._filled = _CONTEXT_SAMPLES
+        return highest
 
 
 def _next_input(past: str) -> str:

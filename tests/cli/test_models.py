@@ -240,7 +240,7 @@ def test_add_refuses_the_speech_network(
     code = add(Catalogue(home).speech().data)
 
     assert code == 78
-    assert "4 inputs and 3 outputs" in capsys.readouterr().err
+    assert "3 inputs and 2 outputs" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(

@@ -194,7 +194,7 @@ def test_model_with_other_scores_in_a_batch_runs_window_by_window(
 
 
 def test_network_with_several_inputs_is_not_a_head(catalogue: Catalogue) -> None:
-    with pytest.raises(ModelRefused, match="4 inputs and 3 outputs"):
+    with pytest.raises(ModelRefused, match="3 inputs and 2 outputs"):
         HeadNet(catalogue.speech().data, "it")
 
 
