@@ -161,7 +161,7 @@ class ClipSettings(Settings, frozen=True, kw_only=True):
     """Audio before the wake that belongs to the clip; at most ``ring_s``."""
     post_roll_s: Annotated[float, Meta(ge=0, le=2)] = 0.3
     """Audio kept after the last speech."""
-    silence_s: Annotated[float, Meta(ge=0.2, le=3)] = 0.8
+    silence_s: Annotated[float, Meta(ge=0.2, le=3)] = 0.5
     """Silence that ends the utterance."""
     no_speech_s: Annotated[float, Meta(ge=0.5, le=10)] = 3.0
     """The clip ends if there is no speech after the wake word for this long."""

@@ -50,7 +50,7 @@ function _shtab_earmark_using
   test "$_shtab_earmark_cmdpath" = "$argv"
 end
 
-set -g _shtab_earmark_commands demo run hear send mute monitor doctor selftest first-boot update 'update check' 'update install' 'update rollback' 'update recover' 'update status' 'update key' 'update pack' clips 'clips list' 'clips play' 'clips export' 'clips erase' 'clips retention' 'clips log' 'clips verify' 'clips keys' 'clips new-key' owner 'owner add' 'owner challenge' 'owner new-key' 'owner confirm' 'owner list' 'owner forget' household 'household init' 'household status' 'household renew' 'household announce' 'household add-device' 'household add-owner' 'household add-service' 'household wait' 'household revoke' 'household join' 'household this-device' 'household devices' 'household forget-device' 'household incident' archive 'archive serve' 'archive list' 'archive open' 'archive clock' survey evaluate 'evaluate neighbours' score models 'models list' 'models check' 'models add'
+set -g _shtab_earmark_commands demo run hear send mute monitor doctor selftest first-boot update 'update check' 'update install' 'update rollback' 'update recover' 'update status' 'update key' 'update pack' wyoming clips 'clips list' 'clips play' 'clips export' 'clips erase' 'clips retention' 'clips log' 'clips verify' 'clips keys' 'clips new-key' owner 'owner add' 'owner challenge' 'owner new-key' 'owner confirm' 'owner list' 'owner forget' household 'household init' 'household status' 'household renew' 'household announce' 'household add-device' 'household add-owner' 'household add-service' 'household wait' 'household revoke' 'household join' 'household this-device' 'household devices' 'household forget-device' 'household incident' archive 'archive serve' 'archive list' 'archive open' 'archive clock' survey evaluate 'evaluate neighbours' score models 'models list' 'models check' 'models add'
 set -g _shtab_earmark_opts_with_value --archive --archive-key --area --boot --broker-folder --ca --cache --card --channel --cluster --command --config --corpus --day --device --engine --exclude --floor --folder --from --home --hop-ms --host --identity --jobs --join-port --keep --keeper --key --least --licence --linger --log-after --machine --microphone --model --most --mute --name --negatives --noise --only --open --out --owner --parquet --path --patience --phones --plan --plays --port --positives --receipt --room --said --seed --settings --snr-db --stimuli --summary --target-false-wakes-per-hour --threshold --to --trace --until --verify --voice --wait --word
 
 complete -c earmark -e
@@ -176,6 +176,13 @@ complete -c earmark -n '_shtab_earmark_using update pack' -l to -xka "(__fish_co
 complete -c earmark -n '_shtab_earmark_using update pack' -l least -x -d 'oldest version that it can replace (default: 0.1.0)'
 complete -c earmark -n '_shtab_earmark_using update pack' -l summary -x -d 'changes in one line (default: none)'
 complete -c earmark -n '_shtab_earmark_using update pack' -l machine -xka "aarch64 x86_64" -d 'architecture (default: this machine'"'"'s)'
+complete -c earmark -n '_shtab_earmark_using; and test $_shtab_earmark_npos -eq 0' -a wyoming -d 'detect wake words for a client of the Wyoming protocol'
+complete -c earmark -n '_shtab_earmark_using wyoming' -s h -l help -d 'show this help message and exit'
+complete -c earmark -n '_shtab_earmark_using wyoming' -l config -xka "(__fish_complete_path (commandline -ct))" -d 'configuration file in TOML (default: /etc/earmark/earmark.toml)'
+complete -c earmark -n '_shtab_earmark_using wyoming' -l home -xka "(__fish_complete_directories)" -d 'data directory: keys, roster, spool and archive (default: the configuration'"'"'s home, else $EARMARK_HOME, else ~/.local/share/earmark)'
+complete -c earmark -n '_shtab_earmark_using wyoming' -s v -l verbose -d 'print informational messages to standard error'
+complete -c earmark -n '_shtab_earmark_using wyoming' -l host -x -d 'address to listen at (default: 127.0.0.1)'
+complete -c earmark -n '_shtab_earmark_using wyoming' -l port -x -d 'TCP port (default: 10400)'
 complete -c earmark -n '_shtab_earmark_using; and test $_shtab_earmark_npos -eq 0' -a clips -d 'list, play, export and erase your clips; read the log'
 complete -c earmark -n '_shtab_earmark_using clips' -s h -l help -d 'show this help message and exit'
 complete -c earmark -n '_shtab_earmark_using clips' -l config -xka "(__fish_complete_path (commandline -ct))" -d 'configuration file in TOML (default: /etc/earmark/earmark.toml)'

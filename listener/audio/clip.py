@@ -11,15 +11,11 @@ from listener.audio.ring_buffer import Ring
 from listener.config import ClipSettings
 
 CHUNK_SAMPLES: Final = 640
-"""Samples of a speech probability: 40 ms.
-
-Silero takes any length from 30 ms on. Of 480, 512, 640 and 1280 samples, 640 detected the end of
-99 spoken wake words best: at most 0.36 s after the wake; 512 took up to 1.3 s. It also divides a
-frame.
-"""
+"""Samples of a speech probability: 40 ms, half of a frame. The network takes 512 at a time, so that
+a chunk completes one or two of its steps."""
 
 TAIL_S: Final = 0.4
-"""Speech that ends within this time after the wake belongs to the word; see CHUNK_SAMPLES."""
+"""Speech that ends within this time after the wake belongs to the word."""
 
 WARM_UP_S: Final = 0.6
 """Audio before the wake with which the state of the speech model is initialised."""

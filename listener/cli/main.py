@@ -125,6 +125,7 @@ COMMANDS: Final[Mapping[str, tuple[str, str]]] = {
     "selftest": ("listener.cli.selftest", "check that hear leaves no audio in memory or files"),
     "first-boot": ("listener.cli.first_boot", "apply the file on the boot partition"),
     "update": ("listener.cli.update", "install a signed release; roll back if hear fails"),
+    "wyoming": ("listener.cli.wyoming", "detect wake words for a client of the Wyoming protocol"),
     "clips": ("listener.cli.clips", "list, play, export and erase your clips; read the log"),
     "owner": ("listener.cli.owner", "add owners to a roster and confirm their keys"),
     "household": ("listener.cli.household", "set up broker, speakers, owners and access rights"),
@@ -140,7 +141,7 @@ GROUPS: Final[Mapping[str, tuple[str, ...]]] = {
     "start here": ("demo",),
     "speaker": (
         *("run", "hear", "send", "mute", "monitor"),
-        *("doctor", "selftest", "first-boot", "update"),
+        *("doctor", "selftest", "first-boot", "update", "wyoming"),
     ),
     "owner of clips": ("clips", "owner"),
     "household": ("household", "archive"),

@@ -1,0 +1,1 @@
+"""Wake-word detection for clients of the Wyoming protocol."""
