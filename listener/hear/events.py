@@ -122,7 +122,9 @@ class MicrophoneLostEvent(_Event, frozen=True, kw_only=True, tag="microphone_los
 
 
 class InterruptedEvent(_Event, frozen=True, kw_only=True, tag="gap"):
-    """Gap in the audio that is not a mute: the next file, an overrun, a failed file or device."""
+    """Gap in the audio that is not a mute: the next file, an overrun, a failed file or device, or
+    playback by the device itself. Published once for gaps in a row.
+    """
 
     time_s: Seconds
     reason: GapReason
@@ -193,6 +195,7 @@ _GAPS: Final = {
     GapReason.MUTED: "muted",
     GapReason.OVERRUN: "audio overrun: samples were lost",
     GapReason.LOST: "the recording or the device failed",
+    GapReason.PLAYBACK: "the loudspeaker of this device sounds",
     GapReason.END: "end of the stream",
 }
 CAUSES: Final = {
