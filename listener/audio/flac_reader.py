@@ -29,6 +29,13 @@ _HIGHEST: Final = (1 << 15) - 1
 _Numbers = NDArray[np.int64]
 
 
+class OtherEncoderError(ValueError):
+    """FLAC file of a form that `flac.to_flac` does not write."""
+
+    def __init__(self) -> None:
+        super().__init__("the FLAC file is of another encoder")
+
+
 def read_samples(data: bytes, parsed: FlacFile) -> Samples:
     """Return the samples of a file that `flac.to_flac` wrote, compared with its MD5.
 
@@ -40,7 +47,8 @@ def read_samples(data: bytes, parsed: FlacFile) -> Samples:
         int16, shape (n,).
 
     Raises:
-        ValueError: another encoder wrote the file, or it is damaged. Nothing else is raised.
+        OtherEncoderError: another encoder wrote the file.
+        ValueError: it is damaged. Nothing else is raised.
     """
     samples = np.zeros(parsed.samples, np.int16)
     at = _find_first_frame(data)
@@ -74,20 +82,20 @@ def _measure_header(frame: bytes, number: int, count: int) -> int:
     start += chr(number).encode("utf-8", "surrogatepass")
     start += b"" if is_whole else (count - 1).to_bytes(2, "big")
     if not frame.startswith(start):
-        raise ValueError("the FLAC file is of another encoder")
+        raise OtherEncoderError
     return len(start) + 1
 
 
 def _decode_subframe(data: bytes, count: int) -> tuple[_Numbers, int]:
     """Return the samples of a subframe, and its length in bytes."""
     if not data or data[0] & 0x81:
-        raise ValueError("the FLAC file is of another encoder")
+        raise OtherEncoderError
     kind = data[0] >> 1
     if kind == _VERBATIM and len(data) > 2 * count:
         plain = np.frombuffer(data, ">i2", count, 1)
         return plain.astype(np.int64), 1 + 2 * count
     if kind not in _FIXED:
-        raise ValueError("the FLAC file is of another encoder")
+        raise OtherEncoderError
     order = kind - _FIXED.start
     warm_up = np.frombuffer(data, ">i2", order, 1).astype(np.int64) if order else _none()
     residual, bits = _RiceReader(data, 8 + 16 * order).read(count, order)
@@ -120,7 +128,7 @@ class _RiceReader:
     def read(self, count: int, order: int) -> tuple[_Numbers, int]:
         """Return the residual of ``count`` - ``order`` samples, and the position behind it."""
         if self._take(2):
-            raise ValueError("the FLAC file is of another encoder")
+            raise OtherEncoderError
         partitions = 1 << self._take(4)
         each = count // partitions
         if each * partitions != count or each < order:
@@ -132,7 +140,7 @@ class _RiceReader:
     def _partition(self, count: int) -> _Numbers:
         parameter = self._take(4)
         if parameter == _ESCAPE:
-            raise ValueError("the FLAC file is of another encoder")
+            raise OtherEncoderError
         at, next_ones, step = self._at, self._next_ones, parameter + 1
         ones = [0] * count
         try:

@@ -122,13 +122,11 @@ class MicrophoneLostEvent(_Event, frozen=True, kw_only=True, tag="microphone_los
 
 
 class InterruptedEvent(_Event, frozen=True, kw_only=True, tag="gap"):
-    """Gap in the audio that is not a mute: the next file, an overrun, a failed file or device, or
-    playback by the device itself. Published once for gaps in a row.
-    """
+    """Gap in the audio that is not a mute: next file, overrun, failed source, or own playback."""
 
     time_s: Seconds
     reason: GapReason
-    """``start``: begin of the next file."""
+    """``start``: begin of the next file; ``playback``: published once for each sound."""
 
 
 class EndedEvent(_Event, frozen=True, kw_only=True, tag="ended"):

@@ -97,18 +97,21 @@ class Gate:
                 block[...] = 0
                 yield self._framer.cut(GapReason.MUTED, len(block))
                 continue
-            if self._playback is not None and self._playback.covers(len(block)):
-                # Wiped here, so the device's own sound is never in the ring buffer.
-                block[...] = 0
-                yield self._framer.cut(GapReason.PLAYBACK, len(block))
-                continue
-            frames = self._framer.push(block)
-            block[...] = 0
-            for frame in frames:
-                yield frame
-                _wipe(frame)
+            yield from self._pass_on(block)
         if not self._stop.requested:
             yield self._framer.cut(GapReason.END)
+
+    def _pass_on(self, block: Samples) -> Iterator[Sound]:
+        """Yield the frames of an unmuted block, or a gap for the device's own sound; wipe both."""
+        if self._playback is not None and self._playback.covers(len(block)):
+            block[...] = 0
+            yield self._framer.cut(GapReason.PLAYBACK, len(block))
+            return
+        frames = self._framer.push(block)
+        block[...] = 0
+        for frame in frames:
+            yield frame
+            _wipe(frame)
 
     def _skip_muted(self) -> int | None:
         self._microphone.close()

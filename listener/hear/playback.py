@@ -24,9 +24,9 @@ class PlaybackMonitor:
     is judged after it was read, so whatever it contains is announced already, or was until less
     than the lag of hear ago.
 
-    A lag longer than that tail is treated as sound: audio that waited in the microphone's pipe since
-    the last judgement could contain a sound that is over. So is the audio that waited at the end of
-    a sound.
+    A lag longer than that tail is treated as sound: audio that waited in the microphone's pipe
+    since the last judgement could contain a sound that is over. So is the audio that waited at the
+    end of a sound.
 
     Args:
         loudspeaker: the state of the player.

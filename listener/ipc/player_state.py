@@ -16,12 +16,9 @@ from msgspec import Meta
 
 from listener.errors import Unavailable
 from listener.ipc.datagrams import Outbox
+from listener.ipc.voice_paths import PLAYER_SOCKET, PLAYER_STATE
 from listener.storage.atomic import PUBLIC_MODE, read_plain_file
 
-PLAYER_STATE_FILE: Final = "player.json"
-"""Name in the runtime folder ``voice``."""
-PLAYER_WAKEUP_SOCKET: Final = "player.sock"
-"""Name in the runtime folder ``voice``; takes empty datagrams."""
 LONGEST_STATE_BYTES: Final = 1024
 
 SoundName = Literal[
@@ -78,7 +75,7 @@ def read_player_state(folder: Path) -> PlayerState | None:
         folder: the runtime folder ``voice``.
     """
     try:
-        return parse_player_state(read_plain_file(folder / PLAYER_STATE_FILE, LONGEST_STATE_BYTES))
+        return parse_player_state(read_plain_file(folder / PLAYER_STATE, LONGEST_STATE_BYTES))
     except OSError:
         return None
 
@@ -99,8 +96,8 @@ class PlayerStateWriter:
     """
 
     def __init__(self, folder: Path) -> None:
-        self._path: Final = folder / PLAYER_STATE_FILE
-        self._outbox: Final = Outbox(folder / PLAYER_WAKEUP_SOCKET)
+        self._path: Final = folder / PLAYER_STATE
+        self._outbox: Final = Outbox(folder / PLAYER_SOCKET)
         before = read_player_state(folder)
         self._state = PlayerState(sound_n=0 if before is None else before.sound_n)
         try:

@@ -15,9 +15,9 @@ from listener.audio.pcm import Samples
 from listener.ipc.datagrams import Inbox
 from listener.ipc.playback_locks import TAIL_S, PlaybackLock
 from listener.ipc.player_state import PlayerState, SoundName, read_player_state
+from listener.ipc.voice_paths import REPLIES
 from listener.player.loudspeaker import LoudspeakerError
 from listener.player.replies import (
-    REPLIES_FOLDER,
     Moment,
     PlayableSound,
     decide_reply,
@@ -141,7 +141,7 @@ class Player:
         else:
             self._keys.bind(state.latest.ask, state.latest.reply)
         self._play_requested_sound(state)
-        for data in take_reply_files(self._folder / REPLIES_FOLDER):
+        for data in take_reply_files(self._folder / REPLIES):
             self._play_reply(data)
 
     def play_sound(self, sound: SoundName) -> bool:
@@ -151,7 +151,7 @@ class Player:
     def close(self) -> None:
         """Drop all keys, remove the public key and the waiting replies, and release the locks."""
         self._keys.close()
-        take_reply_files(self._folder / REPLIES_FOLDER)
+        take_reply_files(self._folder / REPLIES)
         self._lock.close()
 
     def _play_requested_sound(self, state: PlayerState | None) -> None:

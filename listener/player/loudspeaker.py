@@ -13,6 +13,8 @@ from listener.audio.pcm import Samples
 
 PortAudioModule: TypeAlias = Any
 """The module sounddevice, which has no type annotations; or a fake of it."""
+OutputStream: TypeAlias = Any
+"""An output stream of sounddevice."""
 
 PIECE_S: Final = 0.02
 """Time between two questions whether the sound may continue, in seconds."""
@@ -71,7 +73,7 @@ class Loudspeaker:
                 except self._portaudio.PortAudioError:
                     continue
 
-    def _open(self, rate_hz: int) -> tuple[Any, int]:
+    def _open(self, rate_hz: int) -> tuple[OutputStream, int]:
         """Return a running stream and its number of channels."""
         for rate in dict.fromkeys((rate_hz, *OTHER_RATES_HZ)):
             for channels in (1, 2):  # a card without conversion may have no mono
@@ -90,7 +92,11 @@ class Loudspeaker:
         raise LoudspeakerError("the loudspeaker cannot be opened")
 
     def _write(
-        self, stream: Any, channels: int, samples: Samples, may_continue: Callable[[], bool]
+        self,
+        stream: OutputStream,
+        channels: int,
+        samples: Samples,
+        may_continue: Callable[[], bool],
     ) -> bool:
         rate_hz = round(stream.samplerate)
         piece_samples = round(PIECE_S * rate_hz)

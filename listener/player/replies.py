@@ -7,19 +7,16 @@ from pathlib import Path
 from typing import Final, Literal
 
 from listener.audio.pcm import Samples
-from listener.envelope.keys import parse_device
+from listener.envelope.keys import owner_id, parse_device
 from listener.errors import ConfigError, VoiceError
-from listener.ipc.player_state import PlayerState
+from listener.ipc.player_state import AskedReply, PlayerState
 from listener.player.reply_keys import ReplyKeys
 from listener.storage.atomic import read_plain_file
+from listener.voice.limits import LONGEST_FILE_BYTES
 from listener.voice.open_reply import open_reply
-from listener.voice.reply import parse_reply
+from listener.voice.reply import ReplyHeader, parse_reply
 from listener.voice.timing import clock_moved, may_play
 
-REPLIES_FOLDER: Final = "replies"
-"""Name in the runtime folder ``voice``; one file, named for its ask."""
-LONGEST_FILE_BYTES: Final = 600 * 1024
-"""Longest file that is read: 512 KiB of ciphertext, and its lines."""
 _MOST_FILES: Final = 8
 """Files that are looked at in one turn; all are removed."""
 
@@ -85,31 +82,37 @@ def decide_reply(
         device: name of this device.
         now: the moment at which the reply would start.
     """
-    latest = state.latest
-    if state.muted or latest is None:
-        return "muted" if state.muted else "ask"
     try:
         reply = parse_reply(data)
     except VoiceError:
         return "form"
-    header = reply.header
-    if header.ask != latest.ask or header.device != device:
-        return "ask" if header.ask != latest.ask else "device"
-    asked_s, asked_wall_s = latest.boot_ms / 1000, latest.wall_ms / 1000
-    if not may_play(asked_s, header.age_ms, now.boot_s):
-        return "late"
-    if clock_moved(asked_s, asked_wall_s, now.boot_s, now.wall_s):
-        return "clock"
+    latest = state.latest
+    if state.muted or latest is None:
+        return "muted" if state.muted else "ask"
+    refusal = _check_header(reply.header, latest, device, now)
+    if refusal is not None:
+        return refusal
     try:
         assist_key = parse_device(latest.assist)
         reply.verify(assist_key)
-    except (VoiceError, ConfigError):
+        secret = keys.take(latest.ask)
+        opened = None if secret is None else open_reply(reply, assist_key, secret)
+    except ConfigError:
         return "signature"
-    secret = keys.take(latest.ask)
-    if secret is None:
-        return "key"
-    try:
-        opened = open_reply(reply, assist_key, secret)
-    except VoiceError:
-        return "sealed"
-    return PlayableSound(opened.samples, opened.rate_hz)
+    except VoiceError as error:
+        return "signature" if error.reason == "signature" else "sealed"
+    return "key" if opened is None else PlayableSound(opened.samples, opened.rate_hz)
+
+
+def _check_header(
+    header: ReplyHeader, latest: AskedReply, device: str, now: Moment
+) -> Refusal | None:
+    asked_s, asked_wall_s = latest.boot_ms / 1000, latest.wall_ms / 1000
+    checks: tuple[tuple[Refusal, bool], ...] = (
+        ("ask", header.ask == latest.ask),
+        ("device", header.device == device),
+        ("key", header.key == owner_id(latest.reply)),
+        ("late", may_play(asked_s, header.age_ms, now.boot_s)),
+        ("clock", not clock_moved(asked_s, asked_wall_s, now.boot_s, now.wall_s)),
+    )
+    return next((reason for reason, holds in checks if not holds), None)

@@ -12,10 +12,8 @@ from typing import Final
 
 import pyrage
 
+from listener.ipc.voice_paths import REPLY_KEY
 from listener.storage.atomic import PUBLIC_MODE
-
-REPLY_KEY_FILE: Final = "reply.key"
-"""Name in the runtime folder ``voice``: ``age1…`` and a newline."""
 
 
 class ReplyKeys:
@@ -26,7 +24,7 @@ class ReplyKeys:
     """
 
     def __init__(self, folder: Path) -> None:
-        self._path: Final = folder / REPLY_KEY_FILE
+        self._path: Final = folder / REPLY_KEY
         self._ready: pyrage.x25519.Identity | None = None
         self._ready_public = ""
         self._bound: tuple[str, pyrage.x25519.Identity] | None = None
@@ -70,7 +68,8 @@ class ReplyKeys:
         """Return the secret key of an ask once, pyrage's opaque object; afterwards None."""
         if self._bound is None or self._bound[0] != ask:
             return None
-        (_, key), self._bound = self._bound, None
+        key: object = self._bound[1]
+        self._bound = None
         return key
 
     def drop(self) -> None:
