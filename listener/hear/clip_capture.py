@@ -125,6 +125,16 @@ class ClipCapture:
         """True from a wake until its clip is finished or abandoned."""
         return self._state is not None
 
+    @property
+    def is_recording(self) -> bool:
+        """True while a clip is being recorded."""
+        return isinstance(self._state, _Recording)
+
+    @property
+    def is_before_clip(self) -> bool:
+        """True from a wake until its chime has ended and its clip begins."""
+        return isinstance(self._state, _ChimeWait)
+
     def push(self, frame: Frame) -> None:
         """Record a frame; finish the clip at its endpoint, or begin it after the chime.
 

@@ -143,11 +143,11 @@ class ConsentEvent(_Event, frozen=True, kw_only=True, tag="consent"):
 
 
 class InterruptedEvent(_Event, frozen=True, kw_only=True, tag="gap"):
-    """Gap in the audio that is not a mute: the next file, an overrun, a failed file or device."""
+    """Gap in the audio that is not a mute: next file, overrun, failed source, or own playback."""
 
     time_s: Seconds
     reason: GapReason
-    """``start``: begin of the next file."""
+    """``start``: begin of the next file; ``playback``: published once for each sound."""
 
 
 class EndedEvent(_Event, frozen=True, kw_only=True, tag="ended"):
@@ -216,6 +216,7 @@ _GAPS: Final = {
     GapReason.MUTED: "muted",
     GapReason.OVERRUN: "audio overrun: samples were lost",
     GapReason.LOST: "the recording or the device failed",
+    GapReason.PLAYBACK: "the loudspeaker of this device sounds",
     GapReason.END: "end of the stream",
 }
 CAUSES: Final = {

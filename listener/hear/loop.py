@@ -53,6 +53,7 @@ class Listener:
         muted_by: Callable[[], MuteState] = lambda: "hardware",
         lamp: Lamp | None = None,
         voice: VoiceTurns | None = None,
+        permit_playback: Callable[[bool], object] = bool,
     ) -> None:
         """Connect the parts of the pipeline.
 
@@ -66,6 +67,8 @@ class Listener:
             muted_by: returns the cause of the mute; called only at a gap.
             lamp: LED that shows `lamp_state`; None for a speaker without an LED.
             voice: voice control; None where there is none.
+            permit_playback: called after each frame or gap: whether this device's loudspeaker may
+                sound now.
         """
         self._detector = detector
         self._ring = ring
@@ -77,9 +80,10 @@ class Listener:
         self._muted_by = muted_by
         self._lamp = lamp or NoLamp()
         self._voice = voice
+        self._permit_playback = permit_playback
         self._muted_since: int | None = None
         self._mute: MuteState = "open"
-        self._is_lost = False
+        self._last_gap: GapReason | None = None
 
     @property
     def lamp_state(self) -> LampState:
@@ -112,10 +116,11 @@ class Listener:
                 self._voice.turn(sound.first_sample / SAMPLE_RATE_HZ)
             if isinstance(sound, Frame):
                 self._report_unmute(sound.first_sample)
-                self._is_lost = False
+                self._last_gap = None
                 self._process_frame(sound)
             else:
                 self._process_gap(sound)
+            self._permit_playback(self._muted_since is None and not self._capture.is_recording)
             self._lamp.show(self.lamp_state)
             now_s = self._monotonic_s()
             if now_s - self._counted_s >= COUNT_EVERY_S:
@@ -144,8 +149,8 @@ class Listener:
                 )
 
     def _process_gap(self, gap: Gap) -> None:
-        if gap.reason is GapReason.LOST and self._muted_by() == "open":
-            # The device is lost, and the mute switch is not the cause.
+        if gap.reason in (GapReason.LOST, GapReason.PLAYBACK) and self._muted_by() == "open":
+            # There is no audio, and the mute switch is not the cause.
             self._report_unmute(gap.first_sample)
         if gap.reason is GapReason.MUTED:
             if self._muted_since is not None:
@@ -153,17 +158,18 @@ class Listener:
                 self._report_mute(gap.first_sample)
                 return
             self._capture.wipe()
-        elif gap.reason is GapReason.LOST and self._is_lost:
+        elif gap.reason is self._last_gap and gap.reason in (GapReason.LOST, GapReason.PLAYBACK):
             self._counters.count_gap(gap)
             return
         elif gap.reason in (GapReason.START, GapReason.END):
             self._capture.finish()
-        else:
+        elif not (gap.reason is GapReason.PLAYBACK and self._capture.is_before_clip):
+            # The chime is a gap too; the clip of its wake begins behind it.
             self._capture.abandon("gap")
         self._ring.wipe()
         self._detector.push(gap)
         self._counters.count_gap(gap)
-        self._is_lost = gap.reason is GapReason.LOST
+        self._last_gap = gap.reason
         since = gap.first_sample + gap.cut_samples
         if gap.reason is GapReason.MUTED:
             self._muted_since = since
