@@ -28,7 +28,7 @@ MOST_AT_ONCE: Final = 8
 """Datagrams read in one turn of the loop; a flood costs their parsing only."""
 FOLLOW_EVERY_S: Final = 1.0
 """Interval at which the consents are followed without a wake, in seconds."""
-STATUS_EVERY_S: Final = 60.0
+STATUS_EVERY_S: Final = 20.0
 """Interval of the signed voice status, in seconds; also sent at each change."""
 
 LAMP_S: Final = 2.0

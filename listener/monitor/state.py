@@ -65,6 +65,7 @@ class HearState:
                 self._updated_s = float("-inf")
             case (
                 notices.StartedNotice()
+                | notices.StateNotice()
                 | notices.SpooledNotice()
                 | notices.AskNotice()
                 | notices.CopyNotice()
