@@ -37,6 +37,28 @@ MuteState = Literal["open", "hardware", "software", "fault"]
 """``open``: not muted; otherwise the cause of the mute. A fault precedes the switch (``hardware``),
 and the switch precedes ``software``."""
 LampState = Literal["idle", "hearing", "muted", "fault"]
+CommandEnd = Literal[
+    "done",
+    "failed",
+    "not-understood",
+    "late",
+    "again",
+    "unknown",
+    "elsewhere",
+    "no-speech",
+    "busy",
+    "no-answer",
+    "not-allowed",
+    "muted",
+    "interrupted",
+    "too-long",
+    "no-place",
+    "not-sealed",
+    "not-sent",
+    "clock",
+]
+"""Ends of an ask. ``done`` to ``again`` are outcomes that assist stated. ``unknown``: a command
+copy left, and no outcome came. All others: there was no command copy, or it did not leave."""
 Signature = Annotated[str, Meta(pattern=r"^[A-Za-z0-9+/]{86}==\Z")]
 Sign = Callable[[bytes], bytes]
 
@@ -130,6 +152,30 @@ class SpooledNotice(_Notice, frozen=True, kw_only=True, tag="spooled"):
     """Envelope stored in the spool: send reads it now instead of at its next turn."""
 
 
+class AskNotice(_Notice, frozen=True, kw_only=True, tag="ask"):
+    """Ask of this device, signed; send publishes it unread."""
+
+    message: msgspec.Raw
+    """A payload of ``voice.messages``, verbatim."""
+
+
+class CopyNotice(_Notice, frozen=True, kw_only=True, tag="copy"):
+    """Command copy stored for send, in the folder of ``voice_paths``."""
+
+
+class CommandNotice(_Notice, frozen=True, kw_only=True, tag="command"):
+    """End of an ask: what became of a command, as far as this device can verify it."""
+
+    end: CommandEnd
+
+
+class VoiceNotice(_Notice, frozen=True, kw_only=True, tag="voice"):
+    """Consent of one owner that this device follows, signed; send publishes it unread."""
+
+    message: msgspec.Raw
+    """A payload of ``voice.messages``, verbatim."""
+
+
 class Tally(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Signed counters of hear since its start: every sample and clip by its outcome.
 
@@ -202,6 +248,10 @@ Notice = (
     | MicrophoneNotice
     | StateNotice
     | SpooledNotice
+    | AskNotice
+    | CopyNotice
+    | CommandNotice
+    | VoiceNotice
     | CountersNotice
 )
 """Notices that send accepts."""
