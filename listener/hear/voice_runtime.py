@@ -16,7 +16,7 @@ from typing import Final
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from listener.errors import EarmarkError
-from listener.hear.command_sealer import CopyResult, CommandSealer
+from listener.hear.command_sealer import CommandSealer, CopyResult
 from listener.hear.consent_follower import ConsentFollower
 from listener.hear.copy_folder import CopyFolder
 from listener.hear.open_ask import Instant
