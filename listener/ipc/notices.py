@@ -36,7 +36,8 @@ Seconds = Annotated[float, Meta(ge=0, le=1e9)]
 MuteState = Literal["open", "hardware", "software", "fault"]
 """``open``: not muted; otherwise the cause of the mute. A fault precedes the switch (``hardware``),
 and the switch precedes ``software``."""
-LampState = Literal["idle", "hearing", "muted", "fault"]
+LampState = Literal["idle", "hearing", "muted", "fault", "done", "refused"]
+"""``done``: a command was carried out; ``refused``: it was not, or that is not known."""
 CommandEnd = Literal[
     "done",
     "failed",
