@@ -13,7 +13,7 @@ from listener.audio.pcm import FRAME_SAMPLES, SAMPLE_RATE_HZ, Frame, Gap, GapRea
 from listener.config import ClipSettings
 from listener.envelope import keys
 from listener.hear import events
-from listener.hear.command_sealer import CommandResult, CommandSealer
+from listener.hear.command_sealer import CopyResult, CommandSealer
 from listener.hear.copy_folder import CopyFolder
 from listener.hear.open_ask import Instant
 from listener.hear.voice_control import VoiceControl
@@ -109,7 +109,7 @@ class VoiceFixture(PipelineFixture):
         self.consents = FakeConsents()
         self.player = FakePlayer()
         self.box = AnswerBox()
-        self.results: queue.SimpleQueue[CommandResult] = queue.SimpleQueue()
+        self.results: queue.SimpleQueue[CopyResult] = queue.SimpleQueue()
         self.copies = CopyFolder(self.folder, lambda: self.boot_s)
         self.reserved = self.nonces = 0
         self.position = 0
@@ -226,7 +226,7 @@ class VoiceFixture(PipelineFixture):
     def copy_notices(self) -> int:
         return sum(isinstance(one, CopyNotice) for one in self.post.notices)
 
-    def _report(self, result: CommandResult) -> None:
+    def _report(self, result: CopyResult) -> None:
         if result.reason is None:
             self.publisher.notify(CopyNotice())
             self.on_copy()
