@@ -10,9 +10,10 @@ import listener
 from listener.cli.main import with_examples
 from listener.config import Config
 from listener.errors import Unavailable
-from listener.ipc import control, voice_paths
+from listener.ipc import control
 from listener.ipc.control import ControlClient
 from listener.ipc.notice_socket import SOCKET, NoticeSocket
+from listener.ipc.voice_folder import locate_voice_folder
 from listener.mqtt.paho_client import PahoBroker
 from listener.release import state
 from listener.release.state import VersionReport
@@ -91,10 +92,7 @@ def run(arguments: argparse.Namespace, settings: Config) -> int:
                 return _once(Sender(delivery, broker, inbound=inbound), stop, arguments.patience)
             notice_socket = NoticeSocket(home / SOCKET)
             controller = ControlClient(home / control.SOCKET)
-            is_runtime = Path(voice_paths.RUNTIME_FOLDER).is_dir()
-            voice = VoiceRelay(
-                settings.device.name, voice_paths.find_folder(home, is_runtime=is_runtime), broker
-            )
+            voice = VoiceRelay(settings.device.name, locate_voice_folder(home), broker)
             try:
                 notifier = systemd.Notifier(os.environ, time.monotonic)
                 notifier.ready()
