@@ -21,7 +21,7 @@ from listener.ipc.voice_paths import PLAYER_SOCKET
 from listener.player.button import StopButton
 from listener.player.loop import Player
 from listener.player.loudspeaker import Loudspeaker
-from listener.player.replies import Moment
+from listener.player.replies import ClockReading
 from listener.storage.atomic import make_folder
 from listener.system.output import bound_logging
 from listener.system.systemd import Notifier, StopSignal
@@ -97,9 +97,9 @@ class PlayerClocks:
         """Return a monotonic time in seconds."""
         return time.monotonic()
 
-    def moment(self) -> Moment:
+    def moment(self) -> ClockReading:
         """Return this moment on both clocks of the device."""
-        return Moment(time.clock_gettime(time.CLOCK_BOOTTIME), time.time())
+        return ClockReading(time.clock_gettime(time.CLOCK_BOOTTIME), time.time())
 
     def sleep(self, seconds: float) -> None:
         """Wait."""
