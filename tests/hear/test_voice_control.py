@@ -593,3 +593,17 @@ def test_answer_during_the_chime_is_used(tmp_path: Path) -> None:
 
     (copy,) = pipeline.open_copies()
     assert copy.fields.pre_ms == 0
+
+
+def test_wake_without_a_free_buffer_after_the_chime_ends_its_ask(tmp_path: Path) -> None:
+    chime = ScriptedChime()
+    pipeline = VoiceFixture(tmp_path, wake(), chime=chime)
+    pipeline.play(FIRST)
+    while pipeline.buffers.take() is not None:
+        pass
+    chime.is_playing = False
+
+    pipeline.play(7, SILENCE)
+
+    assert pipeline.ends() == ["interrupted"]
+    assert pipeline.counters.tally().abandoned == 1
