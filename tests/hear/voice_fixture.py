@@ -13,7 +13,7 @@ from listener.audio.pcm import FRAME_SAMPLES, SAMPLE_RATE_HZ, Frame, Gap, GapRea
 from listener.config import ClipSettings
 from listener.envelope import keys
 from listener.hear import events
-from listener.hear.command_sealer import CopyResult, CommandSealer
+from listener.hear.command_sealer import CommandSealer, CopyResult
 from listener.hear.copy_folder import CopyFolder
 from listener.hear.open_ask import Instant
 from listener.hear.voice_control import VoiceControl
