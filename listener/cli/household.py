@@ -26,6 +26,7 @@ from listener.household.broker_config import DEFAULT_PORT
 from listener.household.identity import HouseholdIdentity, IdentityKind
 from listener.household.registry import Registry
 from listener.household.state import HouseholdStore
+from listener.mqtt.client import Message
 from listener.mqtt.paho_client import PahoBroker
 from listener.storage.atomic import PUBLIC_MODE, read_plain_file, write_atomic
 from listener.storage.home import Home
@@ -158,13 +159,17 @@ def announce(arguments: argparse.Namespace, settings: config.Config, home: Home)
     store = HouseholdStore(home.path)
     registry = store.registry()
     members_now = set(registry.members())
-    messages = {
-        home_assistant.NODE + device.name: home_assistant.discovery_message(
-            registry.speaker(device.name), device.dkey
-        )
+    keys_by_device = {
+        device.name: device.dkey
         for device in home.roster().devices
         if HouseholdIdentity(f"d-{device.name}") in members_now
     }
+
+    def message(device: str, facts: home_assistant.SpeakerFacts) -> Message:
+        return home_assistant.discovery_message(
+            registry.speaker(device), keys_by_device[device], facts
+        )
+
     certificate, key = store.service(identity.HOUSEHOLD)
     reached = config.BrokerSettings(
         host=registry.broker_host,
@@ -174,8 +179,8 @@ def announce(arguments: argparse.Namespace, settings: config.Config, home: Home)
         key_file=str(key),
     )
     broker = PahoBroker(reached, identity.HOUSEHOLD.cn)
-    published, removed = home_assistant.announce(broker, messages)
-    print(f"{len(messages)} speakers: {published} added or changed, {removed} removed")
+    published, removed = home_assistant.announce(broker, message, keys_by_device)
+    print(f"{len(keys_by_device)} speakers: {published} added or changed, {removed} removed")
     return 0
 
 

@@ -30,6 +30,9 @@ KEY: Final = "broker.key"
 
 HOME_ASSISTANT_STATUS: Final = "homeassistant/status"
 HOME_ASSISTANT_ALL: Final = "homeassistant/#"
+BRIDGE_STATE: Final = "earmark/bridge"
+"""Topic on a home's own broker: ``1`` while its bridge to the household's broker is connected,
+``0`` otherwise."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,7 +64,8 @@ _SERVICES: Final = {
     ),
     identity.HOUSEHOLD: TopicRights(
         writes=(topics.DISCOVERY.topic_filter(),),
-        reads=(topics.DISCOVERY.topic_filter(),),
+        # The status names the speaker's version and wake words, for its discovery message.
+        reads=(topics.DISCOVERY.topic_filter(), topics.STATUS.topic_filter()),
     ),
     identity.HOME_ASSISTANT: TopicRights(
         writes=(topics.COMMAND.topic_filter(), HOME_ASSISTANT_STATUS),
