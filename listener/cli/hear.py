@@ -42,6 +42,7 @@ from listener.hear.publisher import EventPublisher
 from listener.hear.sealer import BUFFERS, Sealer, SealingContext
 from listener.hear.seccomp import apply_sandbox, overwrite_freed_memory
 from listener.hear.sequence import SequenceNumbers
+from listener.hear.state_feed import StateFeed
 from listener.inference.build import build_detector
 from listener.inference.catalogue import Catalogue
 from listener.inference.onnx import SpeechNet
@@ -222,10 +223,11 @@ def run(arguments: argparse.Namespace, settings: config.Config) -> int:
     # A recording does not pause for the chime.
     chime = None if settings.microphone.files else build_chime(settings.chime, time.monotonic)
     notices = NoticeSender(home.path / SOCKET)
+    state_feed = StateFeed(notices, time.monotonic)
     monitor_feed = MonitorFeed(home.path, time.monotonic, time.process_time)
     publisher = EventPublisher(
         _build_writer(is_live=is_live, as_json=arguments.json),
-        Tee(notices, monitor_feed),
+        Tee(state_feed, monitor_feed),
         key.sign,
         on_reader_gone=stop.request,
     )
@@ -291,7 +293,7 @@ def run(arguments: argparse.Namespace, settings: config.Config) -> int:
         )
         systemd.ready("listening")
         sounds = monitor_feed.observe(
-            gate.stream(),
+            state_feed.observe(gate.stream(), lambda: mute.cause),
             detector=detector,
             count=lambda: sign_tally(counters.tally(), key.sign),
             mute=lambda: mute.cause,

@@ -21,6 +21,10 @@ MOST_WORDS: Final = 3
 """Words in one `LevelNotice`; more words follow in another notice."""
 MOST_THRESHOLDS: Final = 6
 """Words whose thresholds fit a notice."""
+STATE_EVERY_S: Final = 5.0
+"""Interval of `StateNotice`, in seconds."""
+STATE_FRESH_S: Final = 20.0
+"""Seconds after which a state that was not repeated is unknown: hear has ended, or hangs."""
 
 # Bounds that a device does not reach, so that the largest tally fits a notice.
 Count = Annotated[int, Meta(ge=0, le=999_999_999)]
@@ -76,31 +80,50 @@ class MuteNotice(_Notice, frozen=True, kw_only=True, tag="mute"):
     state: MuteState
 
 
+LossCause = Literal[
+    "missing",
+    "busy",
+    "denied",
+    "channel",
+    "rate",
+    "library",
+    "gone",
+    "stalled",
+    "zeros",
+    "garbled",
+    "died",
+]
+
+
 class MicrophoneNotice(_Notice, frozen=True, kw_only=True, tag="microphone"):
     """Microphone opened or lost."""
 
     state: Literal["open", "lost"]
-    cause: (
-        Literal[
-            "missing",
-            "busy",
-            "denied",
-            "channel",
-            "rate",
-            "library",
-            "gone",
-            "stalled",
-            "zeros",
-            "garbled",
-            "died",
-        ]
-        | None
-    ) = None
+    cause: LossCause | None = None
     """Cause of the loss."""
     losses: Count = 0
     """Losses since hear started."""
     overruns: Count = 0
     """Audio overruns since hear started."""
+
+
+class StateNotice(_Notice, frozen=True, kw_only=True, tag="state", omit_defaults=True):
+    """State of a running hear, repeated every few seconds.
+
+    A send that starts later than hear, or that a notice did not reach, has it from the next one. A
+    field that hear does not know yet is None.
+    """
+
+    mute: MuteState | None = None
+    microphone: Literal["open"] | LossCause | None = None
+    """``open``, or the cause of the loss."""
+    losses: Count | None = None
+    """Losses since hear started."""
+    overruns: Count | None = None
+    """Audio overruns since hear started."""
+    thresholds: Annotated[dict[ShortName, Score], Meta(max_length=MOST_THRESHOLDS)] = {}
+    """As in `StartedNotice`."""
+    switch: ShortName | None = None
 
 
 class SpooledNotice(_Notice, frozen=True, kw_only=True, tag="spooled"):
@@ -177,6 +200,7 @@ Notice = (
     | NearMissNotice
     | MuteNotice
     | MicrophoneNotice
+    | StateNotice
     | SpooledNotice
     | CountersNotice
 )
