@@ -63,6 +63,7 @@ _IS_OPEN: Final = (
 _IS_FAULTY: Final = f"({_MUTE}) == 'fault' or ({_MICROPHONE}) not in ['open', 'unknown']"
 _IS_SOUND: Final = f"({_MUTE}) != 'unknown' and ({_MICROPHONE}) == 'open'"
 _NO_THRESHOLDS: Final = "value_json.thresholds | default({})"
+_ALL_WORDS: Final = "All words"
 _MUTED_BY: Final = ("open", "hardware", "software", "fault")
 _EVENTS: Final = ("wake", "near_miss", "mute")
 
@@ -192,6 +193,7 @@ def discovery_payload(
         device["sw_version"] = facts.version
     entities = _states() | _numbers()
     entities |= {"wake": _events(speaker), "mute": _mute(speaker), "update": _update()}
+    entities |= _false_wakes(speaker) | _sensitivity(speaker, facts.words)
     components = {
         name: {
             "unique_id": f"{node}-{name}",
@@ -429,24 +431,94 @@ def _numbers() -> dict[str, Component]:
         numbers[key] = _number(
             name, f"(value_json.spool | default({{}})).{key}", state_class="total_increasing"
         )
-    # A status omits these while they are 0, and the microphone while nothing is known of it.
     for key, name in {"losses": "Microphone losses", "overruns": "Overruns"}.items():
-        numbers[key] = _number(
-            name,
-            f"(value_json.{key} | default(0) if value_json.microphone is defined else none)",
-            state_class="total_increasing",
-        )
+        numbers[key] = _number(name, f"value_json.{key}", state_class="total_increasing")
+    numbers["inference-p99"] = _number(
+        "Inference p99", "value_json.p99_ms", unit_of_measurement="ms", icon="mdi:timer-outline"
+    )
+    numbers["processor"] = _number(
+        "Processor use", "value_json.cpu_percent", unit_of_measurement="%", icon="mdi:chip"
+    )
+    numbers["temperature"] = _number(
+        "Temperature",
+        "value_json.temperature_c",
+        unit_of_measurement="°C",
+        device_class="temperature",
+    )
     return numbers
 
 
-def _number(name: str, value: str, state_class: str) -> Component:
+def _number(name: str, value: str, state_class: str = "measurement", **more: str) -> Component:
     return {
         "platform": "sensor",
         "name": name,
         "entity_category": "diagnostic",
         "state_class": state_class,
         "value_template": f"{{{{ {value} | default(none) }}}}",
+        **more,
     }
+
+
+def _false_wakes(speaker: Speaker) -> dict[str, Component]:
+    """Return the button that marks the last wake as false, and the rate with its interval."""
+    rate = "(value_json.false_wakes | default({}))"
+    per_hour: dict[str, str] = {"unit_of_measurement": "/h", "icon": "mdi:account-voice-off"}
+    return {
+        "false-wake": {
+            "platform": "button",
+            "name": "Last wake was false",
+            "icon": "mdi:account-voice-off",
+            "entity_category": "config",
+            "command_topic": topics.COMMAND.name(device=speaker.name),
+            "payload_press": "false-wake",
+            "retain": False,
+        },
+        "false-wakes": _number("False wakes", f"{rate}.marked", state_class="total"),
+        "false-wake-rate": _number("False wake rate", f"{rate}.per_hour", **per_hour),
+        "false-wake-rate-low": _number("False wake rate low", f"{rate}.low", **per_hour),
+        "false-wake-rate-high": _number("False wake rate high", f"{rate}.high", **per_hour),
+    }
+
+
+def _sensitivity(speaker: Speaker, words: tuple[str, ...]) -> dict[str, Component]:
+    """Return a number for the threshold of each word, and a choice of the word if there are some.
+
+    The category keeps them out of Assist: the sensitivity is not changed by voice.
+    """
+    command: Component = {
+        "entity_category": "config",
+        "command_topic": topics.COMMAND.name(device=speaker.name),
+        "retain": False,
+    }
+    entities: dict[str, Component] = {
+        f"{_THRESHOLD}{word}": {
+            "platform": "number",
+            "name": f"Threshold of {word}",
+            "icon": "mdi:tune",
+            "min": 0.01,
+            "max": 0.99,
+            "step": 0.01,
+            "mode": "box",
+            "command_template": f"threshold:{word}:{{{{ value }}}}",
+            "value_template": f"{{{{ ({_NO_THRESHOLDS}).get('{word}') }}}}",
+            **command,
+        }
+        for word in words
+    }
+    if len(words) > 1:
+        everything = f"'{_ALL_WORDS}' if ({_NO_THRESHOLDS}) else none"
+        entities["word"] = {
+            "platform": "select",
+            "name": "Wake word to detect",
+            "icon": "mdi:account-voice",
+            "options": [_ALL_WORDS, *words],
+            "command_template": (
+                f"word:{{{{ '{topics.ALL_WORDS}' if value == '{_ALL_WORDS}' else value }}}}"
+            ),
+            "value_template": f"{{{{ value_json.only | default({everything}) }}}}",
+            **command,
+        }
+    return entities
 
 
 def _on_off(on: str, off: str) -> str:

@@ -96,11 +96,16 @@ SPEAKER_LOCATIONS: Final = (
         r"spool/\.(?:(?:retention|following|sequence)\.json|suspended)\.part", "none", "write"
     ),
     Location(
-        r"send/(?:send\.lock|notices\.sock)|device\.key|archive\.pub|sequence|lock|roster\.json",
+        r"send/(?:send\.lock|notices\.sock|false_wakes\.json)"
+        r"|device\.key|archive\.pub|sequence|lock|roster\.json",
         "none",
         "never",
     ),
-    Location(r"\.(?:device\.key|sequence|roster\.json)\.part", "none", "write"),
+    Location(
+        r"\.(?:device\.key|sequence|roster\.json)\.part|send/\.false_wakes\.json\.part",
+        "none",
+        "write",
+    ),
 )
 """Files that the spool and send write below a speaker's home."""
 

@@ -154,6 +154,12 @@ def _subscribable(topic: str) -> None:
     assert len(topic.encode()) <= 65535
 
 
+def render_command(template: str, value: object) -> str:
+    """Return the payload that a number or select sends."""
+    environment = jinja2.Environment(autoescape=False, undefined=jinja2.StrictUndefined)  # noqa: S701 - no web page
+    return environment.from_string(template).render(value=value)
+
+
 def render(template: str, payload: bytes) -> str:
     """Return the state that a template makes of a message; undefined names fail."""
     environment = jinja2.Environment(autoescape=False, undefined=jinja2.StrictUndefined)  # noqa: S701 - no web page

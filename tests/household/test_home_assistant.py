@@ -126,6 +126,7 @@ def test_states_render_the_status() -> None:
         spool=Counts(dropped=7),
         waiting=9,
         microphone="open",
+        losses=0,
     )
 
     states = {
@@ -220,6 +221,53 @@ def test_device_triggers_fire_at_their_event_only() -> None:
         event = topics.EventPayload(event_type=one["payload"], word="alexa").encode()
         assert fake_home_assistant.render(one["value_template"], event) == one["payload"]
         assert one["topic"] == "earmark/v1/event/hall"
+
+
+def test_false_wakes_show_their_rate_with_its_interval() -> None:
+    shown = {"marked": 3, "hours": 30.5, "per_hour": 0.098, "low": 0.02, "high": 0.287}
+    components = discovery()["components"]
+
+    assert components["false-wake"]["payload_press"] == "false-wake"
+    assert topics.parse_command(b"false-wake") == "false-wake"
+    assert {
+        name: state(name, status(false_wakes=shown))
+        for name in components
+        if name.startswith("false-wake") and name != "false-wake"
+    } == {
+        "false-wakes": "3",
+        "false-wake-rate": "0.098",
+        "false-wake-rate-low": "0.02",
+        "false-wake-rate-high": "0.287",
+    }
+    assert state("false-wake-rate", status(false_wakes={"marked": 0, "hours": 0.5})) == "None"
+
+
+def test_numbers_and_word_send_commands_that_the_speaker_knows() -> None:
+    facts = SpeakerFacts(words=("alexa", "hey-jarvis"))
+    components = discovery(facts=facts)["components"]
+    online = status(thresholds={"alexa": 0.5, "hey-jarvis": 0.25})
+    number, word = components["threshold-alexa"], components["word"]
+
+    def sent(component: dict[str, Any], value: object) -> topics.Command | None:
+        text = fake_home_assistant.render_command(component["command_template"], value)
+        return topics.parse_command(text.encode())
+
+    def shown(component: dict[str, Any], payload: bytes) -> str:
+        return fake_home_assistant.render(component["value_template"], payload)
+
+    assert sent(number, 0.65) == topics.ThresholdCommand("alexa", 0.65)
+    assert None not in [sent(number, number[end]) for end in ("min", "max")]
+    assert shown(number, online) == "0.5"
+    assert word["options"] == ["All words", "alexa", "hey-jarvis"]
+    assert sent(word, "All words") == topics.WordCommand(None)
+    assert sent(word, "alexa") == topics.WordCommand("alexa")
+    assert shown(word, online) == "All words"
+    assert shown(word, status(thresholds={"alexa": 0.5}, only="alexa")) == "alexa"
+    assert {shown(one, topics.OFFLINE) for one in (number, word)} == {"None"}
+    for component in (number, word):
+        assert component["entity_category"] == "config"
+        assert component["retain"] is False
+    assert "word" not in discovery(facts=SpeakerFacts(words=("alexa",)))["components"]
 
 
 def test_version_entity_shows_versions_and_has_no_command() -> None:
