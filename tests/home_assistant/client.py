@@ -37,6 +37,8 @@ config:
 conversation:
 assist_pipeline:
 automation: !include automations.yaml
+input_boolean:
+  guests:
 logger:
   default: warning
 """

@@ -96,19 +96,19 @@ class House:
     def wait_for(self, speaker: str, **states: str) -> float:
         """Wait until entities have states; return the seconds that it took."""
         begun_s = time.monotonic()
-        rows = self.entities(speaker)
-        wanted = {rows[part.replace("_", "-")]["entity_id"]: to for part, to in states.items()}
+        found: dict[str, str | None] = {}
 
         def is_reached() -> bool:
-            return all(
-                (found := self.assistant.state(entity)) is not None and found["state"] == to
-                for entity, to in wanted.items()
-            )
+            rows = self.entities(speaker)
+            for part in states:
+                row = rows.get(part.replace("_", "-"))
+                state = None if row is None else self.assistant.state(row["entity_id"])
+                found[part] = None if state is None else str(state["state"])
+            return found == states
 
         try:
             wait_until(is_reached, f"{speaker} shows {states}", PATIENCE_S)
         except AssertionError as error:
-            found = {entity: self.assistant.state(entity) for entity in wanted}
             raise AssertionError(f"{error}, but {found}") from error
         return time.monotonic() - begun_s
 

@@ -20,6 +20,7 @@ _PYTHON: Final = (3, 12)
 _INTEGRATIONS: Final = (
     *("analytics", "api", "assist_pipeline", "auth", "automation", "backup", "blueprint", "config"),
     *("conversation", "device_automation", "diagnostics", "file_upload", "frontend", "hardware"),
+    "input_boolean",
     *("mqtt", "onboarding", "person", "recorder", "scene", "script", "system_health", "tag", "tts"),
     *("websocket_api", "wyoming", "zone"),
 )

@@ -6,21 +6,24 @@ part of Earmark adds its scenes to `SCENES`.
 """
 
 import json
+import shutil
 import signal
 import time
 from collections.abc import Callable, Mapping
-from typing import Final
+from functools import partial
+from typing import Any, Final
 
 import paho.mqtt.client as paho
 from paho.mqtt.enums import CallbackAPIVersion
 
 from listener.mqtt.paho_thread import stop_network_thread
-from tests.home_assistant.home import House
+from tests.home_assistant.home import ROOT, House
 from tests.system.conftest import wait_until
 
 Say = Callable[[str], object]
 Scene = Callable[[House, Say], None]
 
+_BLUEPRINTS: Final = ROOT / "docs" / "guides" / "home-assistant-blueprints"
 _STATES: Final = ("microphone", "muted-by", "hardware-mute", "fault", "threshold", "wakes")
 _LISTENING: Final = {"microphone": "on", "muted_by": "open", "fault": "off"}
 
@@ -146,6 +149,115 @@ def mute_from_home_assistant(house: House, say: Say) -> None:
     say("pressed Mute of the kitchen: muted by software; an unmute by message is ignored")
 
 
+def change_the_sensitivity(house: House, say: Say) -> None:
+    """The threshold is raised and restored; a value below the configured one changes nothing."""
+    entity = house.entities("kitchen")["threshold-alexa"]["entity_id"]
+    configured = house.state("kitchen", "threshold-alexa")
+    assert configured == "0.5"
+
+    def is_set(to: str) -> bool:
+        return house.state("kitchen", "threshold-alexa") == to
+
+    house.assistant.act("number", "set_value", entity_id=entity, value=0.97)
+    wait_until(lambda: is_set("0.97"), "the threshold is raised")
+    house.assistant.act("number", "set_value", entity_id=entity, value=0.2)
+    house.assistant.act("number", "set_value", entity_id=entity, value=0.96)
+    wait_until(lambda: is_set("0.96"), "the next value arrives, and the low one did not")
+    house.assistant.act("number", "set_value", entity_id=entity, value=0.5)
+    wait_until(lambda: is_set("0.5"), "the threshold is restored")
+    assert house.state("bedroom", "threshold-alexa") == "0.5"
+    said = house.speakers["kitchen"].earmark.said("hear")
+    assert "a request for the sensitivity was ignored" in said
+    say(f"{entity}: 0.5, set to 0.97, 0.2 (ignored), 0.96 and 0.5")
+
+
+def mark_a_false_wake(house: House, say: Say) -> None:
+    """The button counts the last wake as false, once."""
+    rows = house.entities("bedroom")
+    wake = rows["wake"]["entity_id"]
+    before = house.assistant.state(wake)
+    wait_until(lambda: house.assistant.state(wake) != before, "a wake", 120)
+    for _ in range(2):
+        house.assistant.act("button", "press", entity_id=rows["false-wake"]["entity_id"])
+    wait_until(lambda: house.state("bedroom", "false-wakes") == "1", "it is counted")
+    assert house.state("kitchen", "false-wakes") == "0"
+    say("pressed twice after a wake in the bedroom: False wakes is 1 there, and 0 in the kitchen")
+    say(f"False wake rate: {house.state('bedroom', 'false-wake-rate')} before the first hour")
+
+
+def run_blueprints_and_examples(house: House, say: Say) -> None:
+    """The documented blueprints and automations are valid, and do what they say."""
+    assistant = house.assistant
+    folder = assistant.folder / "blueprints" / "automation" / "earmark"
+    folder.mkdir(parents=True, exist_ok=True)
+    for name in ("light-at-wake.yaml", "closed-microphone.yaml"):
+        shutil.copy(_BLUEPRINTS / name, folder)
+    listed = assistant.call("blueprint/list", domain="automation")
+    for name in ("light-at-wake.yaml", "closed-microphone.yaml"):
+        assert "error" not in listed[f"earmark/{name}"], listed
+    rows = house.entities("bedroom")
+    uses = (
+        _use(
+            "light-at-wake", wake_word=rows["wake"], light={"entity_id": "light.lamp"}, duration=2
+        ),
+        _use(
+            "closed-microphone",
+            microphone=rows["microphone"],
+            muted_by=rows["muted-by"],
+            duration=0,
+        ),
+    )
+    # JSON is YAML; the list of examples goes on.
+    text = (_BLUEPRINTS / "examples.yaml").read_text("utf-8")
+    text += "".join(f"- {json.dumps(use)}\n" for use in uses)
+    (assistant.folder / "automations.yaml").write_text(text)
+    assistant.act("light", "turn_off", entity_id="light.lamp")
+    assistant.act("automation", "reload")
+    for name in ("light_at_wake", "closed_microphone", "less_sensitive_at_night"):
+        wait_until(partial(_is_on, house, f"automation.{name}"), f"automation.{name} is valid")
+    wait_until(lambda: _is_on(house, "light.lamp"), "the light goes on at a wake", 120)
+    wait_until(lambda: not _is_on(house, "light.lamp"), "and off again")
+    say("light-at-wake: a wake in the bedroom turned the lamp on, and 2 s later off")
+
+    assistant.act("automation", "trigger", entity_id="automation.less_sensitive_at_night")
+    wait_until(lambda: house.state("kitchen", "threshold-alexa") == "0.8", "it is less sensitive")
+    say("Less sensitive at night: the kitchen's threshold became 0.8")
+
+    guests = "automation.mute_every_speaker_when_guests_arrive"
+    assistant.act("automation", "trigger", entity_id=guests)
+    for name in house.speakers:
+        house.wait_for(name, microphone="off", muted_by="software")
+    shown: list[str] = []
+
+    def is_shown() -> bool:
+        shown[:] = [one["message"] for one in assistant.call("persistent_notification/get")]
+        return any("muted by: software" in message for message in shown)
+
+    wait_until(is_shown, "the notification")
+    say("Mute every speaker: both are muted; closed-microphone shows: " + shown[0])
+    for speaker in house.speakers.values():
+        assert speaker.earmark.run("mute", "off").returncode == 0
+    for name in house.speakers:
+        house.wait_for(name, **_LISTENING)
+    (assistant.folder / "automations.yaml").write_text("[]\n")
+    assistant.act("automation", "reload")
+
+
+def _use(blueprint: str, **inputs: Any) -> dict[str, Any]:  # noqa: ANN401 - JSON of many shapes
+    """Return an automation that uses a blueprint; a row of the registry stands for its entity."""
+    values = {
+        name: value["entity_id"] if isinstance(value, dict) and "unique_id" in value else value
+        for name, value in inputs.items()
+    }
+    use = {"path": f"earmark/{blueprint}.yaml", "input": values}
+    return {"id": blueprint, "alias": blueprint.replace("-", " "), "use_blueprint": use}
+
+
+def _is_on(house: House, entity: str) -> bool:
+    found = house.assistant.state(entity)
+    return found is not None and found["state"] == "on"
+
+
 def survive_restarts(house: House, say: Say) -> None:
     """Each process is killed and started again: the states become right, or unknown before."""
     kitchen = house.speakers["kitchen"].earmark
@@ -231,6 +343,9 @@ SCENES: Final[Mapping[str, Scene]] = {
     "appear": appear_with_area_and_entities,
     "wakes": report_wakes,
     "assist": keep_mute_out_of_assist,
+    "sensitivity": change_the_sensitivity,
+    "false-wake": mark_a_false_wake,
+    "automations": run_blueprints_and_examples,
     "mute": mute_from_home_assistant,
     "restarts": survive_restarts,
     "old-state": show_no_old_state,
