@@ -141,14 +141,14 @@ def test_no_sample_of_a_sound_passes_whatever_the_lag(
 def test_first_read_after_the_start_and_after_a_mute_is_no_lag() -> None:
     speaker, switch = FakeLoudspeaker(), FakeSwitch()
 
-    def pass_time() -> None:
-        speaker.now_s += 5.0
+    def turn() -> None:
+        speaker.now_s += BLOCK_S
 
-    pass_time()
     monitor = PlaybackMonitor(speaker, speaker.clock)
-    pass_time()
-    script = FakeMicrophone(block(1), switch.shut, block(2), pass_time, switch.release, block(3))
-    gate = Gate(script, switch, StopSignal(), monitor)
+    speaker.now_s += 5.0  # the models are loaded
+    muted = [event for _ in range(60) for event in (block(2), turn)]
+    microphone = FakeMicrophone(block(1), switch.shut, *muted, switch.release, block(3))
+    gate = Gate(microphone, switch, StopSignal(), monitor)
 
     reasons = [sound.reason for sound in gate.stream() if isinstance(sound, Gap)]
 
