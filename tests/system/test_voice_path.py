@@ -2,6 +2,7 @@
 
 import itertools
 import json
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -17,7 +18,7 @@ from listener.envelope.open import parse_identities
 from listener.mqtt.paho_thread import stop_network_thread
 from listener.voice.command_copy import parse_copy
 from listener.voice.consent import Consent, encode_consents, make_consent
-from listener.voice.messages import Answer, Ask, Outcome, parse_ask, sign_message
+from listener.voice.messages import POKE, Answer, Ask, Outcome, parse_ask, sign_message
 from listener.voice.open_copy import open_copy
 
 if TYPE_CHECKING:
@@ -36,6 +37,7 @@ class PlayedAssist:
     def __init__(self, port: int, household: "Household") -> None:
         self.key = Ed25519PrivateKey.generate()
         self.asks: list[Ask] = []
+        self.said: list[bytes] = []
         self.copies: list[bytes] = []
         self.outcomes: list[str] = []
         self.status: dict[str, object] = {}
@@ -93,7 +95,13 @@ class PlayedAssist:
             case _:
                 pass
 
+    def repeat(self) -> None:
+        """Say everything again that was said so far, and poke behind it."""
+        for payload in [*self.said, POKE]:
+            self._client.publish("earmark/v1/answer/hall", payload)
+
     def _answer(self, payload: bytes) -> None:
+        self.said.append(payload)
         self._client.publish("earmark/v1/answer/hall", payload)
 
 
@@ -105,6 +113,13 @@ def assist(mosquitto: "Mosquitto", household: "Household") -> Iterator[PlayedAss
     made.close()
 
 
+def is_poked(assist: PlayedAssist, asks: int) -> bool:
+    """Repeat everything until a poke behind it is answered: one in 5 s at most."""
+    assist.repeat()
+    time.sleep(0.5)
+    return len(assist.asks) >= asks
+
+
 def test_command_reaches_assist_and_its_outcome_the_broker(
     earmark: "Earmark",
     assist: PlayedAssist,
@@ -112,7 +127,7 @@ def test_command_reaches_assist_and_its_outcome_the_broker(
     tmp_path: Path,
     wait_until: Wait,
 ) -> None:
-    names = itertools.chain(["quiet", "alexa_command", "talk"], ["quiet"] * 20)
+    names = itertools.chain(["quiet", "alexa_command", "talk"], ["quiet"] * 60)
     files = [str(FIXTURES / f"{name}.flac") for name in names]
     with (tmp_path / "earmark.toml").open("a") as config:
         config.write(f'attribution.keeper = "ada"\nmicrophone.files = {json.dumps(files)}\n')
@@ -143,5 +158,15 @@ def test_command_reaches_assist_and_its_outcome_the_broker(
         return [(one["on"], one["asks"], one["copies"]) for one in stated]
 
     wait_until(lambda: counts() == [(1, 1, 1)], "the signed counts")
+    # What was recorded makes no copy again, nor does an answer to a poke.
+    wait_until(lambda: is_poked(assist, 2), "the ask of the poke")
+    earmark.kill("send")
+    wait_until(lambda: assist.status == {"state": "offline"}, "the last will")
+    earmark.start("send")
+    wait_until(lambda: assist.status.get("hearing"), "send is connected again")
+    wait_until(lambda: is_poked(assist, 3), "the ask of a later poke")
+    assert [asked.why for asked in assist.asks] == ["wake", "poke", "poke"]
+
     assist.consent(household, 8, on=0)
-    wait_until(lambda: counts() == [(0, 1, 1)], "the off has arrived, and is shown")
+    wait_until(lambda: counts() == [(0, 3, 1)], "the off has arrived, and is shown")
+    assert (len(assist.copies), assist.outcomes) == (1, ["done"])
