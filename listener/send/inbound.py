@@ -2,8 +2,8 @@
 
 Send applies retention limits to the spool; it verifies the archive's signature with the key that
 was pinned on joining. It verifies the highest accepted number too, and stores it for hear, which
-verifies it again. Key rotations it stores unread for hear, which accepts only the proof of the key
-that it seals to now.
+verifies it again. Key rotations and consents to voice control it stores unread for hear, which
+accepts only those that the owner's key proves.
 
 Mute commands are forwarded to hear, which decides. A mute is repeated until hear receives it.
 """
@@ -28,8 +28,9 @@ from listener.mqtt import retention, sequence, topics
 from listener.mqtt.client import Message
 from listener.mqtt.sequence import AcceptedSequence
 from listener.mqtt.signed_statement import LONGEST_BYTES
-from listener.spool.files import ACCEPTED, FOLLOWING, TERMS
+from listener.spool.files import ACCEPTED, CONSENTS, FOLLOWING, TERMS
 from listener.storage.atomic import read_plain_file, translate_os_errors, write_atomic
+from listener.voice.limits import LONGEST_CONSENTS_BYTES
 
 PIN: Final = "archive.pub"
 LONGEST_FOLLOWING_BYTES: Final = 7 << 10
@@ -61,7 +62,10 @@ class InboundMessages:
     def __init__(self, home: Path, device: str) -> None:
         self._folder = home / "spool"
         self._verify = _load_verifier(home / PIN)
-        self._keys = topics.KEYS.name(device=device)
+        self._unread = {
+            topics.KEYS.name(device=device): (FOLLOWING, LONGEST_FOLLOWING_BYTES),
+            topics.CONSENTS.name(device=device): (CONSENTS, LONGEST_CONSENTS_BYTES),
+        }
         self._device = device
         self._sequence = topics.SEQUENCE.name(device=device)
         self._limits = _read(self._folder / TERMS)
@@ -72,8 +76,8 @@ class InboundMessages:
     def topics(self) -> tuple[str, ...]:
         """Topics to subscribe to; without a pinned key not those that need a signature."""
         if self._verify is None:
-            return (self._keys,)
-        return (self._keys, topics.RETENTION.topic_filter(), self._sequence)
+            return tuple(self._unread)
+        return (*self._unread, topics.RETENTION.topic_filter(), self._sequence)
 
     def longest_s(self) -> Mapping[str, float]:
         """Return the seconds that a clip may wait here, by owner, if they set a limit."""
@@ -86,8 +90,8 @@ class InboundMessages:
         """
         try:
             with translate_os_errors(self._folder):
-                if message.topic == self._keys:
-                    self._store_key_rotation(message.payload)
+                if message.topic in self._unread:
+                    self._store_unread(*self._unread[message.topic], message.payload)
                 elif message.topic == self._sequence:
                     self._store_sequence(message.payload)
                 elif (levels := topics.RETENTION.levels(message.topic)) is not None:
@@ -96,13 +100,14 @@ class InboundMessages:
             _log.warning("cannot store a message of the archive: %s", error)
         return False
 
-    def _store_key_rotation(self, payload: bytes) -> None:
-        if len(payload) > LONGEST_FOLLOWING_BYTES:
+    def _store_unread(self, name: str, longest_bytes: int, payload: bytes) -> None:
+        """Store a message for hear, which verifies it."""
+        if len(payload) > longest_bytes:
             self._count_ignored()
             return
-        path = self._folder / FOLLOWING
+        path = self._folder / name
         with contextlib.suppress(OSError):  # whatever is there, it is replaced
-            if read_plain_file(path, LONGEST_FOLLOWING_BYTES) == payload:
+            if read_plain_file(path, longest_bytes) == payload:
                 return
         _write(path, payload)
 
@@ -186,19 +191,26 @@ def _write(path: Path, data: bytes) -> None:
 
 
 class CommandForwarder:
-    """Forwarder of mute and unmute to hear. For one thread.
+    """Forwarder of commands to hear, which decides. For one thread.
 
     Args:
         device: this speaker's name.
         controller: client of hear's control socket; None forwards nothing.
+        on_false_wake: counts the last wake as false; returns whether there was one to count.
     """
 
-    def __init__(self, device: str, controller: ControlClient | None) -> None:
+    def __init__(
+        self,
+        device: str,
+        controller: ControlClient | None,
+        on_false_wake: Callable[[], bool] = lambda: False,
+    ) -> None:
         self._controller = controller
+        self._on_false_wake = on_false_wake
         self._topic = topics.COMMAND.name(device=device)
         self._mutes = False
         self.ignored = 0
-        """Messages that are not a command, retained commands, and unmutes that hear did not get."""
+        """Messages that are not a command, retained ones, and commands without an effect here."""
 
     @property
     def topics(self) -> tuple[str, ...]:
@@ -209,16 +221,26 @@ class CommandForwarder:
         """Forward a command for this device."""
         if message.topic != self._topic:
             return
-        command = topics.parse_command(message.payload)
-        if self._controller is None or command is None or message.retain:
+        command = None if message.retain else topics.parse_command(message.payload)
+        if self._controller is None or command is None:
             self.ignored += 1
             if self.ignored == 1:
                 _log.warning("ignored a message on the command topic: retained or not a command")
-        elif command == "mute":
-            self._mutes = not self._controller.send(control.MuteRequest())
-        elif self._mutes or not self._controller.send(control.UnmuteRequest()):
-            # A mute still waits for hear, or hear is absent: an unmute must never arrive late.
-            self.ignored += 1
+            return
+        match command:
+            case "mute":
+                self._mutes = not self._controller.send(control.MuteRequest())
+            case "unmute":
+                # While a mute waits for hear, or hear is absent: an unmute must never arrive late.
+                is_done = not self._mutes and self._controller.send(control.UnmuteRequest())
+                self.ignored += not is_done
+            case "false-wake":
+                self.ignored += not self._on_false_wake()
+            case topics.ThresholdCommand(word=word, threshold=threshold):
+                request = control.ThresholdRequest(word=word, threshold=threshold)
+                self.ignored += not self._controller.send(request)
+            case topics.WordCommand(only=only):
+                self.ignored += not self._controller.send(control.WordRequest(only=only))
 
     def retry(self) -> None:
         """Forward a mute that hear did not get, until it does."""

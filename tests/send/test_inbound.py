@@ -17,7 +17,14 @@ from hypothesis import strategies as st
 
 from listener.config import SpoolSettings
 from listener.envelope import keys
-from listener.ipc.control import ControlClient, ControlSocket, MuteRequest, UnmuteRequest
+from listener.ipc.control import (
+    ControlClient,
+    ControlSocket,
+    MuteRequest,
+    ThresholdRequest,
+    UnmuteRequest,
+    WordRequest,
+)
 from listener.mqtt import retention, sequence, topics
 from listener.mqtt.client import (
     BrokerEvent,
@@ -34,6 +41,7 @@ from listener.send.inbound import LONGEST_FOLLOWING_BYTES, InboundMessages
 from listener.send.loop import Sender
 from listener.spool.queue import Spool
 from listener.storage.home import Home
+from listener.voice.limits import LONGEST_CONSENTS_BYTES
 
 if TYPE_CHECKING:
     from tests.send.conftest import FakeBroker, FakeClock
@@ -131,6 +139,23 @@ def test_key_rotation_is_stored_unread(home: Path) -> None:
     assert inbound.ignored == 1
 
 
+def test_consents_are_stored_unread_and_are_not_foreign(
+    home: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    inbound = InboundMessages(home, "hall")
+    path = home / "spool" / "consents.json"
+
+    assert not inbound.take(Message("earmark/v1/consents/hall", b"\xffanything", 1, retain=True))
+    inbound.take(Message("earmark/v1/consents/kitchen", b"[]", 1, retain=True))
+    inbound.take(Message("earmark/v1/consents/hall", b"x" * (LONGEST_CONSENTS_BYTES + 1), 1))
+
+    assert path.read_bytes() == b"\xffanything"
+    assert inbound.ignored == 1
+    assert not (home / "spool" / "following.json").exists()
+    assert Spool(home / "spool", SpoolSettings()).waiting() == []
+    assert "foreign" not in caplog.text
+
+
 def test_unwritable_disk_is_logged(pinned: Path, caplog: pytest.LogCaptureFixture) -> None:
     inbound = InboundMessages(pinned, "hall")
     (pinned / "spool" / ".retention.json.part").mkdir(parents=True)
@@ -158,7 +183,8 @@ def test_clips_over_the_retention_limit_expire_and_are_counted(
     sender.turn(0.1)
 
     assert broker.subscribed[1:] == [
-        *("earmark/v1/keys/hall", "earmark/v1/retention/+", "earmark/v1/sequence/hall"),
+        *("earmark/v1/keys/hall", "earmark/v1/consents/hall"),
+        *("earmark/v1/retention/+", "earmark/v1/sequence/hall"),
     ]
     assert [(one.seq, one.owner) for one in spool.waiting()] == [(3, "bob"), (4, "ada")]
     assert not list((pinned.parent / "spool" / "quarantine").iterdir())
@@ -245,7 +271,7 @@ def test_number_is_ignored_without_a_pinned_key(home: Path) -> None:
 
     inbound.take(accepted(7))
 
-    assert inbound.topics == ("earmark/v1/keys/hall",)
+    assert inbound.topics == ("earmark/v1/keys/hall", "earmark/v1/consents/hall")
     assert not (home / "spool" / "sequence.json").exists()
 
 
@@ -341,6 +367,44 @@ def test_command_is_forwarded(bench: Bench, hear: ControlSocket) -> None:
 
     assert list(hear.receive()) == [MuteRequest(), UnmuteRequest()]
     assert bench.sender.commands.ignored == 0
+
+
+def test_commands_for_the_sensitivity_are_forwarded(bench: Bench, hear: ControlSocket) -> None:
+    for payload in (b"threshold:alexa:0.65", b"word:hey-jarvis", b"word:*"):
+        bench.message(payload)
+        bench.message(payload, retain=True)
+
+    assert list(hear.receive()) == [
+        ThresholdRequest(word="alexa", threshold=0.65),
+        WordRequest(only="hey-jarvis"),
+        WordRequest(),
+    ]
+    assert bench.sender.commands.ignored == 3, "the retained ones"
+
+
+@pytest.mark.parametrize(
+    "payload",
+    [
+        *(b"threshold:alexa:0", b"threshold:alexa:1.0", b"threshold:alexa:0.995"),
+        *(b"threshold:alexa:0.001", b"threshold:alexa:-0.5", b"threshold:alexa:nan"),
+        *(b"threshold::0.5", b"threshold:alexa", b"threshold:ALEXA:0.5", b"threshold:a:0.5\n"),
+        *(b"word:", b"word", b"word:a b", b"word:**", b"word:" + b"a" * 33, b"false-wake:1"),
+    ],
+)
+def test_commands_outside_the_grammar_are_ignored(
+    bench: Bench, hear: ControlSocket, payload: bytes
+) -> None:
+    bench.message(payload)
+
+    assert list(hear.receive()) == []
+    assert bench.sender.commands.ignored == 1
+
+
+def test_false_wake_without_a_counter_is_ignored(bench: Bench, hear: ControlSocket) -> None:
+    bench.message(b"false-wake")
+
+    assert list(hear.receive()) == []
+    assert bench.sender.commands.ignored == 1
 
 
 def test_retained_command_is_ignored(bench: Bench, hear: ControlSocket) -> None:
