@@ -121,7 +121,8 @@ SPEAKER_LOCATIONS: Final = (
         "the player, 10 s, or the next start of send",
     ),
     Location(
-        r"run/voice/(?:voice\.sock|player\.sock|player\.json|reply\.key)|run/voice/\.[^/]+\.part",
+        r"run/voice/(?:(?:voice|player)\.sock|player\.json|playback\.lock|reply\.key)"
+        r"|run/voice/\.[^/]+\.part",
         "none",
         "the next start",
     ),
