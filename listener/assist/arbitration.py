@@ -9,10 +9,9 @@ time cannot have one sentence carried out twice.
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Final, Literal
+from typing import Literal
 
-ROUND_S: Final = 0.25
-ELSEWHERE_S: Final = 3.5
+from listener.voice import timing
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,7 +64,7 @@ class Arbitration:
         group = self._group(candidate.device)
         decisions = self.decide_due(candidate.arrived_s)
         winner = self._winners.get(group)
-        if winner is not None and candidate.arrived_s - winner.arrived_s <= ELSEWHERE_S:
+        if winner is not None and candidate.arrived_s - winner.arrived_s <= timing.GROUP_S:
             if winner.device != candidate.device:
                 return [*decisions, _decide(candidate, "elsewhere")]
             # Its next sentence: it keeps the group's attention, and the time starts anew.
@@ -78,7 +77,7 @@ class Arbitration:
         """Return the decisions of the rounds that are over."""
         decisions = []
         for group, round_ in tuple(self._rounds.items()):
-            if now_s - round_[0].arrived_s >= ROUND_S:
+            if now_s - round_[0].arrived_s >= timing.GROUP_WAIT_S:
                 del self._rounds[group]
                 # The newest of a device: a wake ends the ask before.
                 newest = {one.device: one for one in round_}
@@ -92,7 +91,7 @@ class Arbitration:
     def next_due_s(self) -> float:
         """Return the time of the next decision, or infinity without an open round."""
         return min(
-            (round_[0].arrived_s + ROUND_S for round_ in self._rounds.values()),
+            (round_[0].arrived_s + timing.GROUP_WAIT_S for round_ in self._rounds.values()),
             default=float("inf"),
         )
 

@@ -13,15 +13,9 @@ from collections import Counter, OrderedDict, deque
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import Final, Protocol
+from typing import Protocol
 
-from listener.voice import timing
-
-MOST_OPEN: Final = 32
-MOST_OPEN_OF_DEVICE: Final = 4
-MOST_NONCES: Final = 1024
-MOST_A_SECOND: Final = 2
-"""Asks of one device in any second."""
+from listener.voice import limits, timing
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,7 +132,10 @@ class Asks:
             if self._is_too_fast(device, now.boot_s):
                 return Admission.BUSY
             of_device = sum(1 for ask in self._open.values() if ask.device == device)
-            if opens and (of_device >= MOST_OPEN_OF_DEVICE or len(self._open) >= MOST_OPEN):
+            if opens and (
+                of_device >= limits.MOST_OPEN_ASKS_PER_DEVICE
+                or len(self._open) >= limits.MOST_OPEN_ASKS
+            ):
                 return Admission.BUSY
             if opens:
                 self._open[nonce] = OpenAsk(nonce, device, reply, now)
@@ -178,7 +175,7 @@ class Asks:
                 raise CopyRefused(CopyRefusal.ASK)
             if part <= ask.part:
                 raise CopyRefused(CopyRefusal.PART)
-            if age_ms > (now.boot_s - ask.arrived.boot_s + timing.ANSWER_S) * 1000:
+            if not timing.is_age_possible(ask.arrived.boot_s, age_ms, now.boot_s):
                 raise CopyRefused(CopyRefusal.AGE)
             if not self._may_act(ask, age_ms, now):
                 raise CopyRefused(CopyRefusal.LATE)
@@ -230,7 +227,7 @@ class Asks:
             if self._has_clock_moved(ask.arrived, now):
                 self.lost_by_clock += 1
                 self._end(ask.nonce, CopyRefusal.LATE)
-            elif now.boot_s - since.boot_s > timing.LIFE_S:
+            elif not timing.is_key_alive(since.boot_s, now.boot_s):
                 self._end(ask.nonce, CopyRefusal.LATE)
 
     def _end(self, nonce: str, reason: CopyRefusal) -> None:
@@ -241,15 +238,22 @@ class Asks:
 
     def _remember(self, nonce: str) -> None:
         self._nonces[nonce] = None
-        while len(self._nonces) > MOST_NONCES:
+        while len(self._nonces) > limits.MOST_SEEN_ASKS:
             # An open ask keeps its nonce.
             oldest = next(one for one in self._nonces if one not in self._open)
             del self._nonces[oldest]
 
+    def _is_full(self, device: str) -> bool:
+        of_device = sum(1 for ask in self._open.values() if ask.device == device)
+        return (
+            of_device >= limits.MOST_OPEN_ASKS_PER_DEVICE
+            or len(self._open) >= limits.MOST_OPEN_ASKS
+        )
+
     def _is_too_fast(self, device: str, boot_s: float) -> bool:
         """Return whether an ask exceeds the rate of its device; count it otherwise."""
-        recent = self._recent.setdefault(device, deque(maxlen=MOST_A_SECOND))
-        if len(recent) == MOST_A_SECOND and boot_s - recent[0] < 1:
+        recent = self._recent.setdefault(device, deque(maxlen=limits.MOST_ASKS_PER_S_PER_DEVICE))
+        if len(recent) == limits.MOST_ASKS_PER_S_PER_DEVICE and boot_s - recent[0] < 1:
             return True
         recent.append(boot_s)
         return False
@@ -259,4 +263,4 @@ class Asks:
         return timing.clock_moved(before.boot_s, before.wall_s, now.boot_s, now.wall_s)
 
     def _may_act(self, ask: OpenAsk, age_ms: int, now: Moment) -> bool:
-        return ask.answered is not None and timing.may_act(now.boot_s - ask.answered.boot_s, age_ms)
+        return ask.answered is not None and timing.may_act(ask.answered.boot_s, age_ms, now.boot_s)

@@ -9,14 +9,12 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
 from listener.assist.asks import (
-    MOST_NONCES,
-    MOST_OPEN,
-    MOST_OPEN_OF_DEVICE,
     Admission,
     Asks,
     CopyRefusal,
     CopyRefused,
 )
+from listener.voice import limits
 from tests.assist.clocks import Clocks, CountedKeys
 
 
@@ -134,9 +132,9 @@ def test_unknown_ask_and_unanswered_ask_are_refused(opened: Opened) -> None:
 
 def test_deadline_is_judged_again_when_the_command_is_handed_on(opened: Opened) -> None:
     key = opened.ask("a")
-    opened.clocks.run(6)
+    opened.clocks.run(6.5)
     opened.asks.accept("a", "kitchen", key, 1, 0)
-    opened.clocks.run(1.01)
+    opened.clocks.run(0.5)
 
     with pytest.raises(CopyRefused) as refused:
         opened.asks.begin_act("a")
@@ -257,8 +255,8 @@ class AnyOrder(RuleBasedStateMachine):
     @invariant()
     def bounds_hold(self) -> None:
         count = self.opened.asks.count()
-        assert sum(count.values()) <= MOST_OPEN
-        assert max(count.values(), default=0) <= MOST_OPEN_OF_DEVICE
+        assert sum(count.values()) <= limits.MOST_OPEN_ASKS
+        assert max(count.values(), default=0) <= limits.MOST_OPEN_ASKS_PER_DEVICE
 
 
 TestAnyOrder = AnyOrder.TestCase
@@ -267,9 +265,9 @@ TestAnyOrder = AnyOrder.TestCase
 @given(st.integers(1, 60))
 def test_nonces_are_bounded_and_the_newest_are_known(many: int) -> None:
     opened = Opened()
-    for number in range(MOST_NONCES + many):
+    for number in range(limits.MOST_SEEN_ASKS + many):
         opened.clocks.run(1)
         assert opened.asks.admit(str(number), "kitchen", None, opens=False) is Admission.OPEN
 
-    newest = [str(number) for number in range(many, MOST_NONCES + many)]
+    newest = [str(number) for number in range(many, limits.MOST_SEEN_ASKS + many)]
     assert all(opened.asks.admit(nonce, "kitchen", None) is Admission.REPLAY for nonce in newest)
