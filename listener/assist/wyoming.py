@@ -138,10 +138,12 @@ class _Events:
         event = msgspec.json.decode(line, type=dict[str, Any])
         data = event.get("data") or {}
         more = self._take(_length(event, "data_length"))
+        self._take(_length(event, "payload_length"))
+        if not isinstance(data, dict):
+            raise ValueError("an event whose data is not an object")  # noqa: TRY004 - of a message, not of an argument
         if more:
             data |= msgspec.json.decode(more, type=dict[str, Any])
-        self._take(_length(event, "payload_length"))
-        return str(event.get("type")), dict(data)
+        return str(event.get("type")), data
 
     def _take(self, count: int) -> bytes:
         while len(self._rest) < count:
