@@ -129,6 +129,7 @@ COMMANDS: Final[Mapping[str, tuple[str, str]]] = {
     "owner": ("listener.cli.owner", "add owners to a roster and confirm their keys"),
     "household": ("listener.cli.household", "set up broker, speakers, owners and access rights"),
     "archive": ("listener.cli.archive", "store encrypted clips; list them; decrypt your own"),
+    "assist": ("listener.cli.assist", "carry out spoken commands, opened in memory alone"),
     "survey": ("listener.cli.survey", "record wake-word scores for days, without audio"),
     "evaluate": ("listener.cli.evaluate", "measure false wakes and misses, with intervals"),
     "score": ("listener.cli.score", "print the scores of a model over recordings"),
@@ -143,7 +144,7 @@ GROUPS: Final[Mapping[str, tuple[str, ...]]] = {
         *("doctor", "selftest", "first-boot", "update"),
     ),
     "owner of clips": ("clips", "owner"),
-    "household": ("household", "archive"),
+    "household": ("household", "archive", "assist"),
     "research": ("survey", "evaluate", "score", "models"),
 }
 """Commands by reader, as ``earmark --help`` lists them."""

@@ -59,6 +59,7 @@ class Home:
         self._key = path / "device.key"
         self._archive_key = path / "archive.key"
         self._archive_pin = path / ARCHIVE_PIN
+        self._assist_key = path / "assist.key"
         self._sequence = path / "sequence"
         self._roster = path / "roster.json"
 
@@ -83,6 +84,20 @@ class Home:
             except FileNotFoundError:
                 key = Ed25519PrivateKey.generate()
                 write_atomic(self._archive_key, keys.device_pem(key), SECRET_MODE)
+                return key
+
+    def assist_key(self) -> Ed25519PrivateKey:
+        """Return the service key that assist signs with; the first call creates it.
+
+        Raises:
+            ConfigError: it can be read by others, or it is damaged. It is never replaced.
+        """
+        with self._locked():
+            try:
+                return _read_key(self._assist_key)
+            except FileNotFoundError:
+                key = Ed25519PrivateKey.generate()
+                write_atomic(self._assist_key, keys.device_pem(key), SECRET_MODE)
                 return key
 
     def pinned_archive(self) -> Ed25519PublicKey | None:
