@@ -11,7 +11,7 @@ from listener.assist.home_assistant import (
     HomeAssistantVoice,
 )
 from listener.assist.recogniser import Recogniser
-from listener.assist.speech import ProgramVoice, Voice
+from listener.assist.speech import ProgramVoice, SpeechEngine
 from listener.assist.tokens import TokenFiles
 from listener.assist.worker import Abilities
 from listener.assist.wyoming import WyomingRecogniser
@@ -75,7 +75,7 @@ def _recogniser(settings: AssistSettings, address: HomeAssistantAddress) -> Reco
             return build_wyoming(settings)
 
 
-def _voices(settings: AssistSettings, address: HomeAssistantAddress) -> tuple[Voice, ...]:
+def _voices(settings: AssistSettings, address: HomeAssistantAddress) -> tuple[SpeechEngine, ...]:
     home_assistant = HomeAssistantVoice(address, settings.pipeline)
     program = ProgramVoice(settings.language)
     match settings.voice:

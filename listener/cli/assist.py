@@ -9,7 +9,7 @@ import time
 from pathlib import Path
 from typing import Final
 
-from listener.assist.asks import Asks, Moment
+from listener.assist.asks import Asks, ClockReading
 from listener.assist.build import build_abilities
 from listener.assist.command_key import AgeCommandKey
 from listener.assist.owners_off import FILE, OwnersOff
@@ -131,6 +131,6 @@ def _serve(settings: Config) -> int:
     return 0
 
 
-def read_clocks() -> Moment:
+def read_clocks() -> ClockReading:
     """Return the present time of CLOCK_BOOTTIME and of the wall clock."""
-    return Moment(time.clock_gettime(time.CLOCK_BOOTTIME), time.time())
+    return ClockReading(time.clock_gettime(time.CLOCK_BOOTTIME), time.time())

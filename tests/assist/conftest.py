@@ -13,7 +13,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from listener.assist.asks import Asks
 from listener.assist.command_key import AgeCommandKey
 from listener.assist.owners_off import OwnersOff
-from listener.assist.recogniser import Announcement, Recognition, Result
+from listener.assist.recogniser import AgentResult, Announcement, Recognition
 from listener.assist.service import AssistService, group_speakers
 from listener.assist.worker import Abilities, CommandProcessor, CommandWorker
 from listener.audio.pcm import Samples
@@ -31,7 +31,7 @@ class FakeUnderstanding:
     def __init__(self) -> None:
         self.text: str | None = "Alexa, turn on the lights"
         self.is_command = True
-        self.result = Result("done", "Turned on")
+        self.result = AgentResult("done", "Turned on")
         self.error: Exception | None = None
         self.heard: list[Samples] = []
         self.given: list[Samples] = []
@@ -53,7 +53,7 @@ class FakeUnderstanding:
         self.prepared.append((device, owner))
         self.before_act()
 
-    def carry_out(self, text: str, device: str, owner: str) -> Result:
+    def carry_out(self, text: str, device: str, owner: str) -> AgentResult:
         self.obeyed.append((text, device, owner))
         if self.error is not None:
             raise self.error

@@ -9,7 +9,7 @@ import pyrage
 import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
-from listener.assist.recogniser import Announcement, OutcomeUnknown, Result
+from listener.assist.recogniser import AgentResult, Announcement, OutcomeUnknown
 from listener.envelope import keys
 from listener.errors import Unavailable
 from listener.mqtt.client import ConnectionLostEvent
@@ -390,7 +390,11 @@ def test_speaker_without_reply_key_gets_the_outcome_alone(assist: Assist) -> Non
 
 def test_reply_that_is_too_long_or_empty_is_left_out(assist: Assist) -> None:
     noise = np.random.default_rng(1).integers(-30_000, 30_000, 400_000).astype(np.int16)
-    for result in (Result("done", " "), Result("done", "x", b"RIFF"), Result("done", "x")):
+    for result in (
+        AgentResult("done", " "),
+        AgentResult("done", "x", b"RIFF"),
+        AgentResult("done", "x"),
+    ):
         assist.understanding.result = result
         assist.command(assist.kitchen)
         assist.turn(4)
