@@ -138,7 +138,8 @@ class AssistService:
         self._connect_s = float("-inf")
         self._last_reason = ""
         self._refused: Counter[str] = Counter()
-        self._report_s = self._now().boot_s + REPORT_S
+        self._started_s = self._now().boot_s
+        self._report_s = self._started_s + REPORT_S
 
     def run(self, stop: StopSignal) -> None:
         """Run until a stop is requested; then end all asks and close the connection.
@@ -238,6 +239,11 @@ class AssistService:
             raise VoiceError("assist")
         ask = signed.verify(key)
         is_wake = ask.why == "wake"
+        if is_wake and not timing.may_answer(self._started_s, arrived.boot_s):
+            # Before its restart, assist may have chosen another speaker for the same word.
+            self._refused["busy"] += 1
+            self._publish_answer(ask.ask, device, "busy")
+            return
         match self._asks.admit(ask.ask, device, ask.reply, opens=is_wake):
             case Admission.REPLAY:
                 raise VoiceError("again")

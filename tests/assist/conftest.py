@@ -126,8 +126,12 @@ class Assist:
             self.roster = self.roster.with_device(speaker.name, text)
         self.start()
 
-    def start(self) -> None:
-        """Start the service, as after a restart: memory is empty, the folder stays."""
+    def start(self, *, is_ready: bool = True) -> None:
+        """Start the service, as after a restart: memory is empty, the folder stays.
+
+        Args:
+            is_ready: wait until it answers asks.
+        """
         self.asks = Asks(AgeCommandKey, self.clocks)
         self.off = OwnersOff(self.folder / "off.json", lambda _owner, _device: True)
         abilities = Abilities(
@@ -154,6 +158,8 @@ class Assist:
             announcements=self.understanding,
         )
         self.service.turn(0)
+        if is_ready:
+            self.clocks.run(4)
 
     def stop(self) -> None:
         self.worker.close()

@@ -58,6 +58,18 @@ def test_of_two_speakers_one_is_told_to_speak(assist: Assist) -> None:
     assert assist.asks.count() == {"bedroom": 1}
 
 
+def test_ask_soon_after_a_start_is_answered_busy(assist: Assist) -> None:
+    assist.stop()
+    assist.start(is_ready=False)
+    assist.clocks.run(3.5)
+
+    assist.ask(assist.kitchen)
+    assist.turn(1)
+
+    assert [one.verdict for one in assist.answers(assist.kitchen)] == ["busy"]
+    assert not assist.asks.count()
+
+
 def test_only_speaker_is_answered_at_once(assist: Assist) -> None:
     assist.roster = assist.roster.without_device("bedroom", 0)
 
