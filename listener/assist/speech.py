@@ -88,7 +88,7 @@ def find_program(language: str) -> list[str]:
     if (espeak := shutil.which("espeak-ng")) is not None:
         return [espeak, "--stdin", "--stdout", "-v", language]
     if (flite := shutil.which("flite")) is not None:
-        return [flite, "-o", "/dev/stdout"]
+        return [flite, "-f", "-", "-o", "/dev/stdout"]
     raise Unavailable("no program that speaks is installed", "apt install espeak-ng")
 
 
