@@ -78,12 +78,8 @@ def test_any_bytes_are_a_sound_or_a_value_error(more: bytes, cut: int) -> None:
         assert len(sound.samples) > 0
 
 
-@pytest.mark.parametrize("program", ["espeak-ng", "flite"])
-def test_program_speaks(program: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    if (path := shutil.which(program)) is None:
-        pytest.skip(f"{program} is not installed: make debian")
-    monkeypatch.setattr(shutil, "which", lambda name: path if name == program else None)
-
+@pytest.mark.skipif(shutil.which("espeak-ng") is None, reason="apt-get install espeak-ng")
+def test_program_speaks() -> None:
     sound = parse_wav(ProgramVoice("en").speak("The light is on"))
 
     assert len(sound.samples) > sound.rate_hz // 2
@@ -93,7 +89,7 @@ def test_program_speaks(program: str, monkeypatch: pytest.MonkeyPatch) -> None:
 def test_missing_program_is_unavailable(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(shutil, "which", lambda _name: None)
 
-    with pytest.raises(Unavailable, match="no program that speaks"):
+    with pytest.raises(Unavailable, match="espeak-ng is not installed"):
         find_program("en")
 
 
