@@ -6,7 +6,7 @@ imperative.
 """
 
 import errno
-from typing import Final
+from typing import Final, Literal
 
 _SYSTEM_HINTS: Final = {
     number: hint
@@ -108,3 +108,49 @@ class SpoolFull(EarmarkError):
 
 class BadRelease(EarmarkError):
     """Bytes that are not a release, or whose signature does not verify."""
+
+
+VoiceReason = Literal[
+    "form",
+    "signature",
+    "device",
+    "key",
+    "ask",
+    "ciphertext",
+    "sealed",
+    "content",
+    "owner",
+    "assist",
+    "code",
+    "old",
+    "late",
+    "again",
+]
+_VOICE_TEXTS: Final[dict[VoiceReason, str]] = {
+    "form": "it is not such a message, or a field is out of its range",
+    "signature": "its signature is not valid",
+    "device": "it is for another device, or by another device key",
+    "key": "it names another recipient",
+    "ask": "it belongs to no open ask",
+    "ciphertext": "its ciphertext is not the signed one, or has not exactly one X25519 recipient",
+    "sealed": "it cannot be decrypted",
+    "content": "its content contradicts its header or its sound",
+    "owner": "its owner is unknown, inactive or has another key",
+    "assist": "it names another assist",
+    "code": "the owner has not proven it to this speaker",
+    "old": "its number is not above the last one",
+    "late": "it is too late",
+    "again": "it was used before",
+}
+
+
+class VoiceError(EarmarkError):
+    """Message of voice control that is refused.
+
+    Attributes:
+        reason: the reason, one word.
+    """
+
+    def __init__(self, reason: VoiceReason) -> None:
+        super().__init__(f"a message of voice control was refused: {_VOICE_TEXTS[reason]}")
+        self.reason = reason

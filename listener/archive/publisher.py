@@ -102,7 +102,7 @@ class ArchivePublisher:
             yield from self._settings(owner_state)
         for _ in range(min(MOST_ERASURES_PER_TURN, len(self._context.erased_clips))):
             erased = self._context.erased_clips.popleft()
-            answer = topics.Answer(erased.sha256, topics.ERASED).encode()
+            answer = topics.ArchiveAnswer(erased.sha256, topics.ERASED).encode()
             topic = topics.ACK.name(device=erased.device, clip=erased.clip)
             yield Message(topic, answer, topics.ACK.qos, topics.ACK.retain)
 

@@ -128,9 +128,9 @@ class Receiver:
             return None
         sha256 = hashlib.sha256(message.payload).hexdigest()
         if refusal in _DEFERRED:
-            answer = topics.Answer(sha256, is_deferred=True)
+            answer = topics.ArchiveAnswer(sha256, is_deferred=True)
         else:
-            answer = topics.Answer(sha256, refusal or "")
+            answer = topics.ArchiveAnswer(sha256, refusal or "")
         return Message(
             topics.ACK.name(device=levels["device"], clip=levels["clip"]),
             answer.encode(),

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Literal, Protocol
 
 from listener.audio.pcm import Samples
+from listener.errors import EarmarkError
 
 Outcome = Literal["done", "failed", "not-understood"]
 """Result of a command: carried out, understood and failed, or not understood."""
@@ -82,6 +83,7 @@ class Agent(Protocol):
 
         Raises:
             Unavailable: the command cannot be handed over, and nothing was done.
+            OutcomeUnknown: it was handed over, and the connection was lost.
         """
 
 
@@ -93,3 +95,7 @@ class AnnouncementSource(Protocol):
 
         Called about twice a second, in another thread than ``Agent.carry_out``.
         """
+
+
+class OutcomeUnknown(EarmarkError):
+    """Command that was handed over, and whose outcome is not known; it is never repeated."""

@@ -32,7 +32,9 @@ _POLYNOMIAL_8: Final = 0x07
 _POLYNOMIAL_16: Final = 0x8005
 _VENDOR: Final = b"earmark"
 _STREAMINFO: Final = 0
+_PADDING: Final = 1
 _COMMENTS: Final = 4
+_BLOCK_HEADER_BYTES: Final = 4
 _LAST: Final = 0x80
 
 _Ints = NDArray[np.int32]
@@ -40,13 +42,15 @@ _Fields = tuple[_Ints, _Ints]
 """Values, and their lengths in bits."""
 
 
-def to_flac(samples: Samples, rate_hz: int, comment: str) -> bytes:
+def to_flac(samples: Samples, rate_hz: int, comment: str, multiple_bytes: int = 1) -> bytes:
     """Encode samples as a FLAC file.
 
     Args:
         samples: int16, shape (n,), n at least 1.
         rate_hz: sample rate, below 65536.
         comment: text of the COMMENT tag.
+        multiple_bytes: the file is filled with a PADDING block to a multiple of this length, so
+            that its length says less about the sound; 1: no such block.
     """
     whole = len(samples) // BLOCK_SAMPLES * BLOCK_SAMPLES
     bodies: list[bytes] = []
@@ -70,7 +74,11 @@ def to_flac(samples: Samples, rate_hz: int, comment: str) -> bytes:
         + (rate_hz << 44 | (_SAMPLE_BITS - 1) << 36 | len(samples)).to_bytes(8, "big")
         + digests.md5(plain.data.cast("B"))
     )
-    head = b"fLaC" + _block(_STREAMINFO, about) + _block(_COMMENTS | _LAST, comments)
+    last = _LAST if multiple_bytes == 1 else 0
+    head = b"fLaC" + _block(_STREAMINFO, about) + _block(_COMMENTS | last, comments)
+    if not last:
+        unfilled_bytes = len(head) + _BLOCK_HEADER_BYTES + sum(lengths)
+        head += _block(_PADDING | _LAST, bytes(-unfilled_bytes % multiple_bytes))
     return b"".join((head, *frames))
 
 

@@ -141,6 +141,19 @@ class Envelope:
     ciphertext: bytes
 
 
+@dataclass(frozen=True, slots=True)
+class SealedLines:
+    """The four lines and the ciphertext of any sealed and signed file; nothing is verified."""
+
+    header: bytes
+    """Line 2 without its newline."""
+    seal: Seal
+    signed: bytes
+    """Lines 1 to 3 with their newlines."""
+    signature: bytes
+    ciphertext: bytes
+
+
 def format_timestamp(moment: datetime) -> str:
     """Return ``moment`` in the format of the header: UTC, RFC 3339 with milliseconds and a Z.
 
@@ -159,15 +172,36 @@ def parse_envelope(data: bytes) -> Envelope:
     Raises:
         BadEnvelope: the bytes are not a well-formed envelope. Nothing else is raised.
     """
-    if not data.startswith(MAGIC):
-        raise BadEnvelope("not an EARMARK/1 envelope")
-    if len(data) > ENVELOPE_LIMIT_BYTES:
-        raise BadEnvelope(f"the envelope is longer than {ENVELOPE_LIMIT_BYTES} bytes")
-    header_line, after = _line(data, len(MAGIC), HEADER_LIMIT_BYTES, "header")
+    lines = parse_lines(data, MAGIC, ENVELOPE_LIMIT_BYTES)
+    return Envelope(
+        header=parse_header(lines.header),
+        seal=lines.seal,
+        signed=lines.signed,
+        signature=lines.signature,
+        ciphertext=lines.ciphertext,
+    )
+
+
+def parse_lines(data: bytes, magic: bytes, limit_bytes: int) -> SealedLines:
+    """Split a sealed file into its lines and its ciphertext; verify nothing.
+
+    Args:
+        data: any bytes are safe.
+        magic: first line of this kind of file, with its newline.
+        limit_bytes: length of the longest file.
+
+    Raises:
+        BadEnvelope: the bytes do not have this form. Nothing else is raised.
+    """
+    if not data.startswith(magic):
+        raise BadEnvelope(f"not an {magic.decode().rstrip()} envelope")
+    if len(data) > limit_bytes:
+        raise BadEnvelope(f"the envelope is longer than {limit_bytes} bytes")
+    header_line, after = _line(data, len(magic), HEADER_LIMIT_BYTES, "header")
     seal_line, signed_end = _line(data, after, SEAL_LIMIT_BYTES, "seal")
     signature_line, body = _line(data, signed_end, SIGNATURE_BASE64_BYTES, "signature")
-    return Envelope(
-        header=parse_header(header_line),
+    return SealedLines(
+        header=header_line,
         seal=read_fields(seal_line, Seal, "seal"),
         signed=data[:signed_end],
         signature=_signature(signature_line),

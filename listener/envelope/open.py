@@ -1,16 +1,13 @@
 """Decryption of an envelope with the owner's secret key; imported on the owner's side only."""
 
-import io
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
-import numpy as np
 import pyrage
-import soundfile
 from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
 
-from listener import digests
+from listener.audio.flac_decoder import decode_samples
 from listener.audio.flac_parser import parse_flac
 from listener.envelope import format as form
 from listener.envelope import keys
@@ -136,10 +133,7 @@ def _check_clip(flac: bytes) -> tuple[form.PublicHeader, form.PrivateFields]:
     if (parsed.rate_hz, parsed.samples * 1000 // parsed.rate_hz) != (private.rate, private.ms):
         raise BadEnvelope("the clip's audio contradicts its fields")
     try:
-        with soundfile.SoundFile(io.BytesIO(flac)) as file:
-            samples = np.ascontiguousarray(file.read(dtype="int16"), "<i2")
-    except (soundfile.SoundFileError, ValueError) as error:
+        decode_samples(flac, parsed)
+    except ValueError as error:
         raise BadEnvelope("the decrypted clip is a damaged FLAC file") from error
-    if len(samples) != parsed.samples or digests.md5(samples.data.cast("B")) != parsed.md5:
-        raise BadEnvelope("the decrypted clip is a damaged FLAC file")
     return header, private

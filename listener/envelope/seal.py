@@ -51,10 +51,27 @@ def seal(
         raise BadEnvelope(
             f"the clip is longer than {form.CIPHERTEXT_LIMIT_BYTES} bytes when sealed"
         )
+    return sign_ciphertext(form.MAGIC, header, ciphertext, device_key)
+
+
+def sign_ciphertext(
+    magic: bytes, header: form.Fields, ciphertext: bytes, key: Ed25519PrivateKey
+) -> bytes:
+    """Return a sealed file: first line, header, seal, signature and ciphertext.
+
+    Args:
+        magic: first line of this kind of file, with its newline.
+        header: public header.
+        ciphertext: age file.
+        key: signs the first three lines.
+
+    Raises:
+        BadEnvelope: the ciphertext is not an age file with exactly one X25519 recipient.
+    """
     check_age(ciphertext)
     content = form.Seal(bytes=len(ciphertext), sha256=digests.sha256(ciphertext).hex())
-    signed = form.MAGIC + canonical_json(header) + b"\n" + canonical_json(content) + b"\n"
-    signature = base64.b64encode(device_key.sign(signed))
+    signed = magic + canonical_json(header) + b"\n" + canonical_json(content) + b"\n"
+    signature = base64.b64encode(key.sign(signed))
     return b"".join((signed, signature, b"\n", ciphertext))
 
 

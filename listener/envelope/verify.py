@@ -67,17 +67,31 @@ def verify_device(data: bytes, devices: DeviceKeys) -> form.Envelope:
         raise BadEnvelope("the roster has no device of this name and key")
     if trusted.last_seq is not None and header.seq > trusted.last_seq:
         raise BadEnvelope("its number is above the last one accepted of this retired key")
-    try:
-        trusted.key.verify(envelope.signature, envelope.signed)
-    except InvalidSignature as error:
-        raise BadEnvelope("the device's signature is not valid") from error
-    actual = form.Seal(
-        bytes=len(envelope.ciphertext), sha256=digests.sha256(envelope.ciphertext).hex()
-    )
-    if actual != envelope.seal:
-        raise BadEnvelope("the ciphertext differs from the signed one")
-    check_age(envelope.ciphertext)
+    if not is_signed(envelope, trusted.key):
+        raise BadEnvelope("the device's signature is not valid")
+    check_ciphertext(envelope)
     return envelope
+
+
+def is_signed(sealed: form.Envelope | form.SealedLines, key: Ed25519PublicKey) -> bool:
+    """Return whether the signature of a sealed file is valid under a key."""
+    try:
+        key.verify(sealed.signature, sealed.signed)
+    except InvalidSignature:
+        return False
+    return True
+
+
+def check_ciphertext(sealed: form.Envelope | form.SealedLines) -> None:
+    """Check that the ciphertext is the signed one and has exactly one X25519 recipient.
+
+    Raises:
+        BadEnvelope: it is another one.
+    """
+    actual = form.Seal(bytes=len(sealed.ciphertext), sha256=digests.sha256(sealed.ciphertext).hex())
+    if actual != sealed.seal:
+        raise BadEnvelope("the ciphertext differs from the signed one")
+    check_age(sealed.ciphertext)
 
 
 def matches_owner(header: form.PublicHeader, owners: Mapping[str, str | Iterable[str]]) -> bool:

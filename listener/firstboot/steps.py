@@ -31,7 +31,7 @@ Join = Callable[[Home, Invitation], JoinResult]
 
 
 @dataclass(frozen=True, slots=True)
-class Outcome:
+class FirstBootOutcome:
     """Outcome of a first boot.
 
     Args:
@@ -71,7 +71,7 @@ class FirstBoot:
         self._copy: Final = self._folder / COPY
         self._challenge: Final = OwnerChallenge(self._folder, home)
 
-    def run(self) -> Outcome:
+    def run(self) -> FirstBootOutcome:
         """Apply the file on the boot partition, and write the report there.
 
         Raises:
@@ -96,7 +96,7 @@ class FirstBoot:
         try:
             taken = self._parse_copy()
         except FileNotFoundError:
-            return Outcome(None, 0)
+            return FirstBootOutcome(None, 0)
         todo = plan.parse(taken, partition.NAME)
         report = FirstBootReport()
         self._write_settings(todo.settings, report)
@@ -232,6 +232,6 @@ class FirstBoot:
                 f"\nearmark household add-device {name} --key {keys.device_text(public)}"
             )
 
-    def _write_report(self, report: FirstBootReport, exit_code: int) -> Outcome:
+    def _write_report(self, report: FirstBootReport, exit_code: int) -> FirstBootOutcome:
         self._boot.write(partition.RESULT, report.text())
-        return Outcome(report, exit_code)
+        return FirstBootOutcome(report, exit_code)

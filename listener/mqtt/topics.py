@@ -67,7 +67,7 @@ class Topic:
 CLIP: Final = Topic("earmark/v1/clips/{owner}/{device}/{clip}", 1, retain=False)
 """Device to archive. Payload: the envelope."""
 ACK: Final = Topic("earmark/v1/ack/{device}/{clip}", 1, retain=False)
-"""Archive to device. Payload: ``Answer``."""
+"""Archive to device. Payload: ``ArchiveAnswer``."""
 STATUS: Final = Topic("earmark/v1/status/{device}", 1, retain=True)
 """Device to all. Payload: JSON, ``{"state":"offline"}`` as the last will."""
 EVENT: Final = Topic("earmark/v1/event/{device}", 1, retain=False)
@@ -82,6 +82,17 @@ KEYS: Final = Topic("earmark/v1/keys/{device}", 1, retain=True)
 archive does not verify them."""
 SEQUENCE: Final = Topic("earmark/v1/sequence/{device}", 1, retain=True)
 """Archive to one device. Payload: ``sequence.AcceptedSequence``, signed."""
+ASK: Final = Topic("earmark/v1/ask/{device}", 0, retain=False)
+"""Device to assist, expiry 3 s. Payload: an ask, signed by hear."""
+ANSWER: Final = Topic("earmark/v1/answer/{device}", 0, retain=False)
+"""Assist to one device. Payload: an answer or an outcome, signed by assist, or a poke."""
+SPOKEN: Final = Topic("earmark/v1/spoken/{device}/{ask}", 0, retain=False)
+"""Device to assist, expiry 10 s. Payload: a command copy. QoS 0, so that no broker stores one."""
+SAY: Final = Topic("earmark/v1/say/{device}", 0, retain=False)
+"""Assist to one device, expiry 10 s. Payload: a reply. QoS 0, so that no broker stores one."""
+CONSENTS: Final = Topic("earmark/v1/consents/{device}", 1, retain=True)
+"""Archive to one device and to assist. Payload: consents of owners, each proven to the device; the
+archive cannot verify them."""
 DISCOVERY: Final = Topic("homeassistant/device/{node}/config", 1, retain=True)
 """Household to Home Assistant. Payload: entities of a device, or empty to remove it."""
 
@@ -97,7 +108,7 @@ _ANSWER: Final = re.compile(rb"(?:refused:([a-z]{1,16}):|(deferred):)?([0-9a-f]{
 
 
 @dataclass(frozen=True, slots=True)
-class Answer:
+class ArchiveAnswer:
     """Archive's answer to an envelope: stored, refused or deferred, with the hash of its bytes.
 
     On the wire: ``<sha256>``, ``refused:<reason>:<sha256>`` or ``deferred:<sha256>``. Devices of
@@ -118,13 +129,15 @@ class Answer:
         return (before + self.sha256).encode("ascii")
 
 
-def parse_answer(payload: bytes) -> Answer | None:
+def parse_answer(payload: bytes) -> ArchiveAnswer | None:
     """Return the answer, or None for bytes that are not one."""
     match = _ANSWER.fullmatch(payload) if len(payload) <= LONGEST_ANSWER_BYTES else None
     if match is None:
         return None
     refused, deferred, sha256 = match.groups()
-    return Answer(sha256.decode("ascii"), (refused or b"").decode("ascii"), deferred is not None)
+    return ArchiveAnswer(
+        sha256.decode("ascii"), (refused or b"").decode("ascii"), deferred is not None
+    )
 
 
 Command = Literal["mute", "unmute"]

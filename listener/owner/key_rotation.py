@@ -10,29 +10,24 @@ roster never takes a key twice. ``docs/decisions/0035-key-rotation-authorised-by
 the reasons.
 """
 
-import base64
 from collections.abc import Iterable
 from typing import Annotated, Final, Literal
 
 import msgspec
-from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
 from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey, X25519PublicKey
-from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 from msgspec import Meta
 
 from listener import digests
 from listener.envelope import keys
 from listener.envelope.format import KeyId, ShortName
 from listener.errors import ConfigError, EarmarkError, UsageError
+from listener.owner.agreement_code import Code, agree_code
 from listener.owner.records import Owner
 from listener.owner.roster import Roster
 
 LONGEST_BYTES: Final = 7 << 10
 _CONTEXT: Final = b"EARMARK/NEW-KEY/1\n"
-_CODE_BYTES: Final = 32
-
-Code = Annotated[str, Meta(pattern=r"^[A-Za-z0-9+/]{43}=\Z")]
 
 
 class KeyRotation(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -77,8 +72,8 @@ def prove_rotation(
     theirs = keys.agreement_public(device)
     return msgspec.structs.replace(
         rotation,
-        old_proof=_code(old, theirs, (old.public_key(), theirs), rotation),
-        new_proof=_code(new, theirs, (new.public_key(), theirs), rotation),
+        old_proof=_code(old, theirs, old.public_key(), rotation),
+        new_proof=_code(new, theirs, new.public_key(), rotation),
     )
 
 
@@ -133,8 +128,7 @@ def _is_proven(rotation: KeyRotation, owner: Owner, device: str, key: Ed25519Pri
             )
         ]
         expected = [
-            (_code(secret, owner_key, (owner_key, secret.public_key()), rotation), proof)
-            for owner_key, proof in pairs
+            (_code(secret, owner_key, owner_key, rotation), proof) for owner_key, proof in pairs
         ]
     except (ConfigError, ValueError):
         return False
@@ -144,26 +138,7 @@ def _is_proven(rotation: KeyRotation, owner: Owner, device: str, key: Ed25519Pri
 def _code(
     mine: X25519PrivateKey,
     theirs: X25519PublicKey,
-    parties: tuple[X25519PublicKey, X25519PublicKey],
+    owner: X25519PublicKey,
     rotation: KeyRotation,
 ) -> str:
-    """Return the MAC of a rotation under the shared secret of two keys, in base64.
-
-    Args:
-        mine: secret key of one side.
-        theirs: public key of the other side.
-        parties: both public keys, the owner's first.
-        rotation: the message.
-
-    Raises:
-        ConfigError: the other key is a point of low order, whose shared secret is public.
-    """
-    try:
-        shared = mine.exchange(theirs)
-    except ValueError as error:
-        raise ConfigError("this key cannot be used for key agreement") from error
-    salt = b"".join(one.public_bytes_raw() for one in parties)
-    secret = HKDF(hashes.SHA256(), _CODE_BYTES, salt, _CONTEXT).derive(shared)
-    return base64.b64encode(digests.hmac_sha256(secret, rotation.authenticated_bytes())).decode(
-        "ascii"
-    )
+    return agree_code(mine, theirs, owner, _CONTEXT, rotation.authenticated_bytes())

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from listener.mqtt import topics
-from listener.mqtt.topics import ACK, CLIP, EVENT, STATUS, Answer, EventPayload
+from listener.mqtt.topics import ACK, CLIP, EVENT, STATUS, ArchiveAnswer, EventPayload
 
 levels = st.from_regex(r"[a-z0-9-]{1,36}", fullmatch=True)
 
@@ -46,7 +46,7 @@ def test_only_the_status_is_retained() -> None:
 
 @given(st.from_regex(r"[0-9a-f]{64}", fullmatch=True), st.sampled_from(["", "form", "replay"]))
 def test_answer_survives_encoding(sha256: str, refused: str) -> None:
-    answer = Answer(sha256, refused)
+    answer = ArchiveAnswer(sha256, refused)
 
     assert topics.parse_answer(answer.encode()) == answer
 
@@ -66,10 +66,10 @@ def test_malformed_answer_is_none(payload: bytes) -> None:
 
 
 def test_deferral_is_read_by_this_version_and_ignored_by_earlier_ones() -> None:
-    payload = Answer("0" * 64, is_deferred=True).encode()
+    payload = ArchiveAnswer("0" * 64, is_deferred=True).encode()
 
     assert payload == b"deferred:" + b"0" * 64
-    assert topics.parse_answer(payload) == Answer("0" * 64, is_deferred=True)
+    assert topics.parse_answer(payload) == ArchiveAnswer("0" * 64, is_deferred=True)
     earlier = re.compile(rb"(?:refused:([a-z]{1,16}):)?([0-9a-f]{64})")
     assert earlier.fullmatch(payload) is None
     assert topics.parse_answer(b"refused:form:" + payload) is None

@@ -1,0 +1,1 @@
+"""Voice control: consents, asks, command copies and replies, and the rules of their time."""
