@@ -20,6 +20,7 @@ _END: Final = "<|endoftext|>"
 _ENDINGS: Final = (".", "?", "!", ",")
 
 _LONGEST_TOKENS: Final = 48
+_TOKENS_TO_COME: Final = 6
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,6 +70,8 @@ class SentenceSearch:
         tokens: of the model.
         width: hypotheses that are kept at each step.
         spread: how much less probable than the best, as a logarithm, a hypothesis may be.
+        regret_limit: mean regret above which a sentence is of no use. A beginning is dropped when
+            six more tokens without regret would not bring it below.
     """
 
     def __init__(
@@ -79,12 +82,14 @@ class SentenceSearch:
         *,
         width: int = 6,
         spread: float = 8.0,
+        regret_limit: float = 2.5,
     ) -> None:
         self._grammar = grammar
         self._model = model
         self._tokens = tokens
         self._width = width
         self._spread = spread
+        self._regret_limit = regret_limit
         self._start = [tokens.special(name) for name in _START]
         self._end = np.array(
             [tokens.special(_END), *(tokens.encode(sign)[0] for sign in _ENDINGS)], np.intp
@@ -125,7 +130,11 @@ class SentenceSearch:
             following.sort(key=lambda one: -one.score)
             if following:
                 bound = max(bound, following[0].score - self._spread)
-            alive = [one for one in following[: self._width] if one.score >= bound]
+            alive = [
+                one
+                for one in following[: self._width]
+                if one.score >= bound and self._is_useful(one.command)
+            ]
             if not alive:
                 break
             scores, cache = self._model.advance(
@@ -133,6 +142,10 @@ class SentenceSearch:
             )
             rows = list(range(len(alive)))
         return sorted(found, key=lambda sentence: -sentence.score)
+
+    def _is_useful(self, command: tuple[float, float, float, int]) -> bool:
+        _, regrets, _, count = command
+        return regrets <= self._regret_limit * (count + _TOKENS_TO_COME)
 
     def _continue(
         self, hypothesis: _Hypothesis, row: int, logs: np.ndarray, top: float
