@@ -39,6 +39,10 @@ class CommandKey(Protocol):
     def fingerprint(self) -> str:
         """Return the fingerprint of the public key."""
 
+    @property
+    def secret(self) -> object:
+        """Return the secret key; the caller keeps no reference."""
+
 
 class Admission(StrEnum):
     """Result for an ask that arrived."""
@@ -89,10 +93,10 @@ class OpenAsk:
     answered: Moment | None = None
     """Time of the answer ``speak``."""
     key: CommandKey | None = field(default=None, repr=False)
+    key_id: str = ""
+    """Fingerprint of ``key``, which stays when the key is erased."""
     part: int = 0
     """The last part that was accepted."""
-    age_ms: int = 0
-    """Age of that part at its sealing, on the speaker's clock."""
 
 
 class Asks:
@@ -145,15 +149,14 @@ class Asks:
         """Make the command key of an open ask; return its public key, or None if it has ended."""
         with self._lock:
             ask = self._open.get(nonce)
-            if ask is None or ask.key is not None:
+            if ask is None or ask.answered is not None:
                 return None
-            ask.key, ask.answered = self._new_key(), self._now()
-            return ask.key.recipient
+            key = self._new_key()
+            ask.key, ask.key_id, ask.answered = key, key.fingerprint, self._now()
+            return key.recipient
 
-    def accept(
-        self, nonce: str, device: str, key: str, part: int, age_ms: int
-    ) -> tuple[OpenAsk, CommandKey]:
-        """Accept a command copy whose signature is verified; return its ask and command key.
+    def accept(self, nonce: str, device: str, key: str, part: int, age_ms: int) -> None:
+        """Accept a command copy whose signature is verified.
 
         Args:
             nonce: of the ask that the copy names.
@@ -167,37 +170,50 @@ class Asks:
         """
         with self._lock:
             now = self._now()
-            self._expire(now)
-            ask = self._open.get(nonce)
-            if ask is None:
-                raise CopyRefused(self._nonces.get(nonce) or CopyRefusal.UNKNOWN)
-            if ask.device != device or ask.key is None or ask.key.fingerprint != key:
+            ask = self._find(nonce, now)
+            if ask.device != device or ask.key_id != key:
                 raise CopyRefused(CopyRefusal.ASK)
-            if part <= ask.part:
+            if part <= ask.part or ask.key is None:
                 raise CopyRefused(CopyRefusal.PART)
             if not timing.is_age_possible(ask.arrived.boot_s, age_ms, now.boot_s):
                 raise CopyRefused(CopyRefusal.AGE)
             if not self._may_act(ask, age_ms, now):
                 raise CopyRefused(CopyRefusal.LATE)
-            ask.part, ask.age_ms = part, age_ms
-            return ask, ask.key
+            ask.part = part
 
-    def begin_act(self, nonce: str) -> None:
+    def take_key(self, nonce: str, *, is_last: bool) -> CommandKey:
+        """Return the command key of an open ask; with its last part, the table forgets the key.
+
+        Raises:
+            CopyRefused: the ask has ended.
+        """
+        with self._lock:
+            ask = self._find(nonce, self._now())
+            key = ask.key
+            if key is None:
+                raise CopyRefused(CopyRefusal.PART)
+            if is_last:
+                ask.key = None
+            return key
+
+    def begin_act(self, nonce: str, age_ms: int) -> OpenAsk:
         """End an ask because its command is handed on in this moment: at most once, and in time.
+
+        Args:
+            nonce: of the ask.
+            age_ms: time from ask to sealing of the part that is acted on.
 
         Raises:
             CopyRefused: it has ended, or too much time has passed; nothing may be done.
         """
         with self._lock:
             now = self._now()
-            self._expire(now)
-            ask = self._open.get(nonce)
-            if ask is None:
-                raise CopyRefused(self._nonces.get(nonce) or CopyRefusal.UNKNOWN)
-            is_in_time = self._may_act(ask, ask.age_ms, now)
+            ask = self._find(nonce, now)
+            is_in_time = self._may_act(ask, age_ms, now)
             self._end(nonce, CopyRefusal.DONE if is_in_time else CopyRefusal.LATE)
             if not is_in_time:
                 raise CopyRefused(CopyRefusal.LATE)
+            return ask
 
     def end(self, nonce: str) -> None:
         """End an ask without a command; its key is erased."""
@@ -220,6 +236,13 @@ class Asks:
         """Return the number of open asks of each device."""
         with self._lock:
             return Counter(ask.device for ask in self._open.values())
+
+    def _find(self, nonce: str, now: Moment) -> OpenAsk:
+        self._expire(now)
+        ask = self._open.get(nonce)
+        if ask is None:
+            raise CopyRefused(self._nonces.get(nonce) or CopyRefusal.UNKNOWN)
+        return ask
 
     def _expire(self, now: Moment) -> None:
         for ask in tuple(self._open.values()):

@@ -35,6 +35,10 @@ class CountedKey:
     def fingerprint(self) -> str:
         return f"k{self.number}"
 
+    @property
+    def secret(self) -> object:
+        return None
+
 
 class CountedKeys:
     """Makes keys, and knows how many it made."""

@@ -47,12 +47,12 @@ def test_copy_of_an_answered_ask_is_accepted_and_acted_on_once(opened: Opened) -
     key = opened.ask("a")
     opened.clocks.run(2)
 
-    ask, _ = opened.asks.accept("a", "kitchen", key, 1, 1500)
-    opened.asks.begin_act("a")
+    opened.asks.accept("a", "kitchen", key, 1, 1500)
+    ask = opened.asks.begin_act("a", 1500)
 
     assert (ask.device, ask.part) == ("kitchen", 1)
     with pytest.raises(CopyRefused) as refused:
-        opened.asks.begin_act("a")
+        opened.asks.begin_act("a", 1500)
     assert refused.value.reason is CopyRefusal.DONE
     assert opened.refusal("a", key) is CopyRefusal.DONE
 
@@ -61,15 +61,16 @@ def test_key_is_gone_when_the_ask_has_ended(opened: Opened) -> None:
     class Key:
         recipient = "age1x"
         fingerprint = "k"
+        secret = None
 
     asks = Asks(Key, opened.clocks)
     asks.admit("a", "kitchen", None)
     asks.answer("a")
-    ask, key = asks.accept("a", "kitchen", "k", 1, 0)
-    alive = weakref.ref(key)
-    del key
+    asks.accept("a", "kitchen", "k", 1, 0)
+    alive = weakref.ref(asks.take_key("a", is_last=False))
+    assert alive() is not None
 
-    asks.begin_act("a")
+    ask = asks.begin_act("a", 0)
     gc.collect()
 
     assert alive() is None, "the ask alone keeps its key"
@@ -120,7 +121,19 @@ def test_parts_must_rise(opened: Opened) -> None:
 
     assert opened.refusal("a", key, part=2) is CopyRefusal.PART
     assert opened.refusal("a", key, part=1) is CopyRefusal.PART
-    assert opened.asks.accept("a", "kitchen", key, 3, 0)[0].part == 3
+    opened.asks.accept("a", "kitchen", key, 3, 0)
+
+
+def test_last_part_takes_the_key_with_it(opened: Opened) -> None:
+    key = opened.ask("a")
+    opened.asks.accept("a", "kitchen", key, 1, 0)
+
+    assert opened.asks.take_key("a", is_last=False) is opened.asks.take_key("a", is_last=True)
+
+    with pytest.raises(CopyRefused):
+        opened.asks.take_key("a", is_last=False)
+    assert opened.refusal("a", key, part=2) is CopyRefusal.PART
+    opened.asks.begin_act("a", 0)
 
 
 def test_unknown_ask_and_unanswered_ask_are_refused(opened: Opened) -> None:
@@ -137,7 +150,7 @@ def test_deadline_is_judged_again_when_the_command_is_handed_on(opened: Opened) 
     opened.clocks.run(0.5)
 
     with pytest.raises(CopyRefused) as refused:
-        opened.asks.begin_act("a")
+        opened.asks.begin_act("a", 0)
 
     assert refused.value.reason is CopyRefusal.LATE
     assert opened.refusal("a", key) is CopyRefusal.LATE
@@ -236,7 +249,7 @@ class AnyOrder(RuleBasedStateMachine):
         if self.copies:
             nonce = data.draw(st.sampled_from(sorted(self.copies)))
             try:
-                self.opened.asks.begin_act(nonce)
+                self.opened.asks.begin_act(nonce, self.copies[nonce])
             except CopyRefused:
                 return
             since_s = self.opened.clocks.boot_s - self.answered[nonce][2]
