@@ -65,9 +65,7 @@ class Tokens:
 
     def encode(self, text: str) -> list[int]:
         """Return the tokens of a text."""
-        return [
-            self._ids[part] for piece in _PIECES.findall(text) for part in self._merge(piece)
-        ]
+        return [self._ids[part] for piece in _PIECES.findall(text) for part in self._merge(piece)]
 
     def decode(self, tokens: list[int]) -> str:
         """Return the text of tokens; special tokens are left out."""

@@ -15,7 +15,13 @@ Array = npt.NDArray[np.float32]
 
 _VERSION: Final = 6
 _KIND: Final = "WhisperSpec"
-_TYPES: Final[Mapping[int, Any]] = {0: np.float32, 1: np.int8, 2: np.int16, 3: np.int32, 4: np.float16}
+_TYPES: Final[Mapping[int, Any]] = {
+    0: np.float32,
+    1: np.int8,
+    2: np.int16,
+    3: np.int32,
+    4: np.float16,
+}
 _MOST_ARRAYS: Final = 10_000
 
 

@@ -11,9 +11,9 @@ from typing import Final
 
 import numpy as np
 
-from listener.understanding.grammar import WordGrammar
-from listener.understanding.speech_model import EncodedClip, SpeechModel
-from listener.understanding.tokens import Tokens
+from listener.assist.understanding.grammar import WordGrammar
+from listener.assist.understanding.speech_model import EncodedClip, SpeechModel
+from listener.assist.understanding.tokens import Tokens
 
 _START: Final = ("<|startoftranscript|>", "<|notimestamps|>")
 _END: Final = "<|endoftext|>"

@@ -13,9 +13,9 @@ from typing import Final
 import numpy as np
 import numpy.typing as npt
 
+from listener.assist.understanding.mel_spectrogram import Spectrogram, compute_spectrogram
+from listener.assist.understanding.weights import Array
 from listener.audio.pcm import Samples
-from listener.understanding.mel_spectrogram import Spectrogram, compute_spectrogram
-from listener.understanding.weights import Array
 
 WINDOWS_PER_S: Final = 100
 LONGEST_WINDOWS: Final = 3000
@@ -80,7 +80,9 @@ class SpeechModel:
         state += self._encoder_positions[: len(state)]
         for layer in range(self._encoder_layers):
             name = f"encoder/layer_{layer}"
-            mixed = self._linear(f"{name}/self_attention/linear_0", self._norm(f"{name}/self_attention", state))
+            mixed = self._linear(
+                f"{name}/self_attention/linear_0", self._norm(f"{name}/self_attention", state)
+            )
             query, key, value = (_split(part) for part in np.split(mixed, 3, axis=-1))
             seen = _attend(query, key, value)
             state = state + self._linear(f"{name}/self_attention/linear_1", _join(seen))
@@ -120,13 +122,17 @@ class SpeechModel:
         keys, values = [], []
         for layer in range(self._layers):
             name = f"decoder/layer_{layer}"
-            mixed = self._linear(f"{name}/self_attention/linear_0", self._norm(f"{name}/self_attention", state))
+            mixed = self._linear(
+                f"{name}/self_attention/linear_0", self._norm(f"{name}/self_attention", state)
+            )
             query, key, value = (_split_one(part) for part in np.split(mixed, 3, axis=-1))
             keys.append(np.concatenate([cache.keys[layer][chosen], key], axis=2))
             values.append(np.concatenate([cache.values[layer][chosen], value], axis=2))
             seen = _attend(query, keys[-1], values[-1])
             state = state + self._linear(f"{name}/self_attention/linear_1", _join_one(seen))
-            query = _split_one(self._linear(f"{name}/attention/linear_0", self._norm(f"{name}/attention", state)))
+            query = _split_one(
+                self._linear(f"{name}/attention/linear_0", self._norm(f"{name}/attention", state))
+            )
             # All hypotheses look at the same clip: they are rows of one query.
             seen = _attend(query[:, :, 0].transpose(1, 0, 2), clip.keys[layer], clip.values[layer])
             state = state + self._linear(f"{name}/attention/linear_2", _join(seen))
@@ -166,7 +172,13 @@ class SpeechModel:
 
 
 def _count_layers(weights: Mapping[str, Array], side: str) -> int:
-    return len({name.split("/")[1] for name in weights if name.startswith(f"{side}/layer_") and "/layer_norm" not in name[:len(side) + 12]})
+    return len(
+        {
+            name.split("/")[1]
+            for name in weights
+            if name.startswith(f"{side}/layer_") and "/layer_norm" not in name[: len(side) + 12]
+        }
+    )
 
 
 def _split(state: Array) -> Array:

@@ -4,11 +4,17 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from listener.understanding.home_file import HomeFile, HomeThing, fill_payload
-from listener.understanding.sentences import HomeIntent
+from listener.assist.understanding.home_file import HomeFile, HomeThing, fill_payload
+from listener.assist.understanding.sentences import HomeIntent
 
 _SWITCH_KEYS: Final = {
-    "HassTurnOn": {"light": "on", "switch": "on", "climate": "on", "cover": "open", "scene": "activate"},
+    "HassTurnOn": {
+        "light": "on",
+        "switch": "on",
+        "climate": "on",
+        "cover": "open",
+        "scene": "activate",
+    },
     "HassTurnOff": {"light": "off", "switch": "off", "climate": "off", "cover": "close"},
 }
 """Key of the action, by intent and kind of thing."""

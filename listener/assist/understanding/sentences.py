@@ -15,8 +15,8 @@ from hassil.expression import Sentence, TextChunk
 from hassil.intents import IntentData, Intents, TextSlotList, TextSlotValue
 from hassil.recognize import RecognizeResult, recognize_all
 
+from listener.assist.understanding.home_file import HomeFile, HomeThing
 from listener.errors import ConfigError, Unavailable
-from listener.understanding.home_file import HomeFile, HomeThing
 
 DOMAINS: Final = ("light", "switch", "cover", "scene", "climate")
 """Kinds of things, by their names in the templates."""
@@ -181,8 +181,8 @@ def _supported(data: dict[str, Any]) -> dict[str, Any]:
             needed = group.get("requires_context", {}).get("domain", DOMAINS)
             domain = group.get("slots", {}).get("domain", "light")
             if (
-                "timer" in name.lower()
-                and any(part in combination for part in _LEFT_OUT)
+                ("timer" in name.lower()
+                and any(part in combination for part in _LEFT_OUT))
                 or not set(DOMAINS) & set([needed] if isinstance(needed, str) else needed)
                 or domain not in DOMAINS
             ):

@@ -14,7 +14,6 @@ from typing import Final
 from hassil.expression import (
     Alternative,
     Expression,
-    Group,
     ListReference,
     Permutation,
     RuleReference,
@@ -25,7 +24,7 @@ from hassil.expression import (
 from hassil.intents import IntentData, RangeSlotList, TextSlotList
 from unicode_rbnf import RbnfEngine
 
-from listener.understanding.sentences import NUMBER_RANGES, HomeSentences
+from listener.assist.understanding.sentences import NUMBER_RANGES, HomeSentences
 
 _UNSPOKEN: Final = re.compile(r"[^\w'\-% ]|_")
 _STOP: Final = " "
@@ -123,9 +122,7 @@ def build_grammar(sentences: HomeSentences) -> WordGrammar:
     final = automaton.state()
     builder = _GrammarBuilder(sentences, automaton)
     start = 0
-    polite = [
-        text for text in map(_spoken, sentences.intents.skip_words) if text
-    ]
+    polite = [text for text in map(_spoken, sentences.intents.skip_words) if text]
     opened, closed = automaton.state(), automaton.state()
     automaton.step(start, None, opened)
     for text in polite:
@@ -275,7 +272,10 @@ def _to_words(automaton: _CharacterAutomaton, final: int) -> WordGrammar:
 def _skip_spaces(automaton: _CharacterAutomaton, states: frozenset[int]) -> frozenset[int]:
     while True:
         more = automaton.closure(
-            {*states, *(end for one in states for label, end in automaton.steps[one] if label == _STOP)}
+            {
+                *states,
+                *(end for one in states for label, end in automaton.steps[one] if label == _STOP),
+            }
         )
         if more == states:
             return states
@@ -306,9 +306,7 @@ def _words_from(
     return words
 
 
-def _minimise(
-    steps: list[list[tuple[str, int]]], final: set[int], start: int = 0
-) -> WordGrammar:
+def _minimise(steps: list[list[tuple[str, int]]], final: set[int], start: int = 0) -> WordGrammar:
     """Return the smallest equal automaton of one that has no circles."""
     classes: dict[tuple[bool, frozenset[tuple[str, int]]], int] = {}
     known: dict[int, int | None] = {}
@@ -341,9 +339,7 @@ def _minimise(
     # The start comes last; turn the order round, so that it is 0.
     count = len(rows) - 1
     return WordGrammar(
-        tuple(
-            tuple(sorted((word, count - end) for word, end in row)) for row in reversed(rows)
-        ),
+        tuple(tuple(sorted((word, count - end) for word, end in row)) for row in reversed(rows)),
         frozenset(count - one for one in accepted),
     )
 
@@ -352,7 +348,9 @@ Lookup = Callable[[str], bool]
 """Whether a dictionary has a word."""
 
 
-def find_unknown_words(sentences: HomeSentences, grammar: WordGrammar, has: Lookup) -> frozenset[str]:
+def find_unknown_words(
+    sentences: HomeSentences, grammar: WordGrammar, has: Lookup
+) -> frozenset[str]:
     """Return the words of a grammar that the dictionary does not have.
 
     Args:
@@ -361,9 +359,7 @@ def find_unknown_words(sentences: HomeSentences, grammar: WordGrammar, has: Look
         has: the dictionary's.
     """
     spelt = {word.lower() for word in sentences.home.pronunciations}
-    return frozenset(
-        word for word in grammar.words() if word not in spelt and not has(word)
-    )
+    return frozenset(word for word in grammar.words() if word not in spelt and not has(word))
 
 
 __all__ = ["Sentence", "WordGrammar", "build_grammar", "find_unknown_words"]

@@ -4,8 +4,8 @@ from collections.abc import Sequence
 from datetime import datetime
 from typing import Final
 
-from listener.understanding.home_actions import HomeChange
-from listener.understanding.sentences import HomeIntent
+from listener.assist.understanding.home_actions import HomeChange
+from listener.assist.understanding.sentences import HomeIntent
 
 _MONTHS: Final = (
     "January", "February", "March", "April", "May", "June",

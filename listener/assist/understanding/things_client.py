@@ -5,10 +5,11 @@ import time
 from collections.abc import Callable, Sequence
 from typing import Final, Protocol
 
+from listener.assist.understanding.home_actions import ThingMessage
 from listener.config import BrokerSettings
 from listener.errors import Unavailable
 from listener.mqtt.client import (
-    BrokerClient,
+    Broker,
     ConnectedEvent,
     ConnectionLostEvent,
     DeliveredEvent,
@@ -16,7 +17,6 @@ from listener.mqtt.client import (
     RejectedEvent,
 )
 from listener.mqtt.paho_client import PahoBroker
-from listener.understanding.home_actions import ThingMessage
 
 CONNECT_S: Final = 2.0
 ACKNOWLEDGE_S: Final = 2.0
@@ -45,7 +45,7 @@ class ThingsClient:
     def __init__(
         self,
         settings: BrokerSettings,
-        make_broker: Callable[[BrokerSettings, str], BrokerClient] = PahoBroker,
+        make_broker: Callable[[BrokerSettings, str], Broker] = PahoBroker,
         monotonic_s: Callable[[], float] = time.monotonic,
     ) -> None:
         self._settings = settings
@@ -65,7 +65,7 @@ class ThingsClient:
         finally:
             broker.close()
 
-    def _connect(self, broker: BrokerClient) -> None:
+    def _connect(self, broker: Broker) -> None:
         until_s = self._monotonic_s() + CONNECT_S
         broker.connect()
         while self._monotonic_s() < until_s:
@@ -81,7 +81,7 @@ class ThingsClient:
             "check the section broker of the home file, and that the broker runs",
         )
 
-    def _wait(self, broker: BrokerClient, tickets: set[int]) -> bool:
+    def _wait(self, broker: Broker, tickets: set[int]) -> bool:
         until_s = self._monotonic_s() + ACKNOWLEDGE_S
         while tickets and self._monotonic_s() < until_s:
             for event in broker.poll(max(0.0, until_s - self._monotonic_s())):
