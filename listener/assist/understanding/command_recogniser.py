@@ -1,9 +1,9 @@
 """Finds a home's command in a clip, or refuses the clip.
 
-The grammar says which sentences are commands; the speech model, which hears without a grammar too,
-is the witness. A sentence is accepted only where the model, left to itself, would have said nearly
-the same: where the mean regret of its tokens is small. What is no command has a regret of several
-times the limit (``docs/engineering-log/assist-accuracy.md``).
+The grammar says which sentences are commands: the search always finds the nearest one. The witness
+is what the speech model writes without a grammar. A command is accepted only where both agree: the
+tokens of the sentence must be nearly what the model would have chosen, and its letters nearly those
+of the free text. ``docs/engineering-log/assist-accuracy.md`` has the measurement.
 """
 
 import math
@@ -13,6 +13,7 @@ from typing import Final
 
 from listener.assist.recogniser import Recognition
 from listener.assist.understanding.beam_search import SentenceSearch, SpokenSentence
+from listener.assist.understanding.free_text import differ, write_freely
 from listener.assist.understanding.grammar import build_grammar
 from listener.assist.understanding.home_actions import HOME_INTENTS, resolve
 from listener.assist.understanding.home_file import HomeFile
@@ -26,6 +27,8 @@ LONGEST_S: Final = 16.0
 SHORTEST_S: Final = 0.3
 _SILENCE_S: Final = 2.0
 """Silence behind the clip: with less, the model repeats itself."""
+_DIFFERENCE_WEIGHT: Final = 4.0
+"""What a difference of 1 from the free text counts, as a logarithm of a probability."""
 _HERE: Final = "?"
 """Stands for the speaker's area, which a recogniser does not know."""
 
@@ -35,22 +38,35 @@ class WitnessLimits:
     """Limits within which a sentence is accepted.
 
     Attributes:
+        difference: greatest difference of its letters from the free text, see `free_text.differ`.
         regret: greatest mean regret of its tokens.
-        worst: greatest regret of one token.
         mean: smallest mean logarithm of their probabilities.
     """
 
-    regret: float = 1.3
-    worst: float = 7.0
-    mean: float = -2.6
+    difference: float = 0.55
+    regret: float = 1.7
+    mean: float = -3.0
 
-    def accept(self, sentence: SpokenSentence) -> bool:
-        """Return whether the model agrees with a sentence."""
+    def accept(self, found: "WitnessedSentence") -> bool:
+        """Return whether the witness agrees with a sentence."""
         return (
-            sentence.regret <= self.regret
-            and sentence.worst <= self.worst
-            and sentence.mean >= self.mean
+            found.difference <= self.difference
+            and found.sentence.regret <= self.regret
+            and found.sentence.mean >= self.mean
         )
+
+
+@dataclass(frozen=True, slots=True)
+class WitnessedSentence:
+    """The most probable sentence of a clip, and how much it differs from the free text."""
+
+    sentence: SpokenSentence
+    difference: float
+
+    @property
+    def text(self) -> str:
+        """Return the words of the sentence."""
+        return self.sentence.text
 
 
 class CommandRecogniser:
@@ -77,6 +93,7 @@ class CommandRecogniser:
         self._home = home
         self._sentences = HomeSentences(home)
         self._model = model
+        self._tokens = tokens
         self._limits = limits or WitnessLimits()
         self._search = SentenceSearch(build_grammar(self._sentences), model, tokens)
 
@@ -87,15 +104,20 @@ class CommandRecogniser:
             samples: int16, shape (n,), mono, 16 kHz.
             word: name of the wake word's model.
         """
-        sentence = self.find(samples, word)
-        if sentence is None or not self._limits.accept(sentence):
+        found = self.find(samples, word)
+        if found is None or not self._limits.accept(found):
             return None
-        return Recognition(sentence.text, is_command=True)
+        return Recognition(found.text, is_command=True)
 
-    def find(self, samples: Samples, word: str) -> SpokenSentence | None:
-        """Return the most probable sentence of a clip, without asking the witness.
+    def find(self, samples: Samples, word: str) -> WitnessedSentence | None:
+        """Return the most probable sentence of a clip, whether the witness agrees or not.
 
-        Sentences that change the same are one: their probabilities are added.
+        Sentences that change the same are one: their probabilities are added. Among the most
+        probable, one that is nearer to the free text wins.
+
+        Args:
+            samples: as for ``recognise``.
+            word: as for ``recognise``.
         """
         length_s = len(samples) / SAMPLE_RATE_HZ
         if not SHORTEST_S <= length_s <= LONGEST_S:
@@ -106,8 +128,18 @@ class CommandRecogniser:
             meaning = self._meaning(sentence.text)
             if meaning is not None:
                 groups.setdefault(meaning, []).append(sentence)
-        best = max(groups.values(), key=_total, default=None)
-        return best[0] if best is not None else None
+        if not groups:
+            return None
+        free = write_freely(self._model, self._tokens, clip)
+        ranked = [
+            (
+                _total(group) - _DIFFERENCE_WEIGHT * difference,
+                WitnessedSentence(sentence, difference),
+            )
+            for group in groups.values()
+            for sentence, difference in [_nearest(group, free)]
+        ]
+        return max(ranked, key=lambda pair: pair[0])[1]
 
     def _meaning(self, text: str) -> Hashable | None:
         """Return what a sentence would change, as a key; None where it means nothing."""
@@ -119,6 +151,11 @@ class CommandRecogniser:
             # A sentence that changes nothing in this home is not a command.
             return change.messages or None
         return intent.name, *sorted(intent.slots.items())
+
+
+def _nearest(group: Sequence[SpokenSentence], free: str) -> tuple[SpokenSentence, float]:
+    """Return the most probable sentence of a group, and the least difference of any of them."""
+    return group[0], min(differ(sentence.text, free) for sentence in group)
 
 
 def _total(sentences: Sequence[SpokenSentence]) -> float:

@@ -181,8 +181,7 @@ def _supported(data: dict[str, Any]) -> dict[str, Any]:
             needed = group.get("requires_context", {}).get("domain", DOMAINS)
             domain = group.get("slots", {}).get("domain", "light")
             if (
-                ("timer" in name.lower()
-                and any(part in combination for part in _LEFT_OUT))
+                ("timer" in name.lower() and any(part in combination for part in _LEFT_OUT))
                 or not set(DOMAINS) & set([needed] if isinstance(needed, str) else needed)
                 or domain not in DOMAINS
             ):
