@@ -78,6 +78,9 @@ class MicrophoneSettings(Settings, frozen=True, kw_only=True):
     """WAV, FLAC or Ogg files to use instead of a microphone, one after the other."""
     channel: Annotated[int, Meta(ge=0, le=63)] = 0
     """Channel of a microphone array or a stereo file, from 0."""
+    cancels_echo: bool = False
+    """Whether the card removes the sound of its own loudspeaker. If not, `hear` discards all audio
+    while `play` sounds, and for 0.4 s after it."""
 
 
 class MuteSettings(Settings, frozen=True, kw_only=True):
@@ -126,11 +129,27 @@ class ChimeSettings(Settings, frozen=True, kw_only=True):
     """A short tone after the wake word."""
 
     on_wake: bool = False
-    """Play the tone. A clip then begins after it, and ``clip.pre_roll_s`` must be 0."""
+    """Play the tone at every wake, by `hear` itself. A clip then begins after it, and
+    ``clip.pre_roll_s`` must be 0."""
+    in_pause: bool = True
+    """Play the tone, by `play`, only where nothing is said for 0.6 s after the wake word; the clip
+    then begins after it. A command in one breath with the wake word has no tone and is not cut."""
     device: Annotated[str, Meta(min_length=1)] | None = None
     """Name or index of the loudspeaker; by default the system's."""
     volume: Annotated[float, Meta(gt=0, le=1)] = 0.2
     """Fraction of full scale."""
+
+
+class PlayerSettings(Settings, frozen=True, kw_only=True):
+    """Replies and built-in sounds, played by `earmark play`."""
+
+    device: Annotated[str, Meta(min_length=1)] | None = None
+    """Name or index of the loudspeaker; by default the system's."""
+    volume: Annotated[float, Meta(gt=0, le=1)] = 0.5
+    """Factor for the samples of every sound."""
+    button: PathText | None = None
+    """Input device of a button that stops a sound, such as ``/dev/input/earmark-stop``; any of its
+    keys."""
 
 
 class WakeSettings(Settings, frozen=True, kw_only=True):
@@ -238,6 +257,36 @@ class ArchiveSettings(Settings, frozen=True, kw_only=True):
     """Bytes of one device that are stored in a day; more are deferred. 0: no limit."""
 
 
+class AssistSettings(Settings, frozen=True, kw_only=True):
+    """Voice control: speech to text, Home Assistant, and spoken replies."""
+
+    recogniser: Literal["home-assistant", "wyoming"] = "home-assistant"
+    """Speech to text: by the pipeline of Home Assistant, or by a Wyoming server."""
+    language: Annotated[str, Meta(pattern=r"^[a-z]{2,3}(-[A-Za-z]{2,4})?\Z")] = "en"
+    """Language of commands and replies, for Wyoming and for the program that speaks."""
+    url: Annotated[str, Meta(pattern=r"^https?://[\x21-\x7e]{1,200}\Z")] = "http://127.0.0.1:8123"
+    """Address of Home Assistant; ``https`` where it is another computer."""
+    ca_file: PathText | None = None
+    """Certificate authority of ``url``; by default those of the system."""
+    token_file: PathText | None = None
+    """File with a long-lived access token of Home Assistant; must not be readable by others."""
+    owner_token_files: dict[ShortName, PathText] = {}
+    """The same for the commands of one owner, who is then the user in Home Assistant."""
+    pipeline: Annotated[str, Meta(min_length=1, max_length=100)] | None = None
+    """Name of the Assist pipeline; by default the preferred one."""
+    wyoming_host: Annotated[str, Meta(min_length=1, max_length=253)] = "127.0.0.1"
+    """Host of the Wyoming server. The sound goes there without encryption."""
+    wyoming_port: Annotated[int, Meta(ge=1, le=65535)] = 10_300
+    """TCP port of the Wyoming server."""
+    voice: Literal["auto", "home-assistant", "program", "none"] = "auto"
+    """Spoken replies: by the pipeline of Home Assistant, by espeak-ng or flite, by the first of
+    them that works, or none, so that only the sound of the outcome is played."""
+    groups: dict[ShortName, tuple[ShortName, ...]] = {}
+    """Speakers of which only one answers, by a name for each group; all others form one group."""
+    roster_folder: PathText | None = None
+    """Folder of the household's ``roster.json``; by default ``home``."""
+
+
 class UpdateSettings(Settings, frozen=True, kw_only=True):
     """Signed releases and where they are installed."""
 
@@ -257,12 +306,14 @@ class Config(Settings, frozen=True, kw_only=True):
     mute: MuteSettings = MuteSettings()
     lamp: LampSettings = LampSettings()
     chime: ChimeSettings = ChimeSettings()
+    player: PlayerSettings = PlayerSettings()
     wake: WakeSettings = WakeSettings()
     clip: ClipSettings = ClipSettings()
     attribution: AttributionSettings = AttributionSettings()
     broker: BrokerSettings = BrokerSettings()
     spool: SpoolSettings = SpoolSettings()
     archive: ArchiveSettings = ArchiveSettings()
+    assist: AssistSettings = AssistSettings()
     update: UpdateSettings = UpdateSettings()
 
 
@@ -331,6 +382,7 @@ def parse_settings(text: str, source: str) -> Config:
             )
         raise ConfigError(f"{source}: {where}{expected[0].lower()}{expected[1:]}", hint) from error
     _check_consistency(config, source)
+    _check_groups(config.assist, source)
     return config
 
 
@@ -374,6 +426,14 @@ def _check_consistency(config: Config, source: str) -> None:
         raise ConfigError(
             f"{source}: spool.oldest_s is longer than clip.keep_days",
             "lower spool.oldest_s to at most clip.keep_days, in seconds",
+        )
+
+
+def _check_groups(assist: AssistSettings, source: str) -> None:
+    grouped = [device for devices in assist.groups.values() for device in devices]
+    if len(set(grouped)) < len(grouped):
+        raise ConfigError(
+            f"{source}: assist.groups names a speaker twice", "let each speaker be in one group"
         )
 
 

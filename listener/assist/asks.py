@@ -4,8 +4,8 @@ An ask is open from its arrival until it has ended: its command was carried out 
 after its answer, or with the process. Its command key ends with it, and so nothing that was sealed
 to it can be opened again. No table survives a restart, and none is needed.
 
-Times are `Moment`, of CLOCK_BOOTTIME and of the wall clock. No absolute time is compared: a wall
-clock that moved against the other one only shows that the machine was paused or put back.
+Times are `ClockReading`, of CLOCK_BOOTTIME and of the wall clock. No absolute time is compared: a
+wall clock that moved against the other one only shows that the machine was paused or put back.
 """
 
 import threading
@@ -19,7 +19,7 @@ from listener.voice import limits, timing
 
 
 @dataclass(frozen=True, slots=True)
-class Moment:
+class ClockReading:
     """One reading of both clocks, in seconds."""
 
     boot_s: float
@@ -45,7 +45,7 @@ class CommandKey(Protocol):
 
 
 class Admission(StrEnum):
-    """Result for an ask that arrived."""
+    """AgentResult for an ask that arrived."""
 
     OPEN = "open"
     BUSY = "busy"
@@ -82,15 +82,15 @@ class CopyRefused(Exception):
 
 
 @dataclass(slots=True)
-class OpenAsk:
+class AskState:
     """An ask that has not ended. Changed by `Asks` alone."""
 
     nonce: str
     device: str
     reply: str | None
     """Public key to which a reply is sealed."""
-    arrived: Moment
-    answered: Moment | None = None
+    arrived: ClockReading
+    answered: ClockReading | None = None
     """Time of the answer ``speak``."""
     key: CommandKey | None = field(default=None, repr=False)
     key_id: str = ""
@@ -107,11 +107,11 @@ class Asks:
         now: reads both clocks.
     """
 
-    def __init__(self, new_key: Callable[[], CommandKey], now: Callable[[], Moment]) -> None:
+    def __init__(self, new_key: Callable[[], CommandKey], now: Callable[[], ClockReading]) -> None:
         self._new_key = new_key
         self._now = now
         self._lock = threading.Lock()
-        self._open: dict[str, OpenAsk] = {}
+        self._open: dict[str, AskState] = {}
         self._nonces: OrderedDict[str, CopyRefusal | None] = OrderedDict()
         """The last nonces, and for those of ended asks what a copy is told."""
         self._recent: dict[str, deque[float]] = {}
@@ -142,7 +142,7 @@ class Asks:
             ):
                 return Admission.BUSY
             if opens:
-                self._open[nonce] = OpenAsk(nonce, device, reply, now)
+                self._open[nonce] = AskState(nonce, device, reply, now)
             return Admission.OPEN
 
     def answer(self, nonce: str) -> str | None:
@@ -196,7 +196,7 @@ class Asks:
                 ask.key = None
             return key
 
-    def begin_act(self, nonce: str, age_ms: int) -> OpenAsk:
+    def begin_act(self, nonce: str, age_ms: int) -> AskState:
         """End an ask because its command is handed on in this moment: at most once, and in time.
 
         Args:
@@ -237,14 +237,14 @@ class Asks:
         with self._lock:
             return Counter(ask.device for ask in self._open.values())
 
-    def _find(self, nonce: str, now: Moment) -> OpenAsk:
+    def _find(self, nonce: str, now: ClockReading) -> AskState:
         self._expire(now)
         ask = self._open.get(nonce)
         if ask is None:
             raise CopyRefused(self._nonces.get(nonce) or CopyRefusal.UNKNOWN)
         return ask
 
-    def _expire(self, now: Moment) -> None:
+    def _expire(self, now: ClockReading) -> None:
         for ask in tuple(self._open.values()):
             since = ask.answered or ask.arrived
             if self._has_clock_moved(ask.arrived, now):
@@ -282,8 +282,8 @@ class Asks:
         return False
 
     @staticmethod
-    def _has_clock_moved(before: Moment, now: Moment) -> bool:
+    def _has_clock_moved(before: ClockReading, now: ClockReading) -> bool:
         return timing.clock_moved(before.boot_s, before.wall_s, now.boot_s, now.wall_s)
 
-    def _may_act(self, ask: OpenAsk, age_ms: int, now: Moment) -> bool:
+    def _may_act(self, ask: AskState, age_ms: int, now: ClockReading) -> bool:
         return ask.answered is not None and timing.may_act(ask.answered.boot_s, age_ms, now.boot_s)

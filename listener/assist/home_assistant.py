@@ -20,7 +20,7 @@ import msgspec
 from websockets.exceptions import InvalidHandshake, InvalidURI, WebSocketException
 from websockets.sync.client import ClientConnection, connect
 
-from listener.assist.recogniser import OutcomeUnknown, Recognition, Result
+from listener.assist.recogniser import AgentResult, OutcomeUnknown, Recognition
 from listener.audio.pcm import SAMPLE_RATE_HZ, Samples
 from listener.errors import Unavailable
 
@@ -277,7 +277,7 @@ class HomeAssistantAgent:
             self._prepared[0].close()
             self._prepared = None
 
-    def carry_out(self, text: str, device: str, owner: str) -> Result:
+    def carry_out(self, text: str, device: str, owner: str) -> AgentResult:
         """Carry a command out at most once; see `Agent`.
 
         Raises:
@@ -407,22 +407,22 @@ def _pipeline_field(session: HomeAssistantSession, wanted: str | None) -> dict[s
     return {} if wanted is None else {"pipeline": find_pipeline(session, wanted).pipeline_id}
 
 
-def _result(session: HomeAssistantSession, fields: Mapping[str, object]) -> Result:
-    result: Result | None = None
+def _result(session: HomeAssistantSession, fields: Mapping[str, object]) -> AgentResult:
+    result: AgentResult | None = None
     for kind, data in session.run_pipeline(fields):
         if kind == "error":
             # The intent was not carried out, or broke off: Home Assistant says so itself.
-            result = result or Result("failed")
+            result = result or AgentResult("failed")
         if kind == "intent-end":
             response = _dict(_dict(data, "intent_output"), "response")
             plain = _dict(_dict(response, "speech"), "plain")
             speech = str(plain.get("speech") or "")
             if response.get("response_type") in {"action_done", "query_answer"}:
-                result = Result("done", speech)
+                result = AgentResult("done", speech)
             elif _dict(response, "data").get("code") in _NOT_UNDERSTOOD:
-                result = Result("not-understood", speech)
+                result = AgentResult("not-understood", speech)
             else:
-                result = Result("failed", speech)
+                result = AgentResult("failed", speech)
     if result is None:
         raise ValueError("the run ended without a result")
     return result

@@ -11,7 +11,7 @@ from listener.audio.pcm import Samples
 from listener.errors import EarmarkError
 
 Outcome = Literal["done", "failed", "not-understood"]
-"""Result of a command: carried out, understood and failed, or not understood."""
+"""AgentResult of a command: carried out, understood and failed, or not understood."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,8 +27,8 @@ class Recognition:
 
 
 @dataclass(frozen=True, slots=True)
-class Result:
-    """Result of a command, and what is said about it."""
+class AgentResult:
+    """AgentResult of a command, and what is said about it."""
 
     outcome: Outcome
     """Outcome that the speaker is told."""
@@ -71,7 +71,7 @@ class Recogniser(Protocol):
 class Agent(Protocol):
     """Carries a command out."""
 
-    def carry_out(self, text: str, device: str, owner: str) -> Result:
+    def carry_out(self, text: str, device: str, owner: str) -> AgentResult:
         """Carry a command out at most once.
 
         Called in a worker thread, one call at a time. A call that fails is never repeated.

@@ -13,7 +13,7 @@ from typing import Final, Literal
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
 
 from listener.assist.arbitration import Arbitration, Candidate, Decision
-from listener.assist.asks import Admission, Asks, CopyRefused, Moment
+from listener.assist.asks import Admission, Asks, ClockReading, CopyRefused
 from listener.assist.owners_off import OwnersOff
 from listener.assist.recogniser import AnnouncementSource
 from listener.assist.worker import (
@@ -117,7 +117,7 @@ class AssistService:
         key: Ed25519PrivateKey,
         roster: Callable[[], Roster],
         off: OwnersOff,
-        now: Callable[[], Moment],
+        now: Callable[[], ClockReading],
         announcements: AnnouncementSource | None = None,
         service: Notifier | None = None,
     ) -> None:
@@ -138,7 +138,8 @@ class AssistService:
         self._connect_s = float("-inf")
         self._last_reason = ""
         self._refused: Counter[str] = Counter()
-        self._report_s = self._now().boot_s + REPORT_S
+        self._started_s = self._now().boot_s
+        self._report_s = self._started_s + REPORT_S
 
     def run(self, stop: StopSignal) -> None:
         """Run until a stop is requested; then end all asks and close the connection.
@@ -238,6 +239,11 @@ class AssistService:
             raise VoiceError("assist")
         ask = signed.verify(key)
         is_wake = ask.why == "wake"
+        if is_wake and not timing.may_answer(self._started_s, arrived.boot_s):
+            # Before its restart, assist may have chosen another speaker for the same word.
+            self._refused["busy"] += 1
+            self._publish_answer(ask.ask, device, "busy")
+            return
         match self._asks.admit(ask.ask, device, ask.reply, opens=is_wake):
             case Admission.REPLAY:
                 raise VoiceError("again")
@@ -306,7 +312,7 @@ class AssistService:
                 waiting.poke_s = now_s + _POKE_S
                 self._broker.publish(answer_message(device, POKE, int(timing.ANSWER_S)))
 
-    def _speak_waiting(self, ask: Ask, arrived: Moment) -> None:
+    def _speak_waiting(self, ask: Ask, arrived: ClockReading) -> None:
         """Speak what waits for a speaker that a poke made ask."""
         waiting = self._waiting.pop(ask.device, None)
         if waiting is None or ask.reply is None:

@@ -37,7 +37,7 @@ class ReplySound:
     rate_hz: int
 
 
-class Voice(Protocol):
+class SpeechEngine(Protocol):
     """Text to speech."""
 
     def speak(self, text: str) -> bytes:
@@ -49,7 +49,7 @@ class Voice(Protocol):
 
 
 class ProgramVoice:
-    """Voice of espeak-ng or flite.
+    """Speech of espeak-ng or flite.
 
     Args:
         language: language of the text, for espeak-ng.
@@ -59,7 +59,7 @@ class ProgramVoice:
         self._language = language
 
     def speak(self, text: str) -> bytes:
-        """Return a WAV file of a text; see `Voice`.
+        """Return a WAV file of a text; see `SpeechEngine`.
 
         Raises:
             Unavailable: neither program is installed, or it failed.
@@ -92,7 +92,7 @@ def find_program(language: str) -> list[str]:
     raise Unavailable("no program that speaks is installed", "apt install espeak-ng")
 
 
-def speak(text: str, voices: Sequence[Voice]) -> ReplySound | None:
+def speak(text: str, voices: Sequence[SpeechEngine]) -> ReplySound | None:
     """Return the sound of a text by the first voice that works, or None without one."""
     for voice in voices:
         try:

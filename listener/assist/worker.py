@@ -16,11 +16,11 @@ from typing import Final, Literal
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
 
-from listener.assist.asks import Asks, CopyRefusal, CopyRefused, Moment
+from listener.assist.asks import Asks, ClockReading, CopyRefusal, CopyRefused
 from listener.assist.command_text import remove_wake_word
 from listener.assist.owners_off import OwnersOff
 from listener.assist.recogniser import Agent, OutcomeUnknown, Recogniser
-from listener.assist.speech import ReplySound, Voice, parse_wav, speak
+from listener.assist.speech import ReplySound, SpeechEngine, parse_wav, speak
 from listener.envelope import keys
 from listener.errors import Unavailable, VoiceError
 from listener.mqtt import topics
@@ -49,7 +49,7 @@ class ReplyTarget:
     device: str
     recipient: str | None
     """Public key of the reply; None where the speaker wants none."""
-    since: Moment
+    since: ClockReading
     """Time of the answer, or of the ask where it has none."""
 
 
@@ -75,7 +75,7 @@ class Abilities:
 
     recogniser: Recogniser
     agent: Agent
-    voices: Sequence[Voice] = ()
+    voices: Sequence[SpeechEngine] = ()
     """In the order in which they are tried; without one there is no spoken reply."""
     prepare: Callable[[str, str], None] | None = None
     """Connects the agent for a device and an owner, before the last check of the time."""
@@ -101,7 +101,7 @@ class CommandProcessor:
         key: Ed25519PrivateKey,
         roster: Callable[[], Roster],
         off: OwnersOff,
-        now: Callable[[], Moment],
+        now: Callable[[], ClockReading],
     ) -> None:
         self._asks = asks
         self._abilities = abilities

@@ -13,7 +13,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from listener.assist.asks import Asks
 from listener.assist.command_key import AgeCommandKey
 from listener.assist.owners_off import OwnersOff
-from listener.assist.recogniser import Announcement, Recognition, Result
+from listener.assist.recogniser import AgentResult, Announcement, Recognition
 from listener.assist.service import AssistService, group_speakers
 from listener.assist.worker import Abilities, CommandProcessor, CommandWorker
 from listener.audio.pcm import Samples
@@ -31,7 +31,7 @@ class FakeUnderstanding:
     def __init__(self) -> None:
         self.text: str | None = "Alexa, turn on the lights"
         self.is_command = True
-        self.result = Result("done", "Turned on")
+        self.result = AgentResult("done", "Turned on")
         self.error: Exception | None = None
         self.heard: list[Samples] = []
         self.given: list[Samples] = []
@@ -53,7 +53,7 @@ class FakeUnderstanding:
         self.prepared.append((device, owner))
         self.before_act()
 
-    def carry_out(self, text: str, device: str, owner: str) -> Result:
+    def carry_out(self, text: str, device: str, owner: str) -> AgentResult:
         self.obeyed.append((text, device, owner))
         if self.error is not None:
             raise self.error
@@ -126,8 +126,12 @@ class Assist:
             self.roster = self.roster.with_device(speaker.name, text)
         self.start()
 
-    def start(self) -> None:
-        """Start the service, as after a restart: memory is empty, the folder stays."""
+    def start(self, *, is_ready: bool = True) -> None:
+        """Start the service, as after a restart: memory is empty, the folder stays.
+
+        Args:
+            is_ready: wait until it answers asks.
+        """
         self.asks = Asks(AgeCommandKey, self.clocks)
         self.off = OwnersOff(self.folder / "off.json", lambda _owner, _device: True)
         abilities = Abilities(
@@ -154,6 +158,8 @@ class Assist:
             announcements=self.understanding,
         )
         self.service.turn(0)
+        if is_ready:
+            self.clocks.run(4)
 
     def stop(self) -> None:
         self.worker.close()

@@ -18,6 +18,10 @@ class FakeWyoming:
         """Sent instead of ``answer``, where set."""
         self.events: list[dict[str, Any]] = []
         self.sound = b""
+        self.is_heard = threading.Event()
+        """Set when a whole clip has arrived."""
+        self.may_answer = threading.Event()
+        self.may_answer.set()
 
     def serve(self, listening: socket.socket) -> None:
         """Answer clients until the socket is closed."""
@@ -33,6 +37,8 @@ class FakeWyoming:
                     self.sound += lines.read(event.get("payload_length", 0))
                     if event["type"] in {"audio-stop", "describe"}:
                         break
+                self.is_heard.set()
+                self.may_answer.wait(5)
                 data = self.raw or b"".join(json.dumps(one).encode() + b"\n" for one in self.answer)
                 with contextlib.suppress(OSError):
                     wire.sendall(data)

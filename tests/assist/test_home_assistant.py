@@ -14,7 +14,7 @@ from listener.assist.home_assistant import (
     HomeAssistantVoice,
     find_pipeline,
 )
-from listener.assist.recogniser import OutcomeUnknown, Recognition, Result
+from listener.assist.recogniser import AgentResult, OutcomeUnknown, Recognition
 from listener.errors import Unavailable
 from listener.household import home_assistant
 from tests.assist.fake_home_assistant import TOKEN, FakeHomeAssistant, running
@@ -44,7 +44,7 @@ def test_command_is_carried_out_in_the_room_of_its_speaker(
 
     for room in ("kitchen", "bedroom", "kitchen"):
         result = agent.carry_out("turn on the lights", room, "ada")
-        assert result == Result("done", "Turned on the lights")
+        assert result == AgentResult("done", "Turned on the lights")
 
     assert fake.lights == ["kitchen", "bedroom", "kitchen"]
 

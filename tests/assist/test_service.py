@@ -9,7 +9,7 @@ import pyrage
 import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
-from listener.assist.recogniser import Announcement, OutcomeUnknown, Result
+from listener.assist.recogniser import AgentResult, Announcement, OutcomeUnknown
 from listener.envelope import keys
 from listener.errors import Unavailable
 from listener.mqtt.client import ConnectionLostEvent
@@ -56,6 +56,18 @@ def test_of_two_speakers_one_is_told_to_speak(assist: Assist) -> None:
     assert [one.verdict for one in assist.answers(assist.kitchen)] == ["elsewhere"]
     assert [one.verdict for one in assist.answers(assist.bedroom)] == ["speak"]
     assert assist.asks.count() == {"bedroom": 1}
+
+
+def test_ask_soon_after_a_start_is_answered_busy(assist: Assist) -> None:
+    assist.stop()
+    assist.start(is_ready=False)
+    assist.clocks.run(3.5)
+
+    assist.ask(assist.kitchen)
+    assist.turn(1)
+
+    assert [one.verdict for one in assist.answers(assist.kitchen)] == ["busy"]
+    assert not assist.asks.count()
 
 
 def test_only_speaker_is_answered_at_once(assist: Assist) -> None:
@@ -390,7 +402,11 @@ def test_speaker_without_reply_key_gets_the_outcome_alone(assist: Assist) -> Non
 
 def test_reply_that_is_too_long_or_empty_is_left_out(assist: Assist) -> None:
     noise = np.random.default_rng(1).integers(-30_000, 30_000, 400_000).astype(np.int16)
-    for result in (Result("done", " "), Result("done", "x", b"RIFF"), Result("done", "x")):
+    for result in (
+        AgentResult("done", " "),
+        AgentResult("done", "x", b"RIFF"),
+        AgentResult("done", "x"),
+    ):
         assist.understanding.result = result
         assist.command(assist.kitchen)
         assist.turn(4)
