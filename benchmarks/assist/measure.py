@@ -27,7 +27,7 @@ from listener.assist.understanding.local_recogniser import LocalRecogniser
 from listener.assist.understanding.model_files import TOKENIZER, WEIGHTS, read_model_file
 from listener.assist.understanding.sentences import HomeSentences
 from listener.assist.understanding.speech_model import SpeechModel
-from listener.assist.understanding.tokens import Tokens
+from listener.assist.understanding.text_tokens import TextTokens
 from listener.assist.understanding.weights import parse_weights
 from listener.audio.pcm import SAMPLE_RATE_HZ, Samples
 
@@ -124,7 +124,7 @@ class Worker:
         self.recogniser = CommandRecogniser(
             self.home,
             SpeechModel(parse_weights(read_model_file(setup.folder, WEIGHTS))),
-            Tokens(read_model_file(setup.folder, TOKENIZER)),
+            TextTokens(read_model_file(setup.folder, TOKENIZER)),
         )
         self.limits = WitnessLimits()
 

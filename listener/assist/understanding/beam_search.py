@@ -13,7 +13,7 @@ import numpy as np
 
 from listener.assist.understanding.grammar import WordGrammar
 from listener.assist.understanding.speech_model import EncodedClip, SpeechModel
-from listener.assist.understanding.tokens import Tokens
+from listener.assist.understanding.text_tokens import TextTokens
 
 _START: Final = ("<|startoftranscript|>", "<|notimestamps|>")
 _END: Final = "<|endoftext|>"
@@ -74,11 +74,11 @@ class SentenceSearch:
             six more tokens without regret would not bring it below.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - collaborators, and three parameters of the search
         self,
         grammar: WordGrammar,
         model: SpeechModel,
-        tokens: Tokens,
+        tokens: TextTokens,
         *,
         width: int = 6,
         spread: float = 8.0,

@@ -19,7 +19,7 @@ from listener.assist.understanding.home_actions import HOME_INTENTS, resolve
 from listener.assist.understanding.home_file import HomeFile
 from listener.assist.understanding.sentences import HomeSentences
 from listener.assist.understanding.speech_model import SpeechModel
-from listener.assist.understanding.tokens import Tokens
+from listener.assist.understanding.text_tokens import TextTokens
 from listener.audio.pcm import SAMPLE_RATE_HZ, Samples
 
 LONGEST_S: Final = 16.0
@@ -87,7 +87,7 @@ class CommandRecogniser:
         self,
         home: HomeFile,
         model: SpeechModel,
-        tokens: Tokens,
+        tokens: TextTokens,
         limits: WitnessLimits | None = None,
     ) -> None:
         self._home = home

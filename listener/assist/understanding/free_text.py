@@ -7,7 +7,7 @@ from typing import Final
 import numpy as np
 
 from listener.assist.understanding.speech_model import EncodedClip, SpeechModel
-from listener.assist.understanding.tokens import Tokens
+from listener.assist.understanding.text_tokens import TextTokens
 
 _START: Final = ("<|startoftranscript|>", "<|notimestamps|>")
 _END: Final = "<|endoftext|>"
@@ -18,7 +18,7 @@ _MOST_BEFORE: Final = 24
 """Letters before the sentence that do not count: the wake word, however it was heard."""
 
 
-def write_freely(model: SpeechModel, tokens: Tokens, clip: EncodedClip) -> str:
+def write_freely(model: SpeechModel, tokens: TextTokens, clip: EncodedClip) -> str:
     """Return the text of a clip by the most probable token at each step.
 
     A model that begins to repeat itself is stopped.

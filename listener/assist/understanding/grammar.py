@@ -1,12 +1,13 @@
-"""Finite-state grammar of a home's sentences, for pocketsphinx.
+"""Finite-state grammar of a home's sentences. Pure.
 
 The templates of hassil join parts of words (``hour[s]``), so they become an automaton of
-characters first, and then the smallest deterministic automaton of words. Numbers are spoken words.
+characters first, and then the smallest deterministic automaton of words. Numbers are written in
+digits and in words, as a speech model may write them.
 """
 
 import re
 import unicodedata
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Final
@@ -17,7 +18,6 @@ from hassil.expression import (
     ListReference,
     Permutation,
     RuleReference,
-    Sentence,
     Sequence,
     TextChunk,
 )
@@ -88,33 +88,6 @@ class WordGrammar:
             state = end
         return state in self.final
 
-    def without(self, missing: frozenset[str]) -> "WordGrammar":
-        """Return the grammar without the sentences that have any of these words."""
-        return _minimise(
-            [[(word, end) for word, end in state if word not in missing] for state in self.steps],
-            set(self.final),
-        )
-
-    def behind(self, prefixes: Iterable[tuple[str, ...]]) -> "WordGrammar":
-        """Return the grammar with any of some sequences of words, or none, before a sentence.
-
-        Args:
-            prefixes: such as the words of the wake word; none may be a sentence's beginning.
-        """
-        steps = [list(state) for state in self.steps]
-        steps.append(list(steps[0]))
-        start = len(steps) - 1
-        for prefix in prefixes:
-            state = start
-            for number, word in enumerate(prefix):
-                if number == len(prefix) - 1:
-                    steps[state].append((word, 0))
-                else:
-                    steps.append([])
-                    steps[state].append((word, len(steps) - 1))
-                    state = len(steps) - 1
-        return _minimise(steps, set(self.final), start)
-
 
 def build_grammar(sentences: HomeSentences) -> WordGrammar:
     """Return the grammar of a home's sentences."""
@@ -130,13 +103,13 @@ def build_grammar(sentences: HomeSentences) -> WordGrammar:
         automaton.step(automaton.text(closed, _STOP + text), None, final)
     automaton.step(closed, None, final)
     for data, sentence in sentences.templates():
-        end = builder.add(sentence.expression, automaton_start(automaton, opened), data)
+        end = builder.add(sentence.expression, _new_start(automaton, opened), data)
         if end is not None:
             automaton.step(end, None, closed)
     return _to_words(automaton, final)
 
 
-def automaton_start(automaton: _CharacterAutomaton, opened: int) -> int:
+def _new_start(automaton: _CharacterAutomaton, opened: int) -> int:
     """Return a new state behind ``opened``."""
     start = automaton.state()
     automaton.step(opened, None, start)
@@ -342,24 +315,3 @@ def _minimise(steps: list[list[tuple[str, int]]], final: set[int], start: int = 
         tuple(tuple(sorted((word, count - end) for word, end in row)) for row in reversed(rows)),
         frozenset(count - one for one in accepted),
     )
-
-
-Lookup = Callable[[str], bool]
-"""Whether a dictionary has a word."""
-
-
-def find_unknown_words(
-    sentences: HomeSentences, grammar: WordGrammar, has: Lookup
-) -> frozenset[str]:
-    """Return the words of a grammar that the dictionary does not have.
-
-    Args:
-        sentences: of the home; words with a pronunciation in its file count as known.
-        grammar: of the sentences.
-        has: the dictionary's.
-    """
-    spelt = {word.lower() for word in sentences.home.pronunciations}
-    return frozenset(word for word in grammar.words() if word not in spelt and not has(word))
-
-
-__all__ = ["Sentence", "WordGrammar", "build_grammar", "find_unknown_words"]

@@ -5,13 +5,13 @@ import time
 from collections.abc import Callable
 from datetime import datetime
 
-from listener.assist.recogniser import Announcement, Result
+from listener.assist.recogniser import AgentResult, Announcement
 from listener.assist.understanding import spoken_replies
 from listener.assist.understanding.home_actions import HOME_INTENTS, resolve
 from listener.assist.understanding.home_file import HomeFile
 from listener.assist.understanding.sentences import HomeIntent, HomeSentences
 from listener.assist.understanding.things_client import ThingsPublisher
-from listener.assist.understanding.timers import TimerList
+from listener.assist.understanding.timers import Timer, TimerList
 from listener.errors import Unavailable
 
 
@@ -52,7 +52,7 @@ class HomeAgent:
         self._timers = TimerList()
         self._lock = threading.Lock()
 
-    def carry_out(self, text: str, device: str, owner: str) -> Result:
+    def carry_out(self, text: str, device: str, owner: str) -> AgentResult:
         """Carry a command out at most once; see `Agent`.
 
         Raises:
@@ -62,7 +62,7 @@ class HomeAgent:
         area = self._home.area_of(device)
         intent = self._sentences.match(text, area)
         if intent is None:
-            return Result("not-understood")
+            return AgentResult("not-understood")
         if intent.name in HOME_INTENTS:
             result = self._change(intent, area)
         elif intent.name.endswith(("Timer", "Timers", "TimerStatus")):
@@ -71,7 +71,7 @@ class HomeAgent:
         else:
             result = self._answer(intent)
         # The replies are English; the other languages have the speaker's sounds.
-        return result if self._home.language == "en" else Result(result.outcome)
+        return result if self._home.language == "en" else AgentResult(result.outcome)
 
     def due(self) -> list[Announcement]:
         """Return the announcements of timers that have ended; see `AnnouncementSource`."""
@@ -87,52 +87,57 @@ class HomeAgent:
             for timer in ended
         ]
 
-    def _change(self, intent: HomeIntent, area: str | None) -> Result:
+    def _change(self, intent: HomeIntent, area: str | None) -> AgentResult:
         change = resolve(intent, self._home, area)
         if not change.messages:
-            return Result("failed", "There is nothing that can do this.")
+            return AgentResult("failed", "There is nothing that can do this.")
         if not self._publisher.publish(change.messages):
-            return Result("failed", "The broker did not confirm it.")
-        return Result("done", spoken_replies.describe_change(intent, change))
+            return AgentResult("failed", "The broker did not confirm it.")
+        return AgentResult("done", spoken_replies.describe_change(intent, change))
 
-    def _answer(self, intent: HomeIntent) -> Result:
+    def _answer(self, intent: HomeIntent) -> AgentResult:
         match intent.name:
             case "HassGetCurrentTime":
-                return Result("done", spoken_replies.describe_time(self._local_time()))
+                return AgentResult("done", spoken_replies.describe_time(self._local_time()))
             case "HassGetCurrentDate":
-                return Result("done", spoken_replies.describe_date(self._local_time()))
+                return AgentResult("done", spoken_replies.describe_date(self._local_time()))
             case "HassNevermind":
-                return Result("done")
+                return AgentResult("done")
             case _:
                 raise Unavailable(f"the intent {intent.name} cannot be carried out")
 
-    def _use_timers(self, intent: HomeIntent, device: str) -> Result:
+    def _use_timers(self, intent: HomeIntent, device: str) -> AgentResult:
         now_s = self._boottime_s()
         length_s = _seconds(intent, "")
         if intent.name == "HassStartTimer":
-            if not self._timers.start(device, length_s, now_s):
-                return Result(
-                    "failed", "A timer has 1 second to 24 hours, and there are at most 16."
-                )
-            return Result("done", f"{spoken_replies.describe_length(length_s)} from now.")
+            return self._start_timer(device, length_s, now_s)
         timers = self._timers.of(device, _seconds(intent, "start_") or None)
         if intent.name == "HassTimerStatus":
             left_s = [timer.due_s - now_s for timer in timers]
-            return Result("done", spoken_replies.describe_timers(left_s))
+            return AgentResult("done", spoken_replies.describe_timers(left_s))
         if not timers:
-            return Result("failed", "There are no timers.")
+            return AgentResult("failed", "There are no timers.")
         if intent.name in {"HassCancelTimer", "HassCancelAllTimers"}:
             cancelled = timers if intent.name == "HassCancelAllTimers" else timers[:1]
             for timer in cancelled:
                 self._timers.cancel(timer)
-            return Result(
+            return AgentResult(
                 "done", "Timer cancelled." if len(cancelled) == 1 else "Timers cancelled."
             )
         by_s = length_s if intent.name == "HassIncreaseTimer" else -length_s
-        if not self._timers.change(timers[0], by_s, now_s):
-            return Result("failed", "The timer cannot be changed that far.")
-        left = spoken_replies.describe_length(timers[0].due_s - now_s)
-        return Result("done", f"{left} left.")
+        return self._change_timer(timers[0], by_s, now_s)
+
+    def _start_timer(self, device: str, length_s: float, now_s: float) -> AgentResult:
+        if not self._timers.start(device, length_s, now_s):
+            return AgentResult(
+                "failed", "A timer has 1 second to 24 hours, and there are at most 16."
+            )
+        return AgentResult("done", f"{spoken_replies.describe_length(length_s)} from now.")
+
+    def _change_timer(self, timer: Timer, by_s: float, now_s: float) -> AgentResult:
+        if not self._timers.change(timer, by_s, now_s):
+            return AgentResult("failed", "The timer cannot be changed that far.")
+        return AgentResult("done", f"{spoken_replies.describe_length(timer.due_s - now_s)} left.")
 
 
 def _seconds(intent: HomeIntent, prefix: str) -> float:

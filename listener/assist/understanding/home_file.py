@@ -6,7 +6,6 @@
 import re
 import tomllib
 from collections import Counter
-from collections.abc import Iterator
 from typing import Annotated, Any, ClassVar, Final, Literal, TypeAlias
 
 import msgspec
@@ -177,11 +176,6 @@ class HomeFile(HomeTable, frozen=True, kw_only=True):
     """The areas."""
     things: Annotated[tuple[_Thing, ...], Meta(max_length=256)] = ()
     """The things."""
-    pronunciations: dict[
-        Annotated[str, Meta(pattern=r"^[^\W\d_]+(?:['\-][^\W\d_]+)*\Z", max_length=32)],
-        Annotated[str, Meta(pattern=r"^[A-Z]{1,2}(?: [A-Z]{1,2}){0,31}\Z")],
-    ] = {}
-    """Sounds of words that the dictionary does not have, in ARPAbet without stress."""
 
     def area_of(self, device: str) -> str | None:
         """Return the name of the area of a speaker, or None where it has none."""
@@ -299,11 +293,3 @@ def fill_payload(action: MqttAction, number: float | None) -> str:
     scaled = round(number * action.scale, 2)
     text = str(int(scaled)) if scaled == int(scaled) or action.scale != 1 else str(scaled)
     return action.payload.replace(_VALUE, text)
-
-
-def spoken_names(home: HomeFile) -> Iterator[str]:
-    """Yield every name of an area or thing."""
-    for area in home.areas:
-        yield from (area.name, *area.aliases)
-    for thing in home.things:
-        yield from thing.names

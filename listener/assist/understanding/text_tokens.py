@@ -1,9 +1,10 @@
-"""Tokens of Whisper: byte-pair encoding from the model's own ``tokenizer.json``.
+"""TextTokens of Whisper: byte-pair encoding from the model's own ``tokenizer.json``.
 
 Sennrich et al., "Neural Machine Translation of Rare Words with Subword Units" (2016); bytes are
 written as letters as in GPT-2.
 """
 
+import itertools
 import json
 import re
 from functools import cached_property
@@ -30,7 +31,7 @@ class _File(msgspec.Struct):
     added_tokens: list[_Added]
 
 
-class Tokens:
+class TextTokens:
     """Encodes and decodes text.
 
     Args:
@@ -77,7 +78,7 @@ class Tokens:
     def _merge(self, piece: str) -> list[str]:
         parts = [self._letters[byte] for byte in piece.encode()]
         while len(parts) > 1:
-            pairs = list(zip(parts, parts[1:], strict=False))
+            pairs = list(itertools.pairwise(parts))
             best = min(pairs, key=lambda pair: self._ranks.get(pair, len(self._ranks)))
             if best not in self._ranks:
                 break
