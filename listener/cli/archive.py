@@ -135,6 +135,7 @@ def _serve(settings: Config) -> int:
     ):
         with contextlib.suppress(Unavailable):  # a full disk must not keep owners from erasing
             home.pin_own_archive()
+            home.publish_roster()
         roster = ReloadingRoster(home)
         disk = ArchiveDisk(store, _folder(settings), settings.archive.least_free_bytes)
         limits = IntakeLimits(

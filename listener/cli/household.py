@@ -386,10 +386,11 @@ def _add_members(actions: Subcommands) -> None:
         )
     service = actions.add(
         "add-service",
-        "create key and certificate for Home Assistant",
+        "create key and certificate for Home Assistant, or for earmark assist",
         "earmark household add-service home-assistant --to ha-certificates",
+        "earmark household add-service assist --to /etc/earmark/assist",
     )
-    service.add_argument("name", choices=("home-assistant",), help="name of the service")
+    service.add_argument("name", choices=("home-assistant", "assist"), help="name of the service")
     service.add_argument("--to", required=True, metavar="DIR", help="folder for the files")
     actions.add("wait", "wait until every invited member has joined", "earmark household wait")
     revoke = actions.add(
