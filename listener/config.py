@@ -260,8 +260,13 @@ class ArchiveSettings(Settings, frozen=True, kw_only=True):
 class AssistSettings(Settings, frozen=True, kw_only=True):
     """Voice control: speech to text, Home Assistant, and spoken replies."""
 
-    recogniser: Literal["home-assistant", "wyoming"] = "home-assistant"
-    """Speech to text: by the pipeline of Home Assistant, or by a Wyoming server."""
+    recogniser: Literal["home-assistant", "wyoming", "built-in"] = "home-assistant"
+    """Speech to text: by the pipeline of Home Assistant, by a Wyoming server, or built in: a
+    process on this computer that understands the sentences of ``home_file`` only."""
+    agent: Literal["home-assistant", "built-in"] = "home-assistant"
+    """What carries commands out: Home Assistant, or Earmark itself, by ``home_file``."""
+    home_file: PathText | None = None
+    """File of the home's things, for ``built-in``; docs/reference/home.example.toml is one."""
     language: Annotated[str, Meta(pattern=r"^[a-z]{2,3}(-[A-Za-z]{2,4})?\Z")] = "en"
     """Language of commands and replies, for Wyoming and for the program that speaks."""
     url: Annotated[str, Meta(pattern=r"^https?://[\x21-\x7e]{1,200}\Z")] = "http://127.0.0.1:8123"
@@ -388,6 +393,13 @@ def parse_settings(text: str, source: str) -> Config:
 
 def _check_consistency(config: Config, source: str) -> None:
     """Refuse values that are each in range and contradict each other."""
+    if "built-in" in {config.assist.recogniser, config.assist.agent} and (
+        config.assist.home_file is None
+    ):
+        raise ConfigError(
+            f"{source}: built-in needs assist.home_file, which is missing",
+            "set assist.home_file to a file such as docs/reference/home.example.toml",
+        )
     if config.clip.pre_roll_s > config.clip.ring_s:
         raise ConfigError(
             f"{source}: clip.pre_roll_s is longer than clip.ring_s",

