@@ -33,7 +33,7 @@ class FakeHomeAssistant:
         self.no_vad: object = None
         self.lights: list[str] = []
         self.breaks = ""
-        """ClockReading at which the connection breaks: ``run``, ``intent`` or empty."""
+        """ClockPair at which the connection breaks: ``run``, ``intent`` or empty."""
         self.spoken: list[dict[str, Any]] = []
         self.sound = b""
 
