@@ -42,6 +42,8 @@ from listener.hear.publisher import EventPublisher
 from listener.hear.sealer import BUFFERS, Sealer, SealingContext
 from listener.hear.seccomp import apply_sandbox, overwrite_freed_memory
 from listener.hear.sequence import SequenceNumbers
+from listener.hear.state_feed import StateFeed
+from listener.hear.voice_runtime import open_voice_runtime
 from listener.inference.build import build_detector
 from listener.inference.catalogue import Catalogue
 from listener.inference.onnx import SpeechNet
@@ -49,6 +51,7 @@ from listener.ipc import control
 from listener.ipc.hear_locks import HearLocks
 from listener.ipc.notice_socket import SOCKET, NoticeSender
 from listener.ipc.notices import sign_tally
+from listener.ipc.voice_folder import locate_voice_folder
 from listener.owner.attribution import Keeper
 from listener.spool.queue import Spool
 from listener.storage.home import Home
@@ -191,7 +194,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--json", action="store_true", help="print events as JSON, one a line")
 
 
-def run(arguments: argparse.Namespace, settings: config.Config) -> int:
+def run(arguments: argparse.Namespace, settings: config.Config) -> int:  # noqa: PLR0915 - one statement per part of the process
     """Listen until the recordings end or SIGTERM arrives.
 
     Raises:
@@ -208,7 +211,8 @@ def run(arguments: argparse.Namespace, settings: config.Config) -> int:
     if is_live:
         bound_logging(logging.getLogger())
     landlock = apply_sandbox(
-        landlock_paths(settings), is_required=settings.device.confinement == "required"
+        landlock_paths(settings, locate_voice_folder(Path(settings.home))),
+        is_required=settings.device.confinement == "required",
     )
     use_single_malloc_arena()
     home = Home(Path(settings.home), LOCK_PATIENCE_S)
@@ -222,10 +226,11 @@ def run(arguments: argparse.Namespace, settings: config.Config) -> int:
     # A recording does not pause for the chime.
     chime = None if settings.microphone.files else build_chime(settings.chime, time.monotonic)
     notices = NoticeSender(home.path / SOCKET)
+    state_feed = StateFeed(notices, time.monotonic)
     monitor_feed = MonitorFeed(home.path, time.monotonic, time.process_time)
     publisher = EventPublisher(
         _build_writer(is_live=is_live, as_json=arguments.json),
-        Tee(notices, monitor_feed),
+        Tee(state_feed, monitor_feed),
         key.sign,
         on_reader_gone=stop.request,
     )
@@ -245,15 +250,28 @@ def run(arguments: argparse.Namespace, settings: config.Config) -> int:
     boot = os.urandom(_BOOT_BYTES).hex()
     counters = Counters(settings.device.name, boot)
     systemd = Notifier(os.environ, time.monotonic)
+    numbers = SequenceNumbers(home, settings.device.name, key.public_key())
+    runtime = open_voice_runtime(home, publisher)
     sealer = Sealer(
         attribution=Keeper(keeper, RosterUpdater(home, settings.device.name, key)),
-        context=_sealing_context(settings, home, key, boot),
+        context=_sealing_context(settings, numbers.next_seq, key, boot),
         spool=Spool(home.path / "spool", settings.spool, patience_s=LOCK_PATIENCE_S),
         counters=counters,
         buffers=buffers,
         publish=publisher.publish,
         is_blocking=arguments.fast,
+        commands=None if runtime is None else runtime.command_sealer(settings.device.name, key),
     )
+    voice = None
+    if runtime is not None:
+        voice = runtime.control(
+            device=settings.device.name,
+            key=key,
+            boot=boot,
+            keeper=keeper,
+            run_soon=sealer.run_soon,
+            reserve_seq=numbers.reserve,
+        )
     capture = ClipCapture(
         recorder=Recorder(ring, speech, settings.clip, buffers),
         sealer=sealer,
@@ -262,6 +280,7 @@ def run(arguments: argparse.Namespace, settings: config.Config) -> int:
         models=models,
         now=partial(datetime.now, UTC),
         chime=chime,
+        voice=voice,
     )
     loop = Listener(
         detector=detector,
@@ -272,9 +291,10 @@ def run(arguments: argparse.Namespace, settings: config.Config) -> int:
         monotonic_s=time.monotonic,
         muted_by=lambda: mute.cause,
         lamp=lamp,
+        voice=voice,
     )
     with contextlib.ExitStack() as closing, stop.on_signals():
-        for resource in (requests, lamp, chime, state):
+        for resource in (requests, lamp, chime, state, runtime):
             if resource is not None:
                 closing.callback(resource.close)
         publisher.publish(
@@ -291,7 +311,7 @@ def run(arguments: argparse.Namespace, settings: config.Config) -> int:
         )
         systemd.ready("listening")
         sounds = monitor_feed.observe(
-            gate.stream(),
+            state_feed.observe(gate.stream(), lambda: mute.cause),
             detector=detector,
             count=lambda: sign_tally(counters.tally(), key.sign),
             mute=lambda: mute.cause,
@@ -335,12 +355,12 @@ def _networks(
 
 
 def _sealing_context(
-    settings: config.Config, home: Home, key: Ed25519PrivateKey, boot: str
+    settings: config.Config, next_seq: Callable[[], int], key: Ed25519PrivateKey, boot: str
 ) -> SealingContext:
     return SealingContext(
         device=settings.device.name,
         key=key,
-        next_seq=SequenceNumbers(home, settings.device.name, key.public_key()).next_seq,
+        next_seq=next_seq,
         new_clip_id=lambda: str(uuid.uuid4()),
         boot=boot,
         ttl_s=settings.clip.keep_days * 86_400,

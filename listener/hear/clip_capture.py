@@ -13,18 +13,41 @@ At most one clip is captured at a time, and every wake that begins one is decide
 clip is offered to the sealer, or the wake is counted as abandoned and a `NotKeptEvent` says why.
 """
 
+from collections import deque
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Literal, Protocol
+from typing import Final, Literal, Protocol
 
 from listener.audio.clip import Clip, Recorder
+from listener.audio.level import SILENCE_DBFS, level_dbfs
 from listener.audio.pcm import SAMPLE_RATE_HZ, Frame
+from listener.hear.command_sealer import CommandOrder
 from listener.hear.counters import ClipOutcome, Counters, PendingClip
 from listener.hear.events import Event, NotKeptEvent
 from listener.hear.indicators.chime import AFTER_S, Chime
 from listener.hear.sealer import CapturedClip
 from listener.wakeword.detector import Wake
+
+_LEVEL_FRAMES: Final = 12
+"""Frames of a wake's level: about the length of a wake word."""
+
+
+class VoiceAsks(Protocol):
+    """Voice control at a wake and at its endpoint; see `voice_control.VoiceControl`."""
+
+    @property
+    def is_on(self) -> bool:
+        """Whether wakes are asked about."""
+
+    def ask(self, level_dbfs: float, since_s: float) -> None:
+        """Ask for a key at a wake."""
+
+    def order(self, clip: Clip) -> CommandOrder | None:
+        """Return the order for a clip's command copy at its endpoint; None if there is none."""
+
+    def abandon(self) -> None:
+        """End the ask of a clip that ended without an endpoint."""
 
 
 class ClipSink(Protocol):
@@ -70,6 +93,7 @@ class ClipCapture:
         models: Mapping[str, str],
         now: Callable[[], datetime],
         chime: Chime | None = None,
+        voice: VoiceAsks | None = None,
     ) -> None:
         """Start without a clip.
 
@@ -82,6 +106,7 @@ class ClipCapture:
             now: wall clock with time zone; called once per finished clip.
             chime: played at a wake. The clip then begins after it, so the recorder must be
                 configured without a pre-roll.
+            voice: asks at each wake that begins a clip; None where there is no voice control.
         """
         self._recorder = recorder
         self._sealer = sealer
@@ -90,6 +115,8 @@ class ClipCapture:
         self._models = models
         self._now = now
         self._chime = chime
+        self._voice = voice
+        self._levels: deque[float] = deque(maxlen=_LEVEL_FRAMES)
         self._state: _ChimeWait | _Recording | None = None
         self._position_samples = 0
 
@@ -98,6 +125,16 @@ class ClipCapture:
         """True from a wake until its clip is finished or abandoned."""
         return self._state is not None
 
+    @property
+    def is_recording(self) -> bool:
+        """True while a clip is being recorded."""
+        return isinstance(self._state, _Recording)
+
+    @property
+    def is_before_clip(self) -> bool:
+        """True from a wake until its chime has ended and its clip begins."""
+        return isinstance(self._state, _ChimeWait)
+
     def push(self, frame: Frame) -> None:
         """Record a frame; finish the clip at its endpoint, or begin it after the chime.
 
@@ -105,6 +142,8 @@ class ClipCapture:
             frame: the newest frame, already in the ring buffer and in the counters.
         """
         self._position_samples = frame.end_sample
+        if self._voice is not None and self._voice.is_on:
+            self._levels.append(level_dbfs(frame.samples))
         clip = self._recorder.push(frame)
         if clip is not None:
             self._offer(clip)
@@ -122,9 +161,12 @@ class ClipCapture:
             return
         if self._chime is None:
             self._record(wake, wake.end_sample)
-            return
-        self._chime.play()
-        self._state = _ChimeWait(wake)
+        else:
+            self._chime.play()
+            self._state = _ChimeWait(wake)
+        if self._voice is not None and self.is_active:
+            since_s = (self._position_samples - wake.end_sample) / SAMPLE_RATE_HZ
+            self._voice.ask(max(self._levels, default=SILENCE_DBFS), since_s)
 
     def finish(self) -> None:
         """Finish the clip here: a recording that was played to its end holds all speech.
@@ -139,7 +181,10 @@ class ClipCapture:
     def abandon(self, reason: Literal["muted", "gap", "stopped"]) -> None:
         """Wipe the clip that is active, and reset the recorder in any case."""
         self._recorder.abandon()
+        self._levels.clear()
         state, self._state = self._state, None
+        if state is not None and self._voice is not None:
+            self._voice.abandon()
         match state:
             case _ChimeWait(wake=wake):
                 self._drop_wake(wake.end_sample, reason)
@@ -181,6 +226,7 @@ class ClipCapture:
             raise RuntimeError("the recorder returned a clip without a wake")  # noqa: TRY004 - a state
         self._counters.end_clip(state.pending, clip.end_sample)
         age_s = (self._position_samples - clip.first_sample) / SAMPLE_RATE_HZ
+        command = None if self._voice is None else self._voice.order(clip)
         self._sealer.offer(
             CapturedClip(
                 clip=clip,
@@ -189,6 +235,7 @@ class ClipCapture:
                 score=state.wake.score,
                 began=self._now() - timedelta(seconds=age_s),
                 pending=state.pending,
+                command=command,
             )
         )
 

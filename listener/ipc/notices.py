@@ -21,6 +21,10 @@ MOST_WORDS: Final = 3
 """Words in one `LevelNotice`; more words follow in another notice."""
 MOST_THRESHOLDS: Final = 6
 """Words whose thresholds fit a notice."""
+STATE_EVERY_S: Final = 5.0
+"""Interval of `StateNotice`, in seconds."""
+STATE_FRESH_S: Final = 20.0
+"""Seconds after which a state that was not repeated is unknown: hear has ended, or hangs."""
 
 # Bounds that a device does not reach, so that the largest tally fits a notice.
 Count = Annotated[int, Meta(ge=0, le=999_999_999)]
@@ -32,7 +36,30 @@ Seconds = Annotated[float, Meta(ge=0, le=1e9)]
 MuteState = Literal["open", "hardware", "software", "fault"]
 """``open``: not muted; otherwise the cause of the mute. A fault precedes the switch (``hardware``),
 and the switch precedes ``software``."""
-LampState = Literal["idle", "hearing", "muted", "fault"]
+LampState = Literal["idle", "hearing", "muted", "fault", "done", "refused"]
+"""``done``: a command was carried out; ``refused``: it was not, or that is not known."""
+CommandEnd = Literal[
+    "done",
+    "failed",
+    "not-understood",
+    "late",
+    "again",
+    "unknown",
+    "elsewhere",
+    "no-speech",
+    "busy",
+    "no-answer",
+    "not-allowed",
+    "muted",
+    "interrupted",
+    "too-long",
+    "no-place",
+    "not-sealed",
+    "not-sent",
+    "clock",
+]
+"""Ends of an ask. ``done`` to ``again`` are outcomes that assist stated. ``unknown``: a command
+copy left, and no outcome came. All others: there was no command copy, or it did not leave."""
 Signature = Annotated[str, Meta(pattern=r"^[A-Za-z0-9+/]{86}==\Z")]
 Sign = Callable[[bytes], bytes]
 
@@ -76,26 +103,26 @@ class MuteNotice(_Notice, frozen=True, kw_only=True, tag="mute"):
     state: MuteState
 
 
+LossCause = Literal[
+    "missing",
+    "busy",
+    "denied",
+    "channel",
+    "rate",
+    "library",
+    "gone",
+    "stalled",
+    "zeros",
+    "garbled",
+    "died",
+]
+
+
 class MicrophoneNotice(_Notice, frozen=True, kw_only=True, tag="microphone"):
     """Microphone opened or lost."""
 
     state: Literal["open", "lost"]
-    cause: (
-        Literal[
-            "missing",
-            "busy",
-            "denied",
-            "channel",
-            "rate",
-            "library",
-            "gone",
-            "stalled",
-            "zeros",
-            "garbled",
-            "died",
-        ]
-        | None
-    ) = None
+    cause: LossCause | None = None
     """Cause of the loss."""
     losses: Count = 0
     """Losses since hear started."""
@@ -103,8 +130,51 @@ class MicrophoneNotice(_Notice, frozen=True, kw_only=True, tag="microphone"):
     """Audio overruns since hear started."""
 
 
+class StateNotice(_Notice, frozen=True, kw_only=True, tag="state", omit_defaults=True):
+    """State of a running hear, repeated every few seconds.
+
+    A send that starts later than hear, or that a notice did not reach, has it from the next one. A
+    field that hear does not know yet is None.
+    """
+
+    mute: MuteState | None = None
+    microphone: Literal["open"] | LossCause | None = None
+    """``open``, or the cause of the loss."""
+    losses: Count | None = None
+    """Losses since hear started."""
+    overruns: Count | None = None
+    """Audio overruns since hear started."""
+    thresholds: Annotated[dict[ShortName, Score], Meta(max_length=MOST_THRESHOLDS)] = {}
+    """As in `StartedNotice`."""
+    switch: ShortName | None = None
+
+
 class SpooledNotice(_Notice, frozen=True, kw_only=True, tag="spooled"):
     """Envelope stored in the spool: send reads it now instead of at its next turn."""
+
+
+class AskNotice(_Notice, frozen=True, kw_only=True, tag="ask"):
+    """Ask of this device, signed; send publishes it unread."""
+
+    message: msgspec.Raw
+    """A payload of ``voice.messages``, verbatim."""
+
+
+class CopyNotice(_Notice, frozen=True, kw_only=True, tag="copy"):
+    """Command copy stored for send, in the folder of ``voice_paths``."""
+
+
+class CommandNotice(_Notice, frozen=True, kw_only=True, tag="command"):
+    """End of an ask: what became of a command, as far as this device can verify it."""
+
+    end: CommandEnd
+
+
+class VoiceNotice(_Notice, frozen=True, kw_only=True, tag="voice"):
+    """Consent of one owner that this device follows, signed; send publishes it unread."""
+
+    message: msgspec.Raw
+    """A payload of ``voice.messages``, verbatim."""
 
 
 class Tally(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -177,7 +247,12 @@ Notice = (
     | NearMissNotice
     | MuteNotice
     | MicrophoneNotice
+    | StateNotice
     | SpooledNotice
+    | AskNotice
+    | CopyNotice
+    | CommandNotice
+    | VoiceNotice
     | CountersNotice
 )
 """Notices that send accepts."""

@@ -63,7 +63,15 @@ class HearState:
                 self.tally = tally
             case notices.StoppedNotice():
                 self._updated_s = float("-inf")
-            case notices.StartedNotice() | notices.SpooledNotice():
+            case (
+                notices.StartedNotice()
+                | notices.StateNotice()
+                | notices.SpooledNotice()
+                | notices.AskNotice()
+                | notices.CopyNotice()
+                | notices.CommandNotice()
+                | notices.VoiceNotice()
+            ):
                 pass  # the next level has their content
 
     def is_current(self, now_s: float) -> bool:

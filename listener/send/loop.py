@@ -217,6 +217,7 @@ class Sender:
 
     def _work(self) -> None:
         now_s = self._monotonic_s()
+        self._status.expire_state(now_s)
         if self._service is not None:
             self._service.ping_watchdog()
         self.commands.retry()

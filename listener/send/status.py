@@ -15,18 +15,22 @@ from listener.spool.queue import Spool
 
 
 class Status(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """Payload of the retained status topic; the counters are signed by hear."""
+    """Payload of the retained status topic; the counters are signed by hear.
+
+    A field that send does not know is left out. It never stands for ``false``, ``open`` or 0.
+    """
 
     state: str
-    hearing: bool = False
+    hearing: bool | None = None
+    """Whether hear runs; None after its state was not repeated in time."""
     mute: str | None = None
     switch: str | None = None
     """Kind of the fitted mute switch; ``none``: only software mute."""
     microphone: str | None = None
     """``open``, or the cause of its loss."""
-    losses: int = 0
-    overruns: int = 0
-    thresholds: dict[str, float] = {}
+    losses: int | None = None
+    overruns: int | None = None
+    thresholds: dict[str, float] | None = None
     """Score at which each word wakes."""
     counters: Tally | None = None
     signature: str | None = None
@@ -47,6 +51,17 @@ def will(device: str) -> Message:
 
 
 STATUS_PAUSE_S: Final = 10.0
+"""Longest delay of a change of counts alone, in seconds."""
+REPEAT_S: Final = 60.0
+"""Longest time between two publications, and delay of a change of hear's counters alone."""
+EXPIRY_S: Final = 180
+"""Message expiry of the status. A broker that is killed publishes no last will after its restart; a
+status that it stored would otherwise describe a device that has ended in the meantime."""
+
+_UNKNOWN: Final = dict.fromkeys(
+    ("hearing", "mute", "switch", "microphone", "losses", "overruns", "thresholds")
+)
+"""Fields of hear's state, while it is not known."""
 
 
 class StatusPublisher:
@@ -73,6 +88,9 @@ class StatusPublisher:
         self._status = Status(state="online")
         self._published: tuple[Counts, int, VersionReport | None] | None = None
         self._due_s = float("inf")
+        self._repeat_s: float | None = None
+        self._has_news = False
+        self._fresh_until_s = float("-inf")
 
     def take(self, notice: Notice, *, connected: bool) -> None:
         """Publish a notice of hear: an event at once, a change of the status soon.
@@ -81,6 +99,7 @@ class StatusPublisher:
             notice: the notice.
             connected: whether there is a connection; without one, an event is counted as missed.
         """
+        self._has_news = True
         match notice:
             case notices.WakeNotice(word=word):
                 self._event(topics.EventPayload(event_type="wake", word=word), connected=connected)
@@ -100,15 +119,42 @@ class StatusPublisher:
                     overruns=notice.overruns,
                 )
             case notices.CountersNotice(tally=tally, signature=signature):
-                self._update(counters=tally, signature=signature)
+                known = self._status.counters
+                is_new_run = known is None or known.boot != tally.boot
+                self._set(is_urgent=is_new_run, counters=tally, signature=signature)
             case notices.StartedNotice(thresholds=thresholds, switch=switch):
-                self._update(hearing=True, thresholds=thresholds, switch=switch)
+                started = {"hearing": True, "thresholds": thresholds or None, "switch": switch}
+                self._update(**_UNKNOWN | started)
+            case notices.StateNotice():
+                self._update(
+                    hearing=True,
+                    mute=notice.mute,
+                    switch=notice.switch,
+                    microphone=notice.microphone,
+                    losses=notice.losses,
+                    overruns=notice.overruns,
+                    thresholds=notice.thresholds or None,
+                )
             case notices.StoppedNotice():
-                self._update(hearing=False)
+                self._update(**_UNKNOWN | {"hearing": False})
             case notices.SpooledNotice():
                 pass  # it has already ended the wait
             case _ as never:
                 assert_never(never)
+
+    def expire_state(self, now_s: float) -> None:
+        """Mark hear's state as unknown if no notice has arrived for `notices.STATE_FRESH_S`.
+
+        Call it after each turn in which notices were taken.
+
+        Args:
+            now_s: time on the monotonic clock, in seconds.
+        """
+        if self._has_news:
+            self._has_news = False
+            self._fresh_until_s = now_s + notices.STATE_FRESH_S
+        elif now_s >= self._fresh_until_s and self._status.hearing:
+            self._update(**_UNKNOWN)
 
     def set_suspended(self, reason: str) -> None:
         """Publish a change of the suspension of clips soon.
@@ -122,6 +168,7 @@ class StatusPublisher:
     def publish(self, limits: BrokerLimits) -> int:
         """Publish the status now; return the client's ticket."""
         self._due_s = float("inf")
+        self._repeat_s = None
         self._published = self._numbers()
         counts, waiting, version = self._published
         status = msgspec.structs.replace(
@@ -132,19 +179,25 @@ class StatusPublisher:
             msgspec.json.encode(status, order="sorted"),
             topics.STATUS.qos,
             topics.STATUS.retain and limits.retain,
+            EXPIRY_S,
         )
         return self._broker.publish(message)
 
     def publish_if_changed(self, now_s: float, limits: BrokerLimits) -> None:
-        """Publish the status if it changed; after a change of counts alone, within 10 s.
+        """Publish the status if it changed, and at least every `REPEAT_S`.
+
+        A change of the spool's counts alone is published within `STATUS_PAUSE_S`, and one of hear's
+        counters alone with the repetition.
 
         Args:
             now_s: time on the monotonic clock, in seconds.
             limits: limits of the connection.
         """
+        if self._repeat_s is None:
+            self._repeat_s = now_s + REPEAT_S
         if self._due_s > now_s + STATUS_PAUSE_S and self._numbers() != self._published:
             self._due_s = now_s + STATUS_PAUSE_S
-        if now_s >= self._due_s:
+        if now_s >= min(self._due_s, self._repeat_s):
             self.publish(limits)
 
     def _event(self, event: topics.EventPayload, *, connected: bool) -> None:
@@ -160,9 +213,14 @@ class StatusPublisher:
             self._status = msgspec.structs.replace(self._status, events_missed=missed)
 
     def _update(self, **changes: object) -> None:
-        """Change the status, and publish it soon."""
-        self._status = msgspec.structs.replace(self._status, **changes)
-        self._due_s = 0.0
+        """Change the status; publish it soon if that changes anything."""
+        self._set(is_urgent=True, **changes)
+
+    def _set(self, *, is_urgent: bool, **changes: object) -> None:
+        before = self._status
+        self._status = msgspec.structs.replace(before, **changes)
+        if is_urgent and self._status != before:
+            self._due_s = 0.0
 
     def _numbers(self) -> tuple[Counts, int, VersionReport | None]:
         version = None if self._version is None else self._version()

@@ -89,18 +89,24 @@ SPEAKER_LOCATIONS: Final = (
         "limits, owner's retention, erasure; --release moves it back",
     ),
     Location(r"spool/counts", "none", "never: counts only"),
-    Location(r"spool/(?:retention|following|sequence)\.json", "none", "the archive's next message"),
+    Location(
+        r"spool/(?:retention|following|sequence|consents)\.json",
+        "none",
+        "the archive's next message",
+    ),
     Location(r"spool/replayed\.json(?:\.part)?", "metadata", "erasure, or 1,000 more such clips"),
     Location(r"spool/suspended", "none", "the end of the suspension"),
     Location(
-        r"spool/\.(?:(?:retention|following|sequence)\.json|suspended)\.part", "none", "write"
+        r"spool/\.(?:(?:retention|following|sequence|consents)\.json|suspended)\.part",
+        "none",
+        "write",
     ),
     Location(
-        r"send/(?:send\.lock|notices\.sock)|device\.key|archive\.pub|sequence|lock|roster\.json",
+        r"send/(?:send\.lock|notices\.sock)|device\.key|archive\.pub|sequence|lock|(?:roster|consent)\.json",
         "none",
         "never",
     ),
-    Location(r"\.(?:device\.key|sequence|roster\.json)\.part", "none", "write"),
+    Location(r"\.(?:device\.key|sequence|(?:roster|consent)\.json)\.part", "none", "write"),
 )
 """Files that the spool and send write below a speaker's home."""
 

@@ -47,6 +47,15 @@ any_notice = st.one_of(
     st.builds(WakeNotice, word=words, score=scores),
     st.builds(NearMissNotice, word=words, score=scores),
     st.builds(MuteNotice, state=st.sampled_from(["open", "hardware", "software"])),
+    st.builds(
+        notices.StateNotice,
+        mute=st.none() | st.sampled_from(get_args(notices.MuteState)),
+        microphone=st.none() | st.sampled_from(("open", *get_args(notices.LossCause))),
+        losses=st.none() | counts,
+        overruns=st.none() | counts,
+        thresholds=st.dictionaries(words, scores, max_size=notices.MOST_THRESHOLDS),
+        switch=st.none() | words,
+    ),
     st.builds(notices.sign_tally, tallies, st.just(lambda _: bytes(64))),
 )
 
@@ -96,6 +105,19 @@ def test_longest_level_notice_fits() -> None:
     )
 
     assert LONGEST_BYTES * 0.9 < len(notices.encode(level)) <= LONGEST_BYTES
+
+
+def test_longest_state_notice_fits() -> None:
+    state = notices.StateNotice(
+        mute="hardware",
+        microphone="garbled",
+        losses=999_999_999,
+        overruns=999_999_999,
+        switch="s" * 32,
+        thresholds={"w" * 31 + str(number): 1.2345678901234567e-100 for number in range(6)},
+    )
+
+    assert LONGEST_BYTES * 0.9 < len(notices.encode(state)) <= LONGEST_BYTES
 
 
 @given(any_level)

@@ -16,7 +16,14 @@ from listener.mqtt import topics
 from listener.mqtt.client import BrokerLimits
 from listener.release import state as journal
 from listener.release.state import UpdateState
-from listener.send.status import STATUS_PAUSE_S, Status, StatusPublisher, will
+from listener.send.status import (
+    EXPIRY_S,
+    REPEAT_S,
+    STATUS_PAUSE_S,
+    Status,
+    StatusPublisher,
+    will,
+)
 from listener.spool.queue import Spool
 
 if TYPE_CHECKING:
@@ -59,7 +66,76 @@ def test_counters_are_published_as_signed(account: StatusPublisher, broker: "Fak
 
     account.take(notices.StoppedNotice(), connected=True)
     account.publish_if_changed(100.0, LIMITS)
-    assert "hearing" not in states(broker)[-1]
+    assert states(broker)[-1]["hearing"] is False
+    assert not {"thresholds", "switch", "mute"} & set(states(broker)[-1])
+
+
+def test_state_that_is_repeated_is_published_once(
+    account: StatusPublisher, broker: "FakeBroker"
+) -> None:
+    state = notices.StateNotice(
+        mute="software", microphone="busy", losses=1, overruns=0, thresholds={"alexa": 0.5}
+    )
+    for at_s in (100.0, 105.0, 110.0):
+        account.take(state, connected=True)
+        account.expire_state(at_s)
+        account.publish_if_changed(at_s, LIMITS)
+
+    assert len(states(broker)) == 2, "the first status, and one with the state"
+    published = states(broker)[-1]
+    assert (published["hearing"], published["mute"]) == (True, "software")
+    assert (published["microphone"], published["losses"]) == ("busy", 1)
+    assert published["overruns"] == 0, "a known 0 is no unknown number"
+    assert not [one for one in broker.published if "/event/" in one.topic]
+
+
+def test_state_that_is_not_repeated_is_unknown(
+    account: StatusPublisher, broker: "FakeBroker"
+) -> None:
+    tally = Tally(device="hall", boot="0" * 16, seq=3)
+    account.take(notices.StateNotice(mute="open", microphone="open"), connected=True)
+    account.take(notices.sign_tally(tally, lambda _: b"s" * 64), connected=True)
+    account.expire_state(100.0)
+    for at_s in (100.0, 99.9 + notices.STATE_FRESH_S, 100.0 + notices.STATE_FRESH_S):
+        account.expire_state(at_s)
+        account.publish_if_changed(at_s, LIMITS)
+
+    told = [(state.get("hearing"), state.get("mute")) for state in states(broker)[-2:]]
+    assert told == [(True, "open"), (None, None)]
+    assert "counters" in states(broker)[-1], "signed, with the run that they belong to"
+
+
+def test_new_run_of_hear_has_no_state_of_the_one_before(
+    account: StatusPublisher, broker: "FakeBroker"
+) -> None:
+    account.take(notices.StateNotice(mute="software", microphone="open"), connected=True)
+    account.take(notices.StartedNotice(switch="gpio"), connected=True)
+    account.publish_if_changed(100.0, LIMITS)
+
+    assert states(broker)[-1]["hearing"] is True
+    assert not {"mute", "microphone"} & set(states(broker)[-1])
+
+
+def test_status_is_repeated_and_expires(account: StatusPublisher, broker: "FakeBroker") -> None:
+    for at_s in (100.0, 99.9 + REPEAT_S, 100.0 + REPEAT_S, 101.0 + REPEAT_S):
+        account.publish_if_changed(at_s, LIMITS)
+
+    assert len(states(broker)) == 2
+    assert {one.expiry_s for one in broker.published} == {EXPIRY_S}
+    assert EXPIRY_S > 2 * REPEAT_S
+    assert will("hall").expiry_s is None
+
+
+def test_change_of_the_counters_alone_waits_for_the_repetition(
+    account: StatusPublisher, broker: "FakeBroker"
+) -> None:
+    for at_s, heard_samples in ((100.0, 0), (101.0, 1_280), (101.0 + REPEAT_S, 1_280)):
+        tally = Tally(device="hall", boot="0" * 16, seq=3, heard_samples=heard_samples)
+        account.take(notices.sign_tally(tally, lambda _: b"s" * 64), connected=True)
+        account.publish_if_changed(at_s, LIMITS)
+
+    heard = [state["counters"]["heard_samples"] for state in states(broker)[1:]]  # type: ignore[index] # JSON
+    assert heard == [0, 1_280]
 
 
 def test_status_contains_the_microphone(account: StatusPublisher, broker: "FakeBroker") -> None:

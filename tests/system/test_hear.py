@@ -316,6 +316,10 @@ def test_notices_reach_send_and_counters_are_signed(speaker: Speaker) -> None:
     listening.close()
 
     assert ended.returncode == 0
+    repeated = [notice for notice in got if isinstance(notice, notices.StateNotice)]
+    assert repeated
+    assert (repeated[0].mute, repeated[0].microphone) == ("open", "open")
+    got = [notice for notice in got if not isinstance(notice, notices.StateNotice)]
     assert [type(notice) for notice in got] == [
         *(
             notices.StartedNotice,

@@ -1,0 +1,135 @@
+"""Own sound in the microphone's stream: a gap while it sounds, and never later than it began."""
+
+import numpy as np
+from hypothesis import given
+from hypothesis import strategies as st
+
+from listener.audio.pcm import FRAME_SAMPLES, Frame, Gap, GapReason, Samples
+from listener.hear.gate import Gate
+from listener.hear.playback import PlaybackMonitor
+from listener.ipc.playback_locks import TAIL_S
+from listener.system.systemd import StopSignal
+from tests.fakes import FakeMicrophone, FakeSwitch
+
+BLOCK_S = FRAME_SAMPLES / 16_000
+
+
+class FakeLoudspeaker:
+    def __init__(self, *, is_running: bool = True) -> None:
+        self.sounds = False
+        self.is_running = is_running
+        self.now_s = 0.0
+
+    def is_sounding(self) -> bool:
+        return self.sounds
+
+    def is_player_running(self) -> bool:
+        return self.is_running
+
+    def begin(self) -> None:
+        self.sounds = True
+
+    def end(self) -> None:
+        self.sounds = False
+
+    def clock(self) -> float:
+        return self.now_s
+
+    def tick(self) -> float:
+        self.now_s += BLOCK_S
+        return self.now_s
+
+
+def block(value: int) -> Samples:
+    return np.full(FRAME_SAMPLES, value, np.int16)
+
+
+def test_own_sound_is_a_gap_and_is_wiped() -> None:
+    speaker = FakeLoudspeaker()
+    microphone = FakeMicrophone(
+        block(1), block(2), speaker.begin, block(3), block(4), speaker.end, block(5)
+    )
+    gate = Gate(microphone, FakeSwitch(), StopSignal(), PlaybackMonitor(speaker, speaker.tick))
+
+    sounds = [
+        int(sound.samples[0]) if isinstance(sound, Frame) else sound.reason
+        for sound in gate.stream()
+    ]
+
+    # What begins or ends while a block is read is in that block.
+    assert sounds == [1, *[GapReason.PLAYBACK] * 3, 5, GapReason.END]
+    assert not any(read.any() for read in microphone.handed_out)
+
+
+def test_gap_cuts_the_unfinished_frame() -> None:
+    speaker = FakeLoudspeaker()
+    half = np.full(600, 7, np.int16)
+    microphone = FakeMicrophone(half, block(2), speaker.begin)
+    gate = Gate(microphone, FakeSwitch(), StopSignal(), PlaybackMonitor(speaker, speaker.clock))
+
+    first = next(gate.stream())
+
+    assert first == Gap(GapReason.PLAYBACK, 0, 600 + FRAME_SAMPLES, 600)
+
+
+def test_mute_has_priority_over_own_sound() -> None:
+    speaker, switch = FakeLoudspeaker(), FakeSwitch()
+    speaker.begin()
+    switch.shut()
+    gate = Gate(
+        FakeMicrophone(block(1)), switch, StopSignal(), PlaybackMonitor(speaker, speaker.clock)
+    )
+
+    assert {sound.reason for sound in gate.stream() if isinstance(sound, Gap)} == {
+        GapReason.MUTED,
+        GapReason.END,
+    }
+
+
+def test_audio_that_waited_at_the_end_of_a_sound_is_discarded() -> None:
+    speaker = FakeLoudspeaker()
+    monitor = PlaybackMonitor(speaker, speaker.clock)
+    speaker.begin()
+    assert monitor.covers(FRAME_SAMPLES)
+    speaker.end()
+    speaker.now_s += 3 * BLOCK_S
+
+    assert [monitor.covers(FRAME_SAMPLES) for _ in range(5)] == [True] * 3 + [False] * 2
+
+
+def test_lag_beyond_the_tail_counts_as_sound_only_beside_a_player() -> None:
+    for is_running in (True, False):
+        speaker = FakeLoudspeaker(is_running=is_running)
+        monitor = PlaybackMonitor(speaker, speaker.clock)
+        assert not monitor.covers(FRAME_SAMPLES)
+        speaker.now_s += 10 * BLOCK_S
+
+        assert monitor.covers(FRAME_SAMPLES) is is_running
+
+
+@given(
+    st.lists(st.tuples(st.floats(0.01, 1.5), st.booleans()), min_size=1, max_size=20),
+    st.floats(0.05, 3.0),
+    st.floats(0.0, 5.0),
+)
+def test_no_sample_of_a_sound_passes_whatever_the_lag(
+    waits: list[tuple[float, bool]], length_s: float, begin_s: float
+) -> None:
+    """Hear reads late by any time; the pipe keeps one block for each that was not read."""
+    speaker = FakeLoudspeaker()
+    monitor = PlaybackMonitor(speaker, speaker.clock)
+    end_s = begin_s + length_s
+    captured_s = 0.0
+    passed: list[float] = []
+    for wait_s, _ in [*waits, *[(BLOCK_S, False)] * 120]:
+        speaker.now_s += wait_s
+        speaker.sounds = begin_s <= speaker.now_s < end_s + TAIL_S
+        while captured_s + BLOCK_S <= speaker.now_s:
+            if not monitor.covers(FRAME_SAMPLES):
+                passed.append(captured_s)
+            captured_s += BLOCK_S
+
+    # A block that was captured while it sounded: its end lies behind the begin of the sound.
+    heard = [at for at in passed if at + BLOCK_S > begin_s and at < end_s]
+    assert heard == []
+    assert passed, "it listens again afterwards"
