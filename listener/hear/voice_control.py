@@ -350,6 +350,7 @@ class VoiceControl:
             return
         if ask == result.ask and owner:
             self._copied[owner] -= 1
+            self._status_due_s = result.at.boot_s
         self._last_copy = result.ask, ""
         if self._open.drop(result.ask):
             self._end(result.reason)

@@ -1,6 +1,6 @@
 """The player's loop: one reply for an ask, and nothing without hear's permission."""
 
-import os
+import itertools
 from collections.abc import Callable
 from typing import get_args
 
@@ -42,7 +42,7 @@ def test_reply_to_the_latest_ask_is_played_once(bench: PlayerFixture) -> None:
     assert np.array_equal(samples, tone())
     assert (rate_hz, was_played) == (RATE_HZ, True)
     assert bench.player.refused == 1
-    assert os.listdir(bench.folder / REPLIES) == []
+    assert not any((bench.folder / REPLIES).iterdir())
 
 
 def test_reply_key_is_made_anew_for_each_ask(bench: PlayerFixture) -> None:
@@ -121,7 +121,7 @@ def test_every_other_reply_is_refused(bench: PlayerFixture, make: Change) -> Non
 
     assert bench.output.sounds == []
     assert bench.player.refused == 1
-    assert os.listdir(bench.folder / REPLIES) == []
+    assert not any((bench.folder / REPLIES).iterdir())
 
 
 def test_forged_reply_does_not_use_up_the_key(bench: PlayerFixture) -> None:
@@ -241,7 +241,7 @@ def test_ring_has_short_bursts_and_pauses_in_which_hear_listens(bench: PlayerFix
     assert all(len(samples) <= BURST_S * RATE_HZ for _, samples, _, _ in bench.output.sounds)
     edges = [
         (at, is_on)
-        for (_, before), (at, is_on) in zip(states, states[1:], strict=False)
+        for (_, before), (at, is_on) in itertools.pairwise(states)
         if before is not is_on
     ]
     ends = [at for at, is_on in edges if not is_on]
@@ -339,7 +339,7 @@ def test_close_removes_the_key_and_the_replies(bench: PlayerFixture) -> None:
     bench.player.close()
 
     assert not (bench.folder / REPLY_KEY).exists()
-    assert os.listdir(bench.folder / REPLIES) == []
+    assert not any((bench.folder / REPLIES).iterdir())
 
 
 def test_built_in_sounds_are_short_and_differ() -> None:
