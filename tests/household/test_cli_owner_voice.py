@@ -11,9 +11,13 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from listener.envelope import keys
 from listener.storage.home import Home
 from listener.voice.consent_table import ConsentTable, KeptConsent
+from tests.household.guests import meet
 
 Earmark = Callable[..., tuple[int, str, str]]
-ASSIST, OTHER = (keys.device_text(Ed25519PrivateKey.generate().public_key()) for _ in range(2))
+ASSIST, OTHER = (
+    keys.device_text(Ed25519PrivateKey.from_private_bytes(bytes([at]) * 32).public_key())
+    for at in (1, 2)
+)
 
 
 @pytest.fixture
@@ -170,3 +174,20 @@ def test_archives_computer_is_not_a_speaker(earmark: Earmark, home: Path) -> Non
         code, _, err = earmark("owner", "voice", *words)
         assert (code, "is not the data directory of a speaker" in err) == (2, True)
     assert not (home / "device.key").exists()
+
+
+def test_joining_a_household_brings_no_consent(
+    ready: Earmark, home: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Neither the invitation nor what a speaker gets when it joins names an assist."""
+    line = ready("household", "add-device", "hall", "--no-wait")[1]
+    (tmp_path / "line").write_text(line)
+    guest = tmp_path / "guest"
+    words = ("--home", str(guest), "join", str(tmp_path / "line"))
+
+    assert meet(ready, capsys, *words, "--settings", str(tmp_path / "guest.toml"))[0] == (0, 0)
+
+    assert Home(guest).consents() == ConsentTable()
+    files = {path.name for folder in (home, guest) for path in folder.rglob("*")}
+    assert not files & {"consent.json", "consents.json"}
+    assert "assist" not in (tmp_path / "guest.toml").read_text()
