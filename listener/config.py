@@ -159,6 +159,9 @@ class WakeSettings(Settings, frozen=True, kw_only=True):
     """Wake-word models, by their names in ``earmark models list``."""
     thresholds: dict[ShortName, Probability] = {}
     """Score at which a model wakes; by default its manifest's."""
+    remote_threshold: bool = False
+    """Whether a message from the broker may set a threshold below the configured one. A message may
+    always raise it."""
     patience_frames: Annotated[int, Meta(ge=1, le=25)] = 1
     """Frames in a row at or above the threshold."""
     refractory_s: Annotated[float, Meta(ge=0, le=60)] = 2.0

@@ -34,23 +34,25 @@ from listener.hear.events import to_text
 from listener.hear.gate import open_gate
 from listener.hear.hardware import build_lamp, build_mute, landlock_paths
 from listener.hear.indicators.chime import build_chime
+from listener.hear.inference_time import TimedDetector
 from listener.hear.key_rotation import RosterUpdater
 from listener.hear.loop import Listener
 from listener.hear.memory import ClipBuffers, allocate_locked, use_single_malloc_arena
 from listener.hear.monitor_feed import MonitorFeed, Tee
 from listener.hear.publisher import EventPublisher
+from listener.hear.request_router import RequestRouter
 from listener.hear.sealer import BUFFERS, Sealer, SealingContext
 from listener.hear.seccomp import apply_sandbox, overwrite_freed_memory
 from listener.hear.sequence import SequenceNumbers
 from listener.hear.state_feed import StateFeed
-from listener.hear.voice_runtime import open_voice_runtime
+from listener.hear.voice_runtime import VoiceRuntime, open_voice_runtime
 from listener.inference.build import build_detector
 from listener.inference.catalogue import Catalogue
 from listener.inference.onnx import SpeechNet
 from listener.ipc import control
 from listener.ipc.hear_locks import HearLocks
 from listener.ipc.notice_socket import SOCKET, NoticeSender
-from listener.ipc.notices import sign_tally
+from listener.ipc.notices import DetectorNotice, sign_tally
 from listener.ipc.voice_folder import locate_voice_folder
 from listener.owner.attribution import Keeper
 from listener.spool.queue import Spool
@@ -58,6 +60,7 @@ from listener.storage.home import Home
 from listener.system.output import BoundedOutput, bound_logging
 from listener.system.systemd import Notifier, StopSignal
 from listener.wakeword.detector import StreamDetector
+from listener.wakeword.sensitivity import Sensitivity
 
 _BOOT_BYTES: Final = 8
 """Length of the random id of one run."""
@@ -221,7 +224,8 @@ def run(arguments: argparse.Namespace, settings: config.Config) -> int:  # noqa:
     key = home.device_key()
     requests = control.ControlSocket(home.path / control.SOCKET)
     state = HearLocks(home.path)
-    mute = build_mute(settings, home.path, requests, arguments.mute, state.apply)
+    router = RequestRouter(requests)
+    mute = build_mute(settings, home.path, router, arguments.mute, state.apply)
     lamp = build_lamp(settings.lamp, time.monotonic)
     # A recording does not pause for the chime.
     chime = None if settings.microphone.files else build_chime(settings.chime, time.monotonic)
@@ -234,6 +238,7 @@ def run(arguments: argparse.Namespace, settings: config.Config) -> int:  # noqa:
         key.sign,
         on_reader_gone=stop.request,
     )
+    runtime = open_voice_runtime(home, publisher)
     gate = open_gate(
         settings.microphone,
         mute,
@@ -241,8 +246,13 @@ def run(arguments: argparse.Namespace, settings: config.Config) -> int:  # noqa:
         publisher.publish,
         is_fast=arguments.fast,
         lock=state.lock_microphone,
+        playback=None
+        if runtime is None or settings.microphone.cancels_echo
+        else runtime.playback_monitor(),
     )
     detector, speech, models, thresholds = _networks(Catalogue(home.path), settings.wake)
+    timed = TimedDetector(detector, time.monotonic, time.process_time)
+    sensitivity = _route_sensitivity(router, detector, settings.wake, state_feed)
     # After the models are loaded: their freed memory holds no audio.
     overwrite_freed_memory()
     ring = Ring(allocate_locked(_frames(settings.clip.ring_s) * FRAME_SAMPLES))
@@ -251,7 +261,6 @@ def run(arguments: argparse.Namespace, settings: config.Config) -> int:  # noqa:
     counters = Counters(settings.device.name, boot)
     systemd = Notifier(os.environ, time.monotonic)
     numbers = SequenceNumbers(home, settings.device.name, key.public_key())
-    runtime = open_voice_runtime(home, publisher)
     sealer = Sealer(
         attribution=Keeper(keeper, RosterUpdater(home, settings.device.name, key)),
         context=_sealing_context(settings, numbers.next_seq, key, boot),
@@ -280,10 +289,13 @@ def run(arguments: argparse.Namespace, settings: config.Config) -> int:  # noqa:
         models=models,
         now=partial(datetime.now, UTC),
         chime=chime,
+        pause_chime=runtime.pause_chime()
+        if runtime is not None and is_live and settings.chime.in_pause and chime is None
+        else None,
         voice=voice,
     )
     loop = Listener(
-        detector=detector,
+        detector=timed,
         ring=ring,
         capture=capture,
         counters=counters,
@@ -292,6 +304,7 @@ def run(arguments: argparse.Namespace, settings: config.Config) -> int:  # noqa:
         muted_by=lambda: mute.cause,
         lamp=lamp,
         voice=voice,
+        permit_playback=_permit_playback(runtime),
     )
     with contextlib.ExitStack() as closing, stop.on_signals():
         for resource in (requests, lamp, chime, state, runtime):
@@ -311,7 +324,13 @@ def run(arguments: argparse.Namespace, settings: config.Config) -> int:  # noqa:
         )
         systemd.ready("listening")
         sounds = monitor_feed.observe(
-            state_feed.observe(gate.stream(), lambda: mute.cause),
+            state_feed.observe(
+                gate.stream(),
+                lambda: mute.cause,
+                lambda: DetectorNotice(
+                    only=sensitivity.only, p99_ms=timed.p99_ms, cpu_percent=timed.cpu_percent()
+                ),
+            ),
             detector=detector,
             count=lambda: sign_tally(counters.tally(), key.sign),
             mute=lambda: mute.cause,
@@ -333,6 +352,13 @@ def run(arguments: argparse.Namespace, settings: config.Config) -> int:  # noqa:
     return 0
 
 
+def _permit_playback(runtime: VoiceRuntime | None) -> Callable[[bool], object]:
+    if runtime is None:
+        return bool
+    permit = runtime.permit
+    return lambda is_permitted: permit.permit(is_permitted=is_permitted)
+
+
 def _networks(
     catalogue: Catalogue, settings: config.WakeSettings
 ) -> tuple[StreamDetector, SpeechNet, dict[str, str], dict[str, float]]:
@@ -352,6 +378,20 @@ def _networks(
         for word in words
     }
     return detector, SpeechNet(catalogue.speech()), models, thresholds
+
+
+def _route_sensitivity(
+    router: RequestRouter,
+    detector: StreamDetector,
+    settings: config.WakeSettings,
+    state_feed: StateFeed,
+) -> Sensitivity:
+    """Apply requests about the sensitivity to the detector; return what is in force."""
+    sensitivity = Sensitivity(
+        detector.thresholds, may_lower=settings.remote_threshold, apply=detector.set_threshold
+    )
+    router.connect(sensitivity, lambda: state_feed.set_thresholds(sensitivity.thresholds))
+    return sensitivity
 
 
 def _sealing_context(

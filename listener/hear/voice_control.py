@@ -15,7 +15,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey,
 from listener.audio.clip import Clip, EndReason
 from listener.envelope import keys
 from listener.errors import ConfigError, VoiceError
-from listener.hear.command_sealer import CommandOrder, CommandResult
+from listener.hear.command_sealer import CommandOrder, CopyResult
 from listener.hear.events import CommandEvent, ConsentEvent, Event
 from listener.hear.open_ask import CommandGrant, Instant, OpenAsk, Rejection
 from listener.ipc.notices import AskNotice, CommandEnd, LampState, Notice, VoiceNotice
@@ -78,7 +78,7 @@ class ResultSource(Protocol):
     def empty(self) -> bool:
         """Return whether none waits."""
 
-    def get_nowait(self) -> CommandResult:
+    def get_nowait(self) -> CopyResult:
         """Return the next one."""
 
 
@@ -122,6 +122,7 @@ class VoiceControl:
         reserve_seq: Callable[[], object],
         new_nonce: Callable[[], str],
         now: Callable[[], Instant],
+        on_forgery: Callable[[], object] = bool,
     ) -> None:
         """Start without an ask.
 
@@ -141,6 +142,7 @@ class VoiceControl:
             reserve_seq: makes the sealer take the number of the clip's envelope now.
             new_nonce: returns 32 random hex digits.
             now: both clocks.
+            on_forgery: called once, when another assist than the allowed one has answered.
         """
         self._device: Final = device
         self._key: Final = key
@@ -156,6 +158,7 @@ class VoiceControl:
         self._reserve_seq: Final = reserve_seq
         self._new_nonce: Final = new_nonce
         self._now: Final = now
+        self._on_forgery: Final = on_forgery
         self._open: Final = OpenAsk(device)
         self._results: Final = results
         self._assist: Ed25519PublicKey | None = None
@@ -198,7 +201,7 @@ class VoiceControl:
         while not self._results.empty():
             self._take_result(self._results.get_nowait())
         for ask in self._copies.expire():
-            self._take_result(CommandResult(ask, "", "not-sent", now))
+            self._take_result(CopyResult(ask, "", "not-sent", now))
         for payload in self._answers.receive():
             self._take_message(payload, now)
         if (end := self._open.expire(now)) is not None:
@@ -334,12 +337,13 @@ class VoiceControl:
         self.rejected[rejection] += 1
         if rejection is Rejection.FORGED and not self._is_forgery_logged:
             self._is_forgery_logged = True
+            self._on_forgery()
             _log.error(
                 "another assist answers: a message was signed by a key that no owner of this device"
                 " allowed"
             )
 
-    def _take_result(self, result: CommandResult) -> None:
+    def _take_result(self, result: CopyResult) -> None:
         ask, owner = self._last_copy
         if result.reason is None:
             if ask != result.ask:  # else it was removed before
