@@ -288,7 +288,10 @@ def test_only_hear_and_the_owner_command_change_the_consents() -> None:
             if named in {"change_consents", "CONSENT_TABLE", CONSENT_TABLE}:
                 users.add(str(file.relative_to(ROOT / "listener")))
 
-    assert users == {"cli/owner.py", "hear/consent_follower.py", "storage/home.py"}
+    # The self-test gives a consent in a home of its own, which it removes afterwards.
+    assert users - {"selftest/assist.py"} == {
+        *("cli/owner.py", "hear/consent_follower.py", "storage/home.py"),
+    }
 
 
 def test_forged_file_beside_the_consents_is_not_followed(household: "Household") -> None:
