@@ -15,7 +15,6 @@ from typing import Annotated, Final
 import msgspec
 from msgspec import Meta
 
-from listener.audio.pcm import SAMPLE_RATE_HZ
 from listener.errors import Unavailable
 from listener.ipc.notices import Tally
 from listener.storage.atomic import SECRET_MODE, read_plain_file, translate_os_errors, write_atomic
@@ -25,6 +24,8 @@ WRITE_PAUSE_S: Final = 600.0
 """Time between two writes of the time listened, in seconds. A false wake is written at once."""
 MOST_FALSE_WAKES: Final = 100_000
 _LONGEST_BYTES: Final = 4 << 10
+_SAMPLE_RATE_HZ: Final = 16_000
+"""Of the counters; send does not import what handles audio."""
 _TAIL: Final = 0.025
 _STEPS: Final = 60
 
@@ -108,7 +109,7 @@ class FalseWakes:
 
     def rate(self) -> FalseWakeRate:
         """Return the rate so far; without a value before the first hour."""
-        hours = self._stored.samples / SAMPLE_RATE_HZ / 3600
+        hours = self._stored.samples / _SAMPLE_RATE_HZ / 3600
         marked = self._stored.marked
         if hours < 1:
             return FalseWakeRate(marked=marked, hours=round(hours, 1))
