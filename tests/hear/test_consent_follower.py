@@ -122,12 +122,14 @@ def test_off_at_the_speaker_counts_though_the_message_stays(speaker: Speaker) ->
     speaker.lay(speaker.make(n=4))
     speaker.follow()
 
-    speaker.home.change_consents(lambda table: table.withdrawn("ada"))
+    speaker.home.change_consents(lambda table: table.withdrawn("ada", 0))
 
     assert speaker.follow() == {}
-    assert speaker.follower.active["ada"].n == 4
+    assert speaker.follower.active["ada"].n == 5
     speaker.lay(speaker.make(n=5))
-    assert speaker.follow() == {"ada": 5}
+    assert speaker.follow() == {}
+    speaker.lay(speaker.make(n=6))
+    assert speaker.follow() == {"ada": 6}
 
 
 def refused(speaker: Speaker) -> dict[str, Consent]:

@@ -198,12 +198,12 @@ def _attend(query: Array, key: Array, value: Array) -> Array:
     scores -= scores.max(axis=-1, keepdims=True)
     np.exp(scores, out=scores)
     total: Array = scores.sum(axis=-1, keepdims=True)
-    seen: Array = scores @ value / total
+    seen: Array = (scores @ value / total).astype(np.float32, copy=False)
     return seen
 
 
 def _gelu(state: Array) -> Array:
     # By tanh: at most 5e-4 from the one with the error function, which numpy does not have.
     inner = np.float32(0.7978845608) * (state + np.float32(0.044715) * state**3)
-    half: Array = np.float32(0.5) * state * (np.float32(1.0) + np.tanh(inner))
-    return half
+    half = np.float32(0.5) * state * (np.float32(1.0) + np.tanh(inner))
+    return half.astype(np.float32, copy=False)
