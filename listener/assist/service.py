@@ -287,8 +287,8 @@ class AssistService:
             self._asks.accept(nonce, device, header.key, header.part, header.age_ms)
         except CopyRefused as refused:
             self._refused[refused.reason.value] += 1
-            outcome = refusal_outcome(refused.reason)
-            self._broker.publish(outcome_message(self._key, nonce, device, outcome))
+            if (outcome := refusal_outcome(refused.reason)) is not None:
+                self._broker.publish(outcome_message(self._key, nonce, device, outcome))
             return
         if not self._worker.submit(CommandJob(copy, key)):
             self._asks.end(nonce)

@@ -124,7 +124,8 @@ class CommandProcessor:
             self._obey(opened, post)
         except CopyRefused as refused:
             self.counts[f"refused-{refused.reason.value}"] += 1
-            self._say(header.ask, header.device, refusal_outcome(refused.reason), post)
+            if (outcome := refusal_outcome(refused.reason)) is not None:
+                self._say(header.ask, header.device, outcome, post)
         except VoiceError as refused:
             self._fail(header.ask, header.device, refused.reason, post)
         except Unavailable as error:
@@ -234,9 +235,15 @@ def outcome_message(
     return answer_message(device, payload, int(timing.OUTCOME_S))
 
 
-def refusal_outcome(reason: CopyRefusal) -> OutcomeWord:
-    """Return what a speaker is told about a refused copy."""
-    return "again" if reason in {CopyRefusal.DONE, CopyRefusal.PART} else "late"
+def refusal_outcome(reason: CopyRefusal) -> OutcomeWord | None:
+    """Return what a speaker is told about a refused copy; None for nothing.
+
+    A copy that comes again while its ask is processed, or after the act, has no outcome: an outcome
+    is the last word on its ask, and the broker can repeat each copy.
+    """
+    if reason in {CopyRefusal.DONE, CopyRefusal.PART}:
+        return None
+    return "again" if reason is CopyRefusal.ENDED else "late"
 
 
 class CommandWorker:
