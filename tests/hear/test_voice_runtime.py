@@ -141,7 +141,11 @@ def test_player_learns_the_ask_with_its_reply_key(running: Running) -> None:
     assert again.latest is None, "a reply key is used for one ask"
 
 
-@pytest.mark.parametrize("data", [b"", b"\xff" * 63, b"age1\n", KEY.encode(), b"x" * 9_000])
+@pytest.mark.parametrize(
+    "data",
+    [b"", b"\xff" * 63, b"age1\n", KEY.encode(), b"x" * 9_000],
+    ids=["empty", "not text", "too short", "without an end", "too long"],
+)
 def test_file_that_is_no_reply_key_is_none(tmp_path: "Path", data: bytes) -> None:
     path = tmp_path / "reply.key"
     path.write_bytes(data)
