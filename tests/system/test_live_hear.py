@@ -290,10 +290,10 @@ def test_chime_sounds_in_a_pause_only_and_is_a_gap(
 
     assert code == 0
     assert player.returncode == 0
-    gaps = [line for line in hear.lines if line["event"] == "gap"]
-    assert gaps[-1]["reason"] == "playback"
-    sealed = [line for line in hear.lines if line["event"] == "sealed"]
-    assert float(str(sealed[-1]["time_s"])) >= float(str(gaps[-1]["time_s"])) + TAIL_S
+    # The player's start and end are short gaps too.
+    gaps = [line["time_s"] for line in hear.lines if line.get("reason") == "playback"]
+    sealed = [float(str(line["time_s"])) for line in hear.lines if line["event"] == "sealed"]
+    assert [at for at in gaps if sealed[1] < float(str(at)) <= sealed[2] - TAIL_S]
 
 
 def test_doctor_reports_the_room_level(room: Room, environ: dict[str, str], settings: Path) -> None:
