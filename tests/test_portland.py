@@ -54,6 +54,7 @@ TOPICS = st.sampled_from(
         "earmark/v1/retention/ada",
         "earmark/v1/retention/bob",
         "earmark/v1/sequence/hall",
+        "earmark/v1/consents/hall",
     ]
 )
 WORDS = st.sampled_from(
@@ -97,7 +98,7 @@ def test_no_mqtt_message_redirects_a_clip(
     assert {message.payload for message in envelopes} == {b"sealed to ada"}
     assert broker.subscribed == [
         *("earmark/v1/ack/hall/+", "earmark/v1/keys/hall"),
-        *("earmark/v1/retention/+", "earmark/v1/sequence/hall"),
+        *("earmark/v1/consents/hall", "earmark/v1/retention/+", "earmark/v1/sequence/hall"),
     ]
     assert [entry.clip for entry in spool.waiting()] == [clip]
 

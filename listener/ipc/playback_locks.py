@@ -13,7 +13,6 @@ process that ends: without hear there is no permission, and without the player n
 
 import contextlib
 import os
-import secrets
 from pathlib import Path
 from typing import Final
 
@@ -102,7 +101,7 @@ class PlaybackLock:
         self._path: Final = folder / PLAYBACK_FILE
         self._file = -1
         # Random, so that hear can tell this player from one that ran before.
-        self._number = _NUMBERS + secrets.randbelow(_NUMBERS // 2)
+        self._number = _NUMBERS + int.from_bytes(os.urandom(8)) % (_NUMBERS // 2)
 
     def refresh(self) -> bool:
         """Announce that the player runs; return whether hear permits sound now.

@@ -12,7 +12,7 @@ from typing import Final
 import pytest
 
 from listener.assist.arbitration import Arbitration, Candidate, Decision
-from listener.assist.asks import Asks, ClockReading, CopyRefused
+from listener.assist.asks import Asks, ClockPair, CopyRefused
 from listener.hear.open_ask import CommandGrant, Instant, OpenAsk
 from listener.voice import timing
 from listener.voice.messages import Answer
@@ -81,8 +81,8 @@ class ServiceModel(Model):
         arbitration = Arbitration(lambda _: "home", lambda _: False)
         return RealAssist(started_s, Asks(NumberedKey, self.moment), arbitration)
 
-    def moment(self) -> ClockReading:
-        return ClockReading(self.clock.boot_s(self.now_s), self.clock.wall_s(self.now_s))
+    def moment(self) -> ClockPair:
+        return ClockPair(self.clock.boot_s(self.now_s), self.clock.wall_s(self.now_s))
 
     def instant(self, speaker: RealSpeaker) -> Instant:
         return Instant(speaker.clock.boot_s(self.now_s), speaker.clock.wall_s(self.now_s))
