@@ -15,6 +15,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from listener.audio.clip import encode_clip
+from listener.audio.flac import to_flac
 from listener.envelope import format as form
 from listener.envelope import seal, verify
 from listener.envelope.open import open_envelope
@@ -258,6 +259,14 @@ def sealed_copy(plain: bytes, world: World = WORLD) -> bytes:
     """Return a copy with any plaintext, as a device that was taken over can make it."""
     ciphertext = seal.encrypt_to(world.command_recipient, plain)
     return seal.sign_ciphertext(command_copy.MAGIC, world.copy_header(), ciphertext, world.hall)
+
+
+def test_comment_that_is_too_long_is_refused(world: World) -> None:
+    plain = to_flac(sound(), 16_000, "x" * 2_049, FILL_BYTES)
+
+    with pytest.raises(VoiceError) as caught:
+        read_copy(world, sealed_copy(plain, world))
+    assert caught.value.reason == "content"
 
 
 @settings(max_examples=FUZZ, deadline=None)
