@@ -132,7 +132,7 @@ class ChimeSettings(Settings, frozen=True, kw_only=True):
     """Play the tone at every wake, by `hear` itself. A clip then begins after it, and
     ``clip.pre_roll_s`` must be 0."""
     in_pause: bool = True
-    """Play the tone, by `play`, only where nothing is said for 0.6 s after the wake word; the clip
+    """Play the tone, by `play`, only where nothing is said for 1.2 s after the wake word; the clip
     then begins after it. A command in one breath with the wake word has no tone and is not cut."""
     device: Annotated[str, Meta(min_length=1)] | None = None
     """Name or index of the loudspeaker; by default the system's."""

@@ -11,7 +11,7 @@ able to write any. Only `announce` uses the network; the rest is pure.
 import time
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
-from typing import Annotated, Any, Final
+from typing import Annotated, Any, Final, get_args
 
 import msgspec
 from msgspec import Meta
@@ -21,7 +21,7 @@ from listener.config import ShortName
 from listener.errors import Unavailable
 from listener.household import broker_config, identity
 from listener.household.registry import Speaker
-from listener.ipc.notices import MOST_THRESHOLDS, Score
+from listener.ipc.notices import MOST_THRESHOLDS, CommandEnd, Score
 from listener.mqtt import topics
 from listener.mqtt.client import (
     IN_FLIGHT,
@@ -192,7 +192,8 @@ def discovery_payload(
     if facts.version is not None:
         device["sw_version"] = facts.version
     entities = _states() | _numbers()
-    entities |= {"wake": _events(speaker), "mute": _mute(speaker), "update": _update()}
+    entities |= {"wake": _events(speaker), "command": _commands(speaker)}
+    entities |= {"mute": _mute(speaker), "update": _update()}
     entities |= _false_wakes(speaker) | _sensitivity(speaker, facts.words)
     components = {
         name: {
@@ -300,6 +301,20 @@ def _events(speaker: Speaker) -> Component:
         "state_topic": topics.EVENT.name(device=speaker.name),
         "value_template": f"{{% if value_json.event_type in [{kinds}] %}}"
         f"{{{{ {event} | tojson }}}}{{% endif %}}",
+    }
+
+
+def _commands(speaker: Speaker) -> Component:
+    """Return the entity with the outcome of each spoken command, and nothing of its words."""
+    is_command = "value_json.event_type == 'command' and value_json.outcome is defined"
+    return {
+        "platform": "event",
+        "name": "Command",
+        "icon": "mdi:account-voice",
+        "event_types": list(get_args(CommandEnd)),
+        "state_topic": topics.EVENT.name(device=speaker.name),
+        "value_template": f"{{% if {is_command} %}}"
+        "{{ {'event_type': value_json.outcome} | tojson }}{% endif %}",
     }
 
 

@@ -14,7 +14,6 @@ from typing import Any, Final, Self
 
 from listener.errors import EarmarkError, Unavailable
 from listener.selftest import memory, syscalls
-from listener.selftest.assist import FakeAssist
 from listener.selftest.processes import Process, process_tree
 from listener.selftest.setup import KEEPER, TemporaryHome, WatermarkScene
 from listener.selftest.sources import AudioSource
@@ -45,7 +44,7 @@ class Harness:
         self._events: list[dict[str, Any]] = []
         self._commands: dict[str, subprocess.Popen[bytes]] = {}
         self._names: dict[int, str] = {}
-        self._assist = FakeAssist(setup.home, KEEPER)
+        self._assist = setup.assist
         self._reader = threading.Thread(target=self._read, name="events", daemon=True)
 
     def __enter__(self) -> Self:

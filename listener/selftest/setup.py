@@ -15,6 +15,7 @@ import soundfile
 
 from listener.audio.pcm import FRAME_SAMPLES, SAMPLE_RATE_HZ, Samples
 from listener.config import ClipSettings
+from listener.selftest.assist import FakeAssist
 from listener.selftest.watermark import BLOCK_SAMPLES, Watermark
 from listener.storage.home import Home
 
@@ -84,6 +85,8 @@ class TemporaryHome:
     home: Path
     config: Path
     """Configuration file."""
+    assist: FakeAssist
+    """Assist that the keeper allowed."""
 
     def write_sound(self, name: str, samples: Samples) -> Path:
         """Write a 16-bit WAV file beside the home and return its path.
@@ -169,4 +172,4 @@ def set_up(folder: Path, clip: ClipSettings) -> TemporaryHome:
     )
     config = folder / "earmark.toml"
     config.write_text(_CONFIG.format(ring_s=clip.ring_s), "utf-8")
-    return TemporaryHome(folder, home.path, config)
+    return TemporaryHome(folder, home.path, config, FakeAssist(home.path, KEEPER))

@@ -126,7 +126,8 @@ SPEAKER_LOCATIONS: Final = (
         "the player, 10 s, or the next start of send",
     ),
     Location(
-        r"run/voice/(?:voice\.sock|player\.sock|player\.json|reply\.key|playback\.lock|another-assist)|run/voice/\.[^/]+\.part",
+        r"run/voice/(?:(?:voice|player)\.sock|player\.json|playback\.lock|reply\.key|another-assist)"
+        r"|run/voice/\.[^/]+\.part",
         "none",
         "the next start",
     ),

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Final
 
 from listener.errors import EarmarkError
-from tests.home_assistant import install
+from tests.home_assistant import install, pictures
 from tests.home_assistant.home import ROOT, House, open_house
 from tests.home_assistant.scenes import SCENES
 from tests.vm.transcript import Transcript
@@ -26,9 +26,13 @@ def main(words: Sequence[str]) -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--scene", action="append", choices=tuple(SCENES), metavar="NAME")
     parser.add_argument("--page", action="store_true", help=f"write {PAGE.relative_to(ROOT)}")
+    parser.add_argument("--pictures", action="store_true", help="only draw the guide's pictures")
     arguments = parser.parse_args(words)
     try:
         program = install.install(ROOT / "build" / "home-assistant")
+        if arguments.pictures:
+            pictures.draw(program)
+            return 0
     except EarmarkError as error:
         print(f"earmark: error: {error}\nearmark: {error.hint}", file=sys.stderr)
         return error.exit_code

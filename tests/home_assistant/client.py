@@ -114,6 +114,18 @@ class Server:
             )
         self._http.headers["Authorization"] = f"Bearer {self._token}"
 
+    def browser_tokens(self) -> Answer:
+        """Return what a browser stores after a login as this user."""
+        return {
+            "access_token": self._token,
+            "refresh_token": "",
+            "token_type": "Bearer",
+            "hassUrl": self.url,
+            "clientId": f"{self.url}/",
+            "expires_in": 1800,
+            "expires": 4_000_000_000_000,
+        }
+
     def socket(self) -> "Socket":
         """Open a WebSocket with this user's rights."""
         return Socket(self.url.replace("http", "ws") + "/api/websocket", self._token)

@@ -1,7 +1,7 @@
 import json
 from collections import deque
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, get_args
 
 import msgspec
 import pytest
@@ -10,7 +10,7 @@ from listener.errors import Unavailable
 from listener.household import home_assistant
 from listener.household.home_assistant import UNKNOWN_FACTS, SpeakerFacts, announce
 from listener.household.registry import Speaker
-from listener.ipc.notices import Tally
+from listener.ipc.notices import CommandEnd, Tally
 from listener.mqtt import topics
 from listener.mqtt.client import (
     BrokerEvent,
@@ -207,6 +207,21 @@ def test_wake_and_mute_are_events_and_other_kinds_are_ignored() -> None:
     assert {one["event_type"] for one in shown} <= set(event["event_types"])
     assert fake_home_assistant.render(event["value_template"], b'{"event_type":"later"}') == ""
     assert not topics.EVENT.retain
+
+
+def test_outcomes_of_commands_are_events() -> None:
+    components = discovery()["components"]
+    command, wake = components["command"], components["wake"]
+
+    for outcome in get_args(CommandEnd):
+        event = topics.EventPayload(event_type="command", outcome=outcome).encode()
+        shown = json.loads(fake_home_assistant.render(command["value_template"], event))
+        assert shown == {"event_type": outcome}
+        assert outcome in command["event_types"]
+        assert fake_home_assistant.render(wake["value_template"], event) == ""
+    other = topics.EventPayload(event_type="wake", word="alexa").encode()
+    assert fake_home_assistant.render(command["value_template"], other) == ""
+    assert fake_home_assistant.render(command["value_template"], b'{"event_type":"command"}') == ""
 
 
 def test_device_triggers_fire_at_their_event_only() -> None:

@@ -3,11 +3,12 @@ from pathlib import Path
 import msgspec
 import pytest
 
+from listener.audio.pcm import SAMPLE_RATE_HZ
 from listener.evaluate.metrics.intervals import poisson
 from listener.ipc.notices import Tally
 from listener.send.false_wakes import FILE, WRITE_PAUSE_S, FalseWakes, poisson_interval
 
-HOUR_SAMPLES = 3600 * 16_000
+HOUR_SAMPLES = 3600 * SAMPLE_RATE_HZ
 
 
 def tally(hours: float, boot: str = "0" * 16) -> Tally:
