@@ -9,10 +9,13 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from listener.archive.owner_state import PendingConsent
 from listener.archive.publisher import ArchivePublisher
+from listener.cli import clips_voice
+from listener.clips.schema import VoiceReply
 from listener.clips.voice_record import GivenConsent, VoiceRecord
+from listener.clips.voice_view import compare_consents
 from listener.envelope import keys
 from listener.envelope.open import parse_identities
-from listener.errors import ConfigError
+from listener.errors import ConfigError, UsageError
 from listener.hear.consent_follower import ConsentFollower
 from listener.mqtt.client import Message
 from listener.rights import requests
@@ -343,3 +346,61 @@ def test_recorded_consent_keeps_the_fields_of_the_consent() -> None:
     made = make_consent(bare, identity.agreement(), Ed25519PrivateKey.generate().public_key())
 
     assert GivenConsent.of(made) == GivenConsent(assist=ASSIST, n=4, okey=identity.okey, on=1)
+
+
+def test_consent_that_the_archive_lost_is_named(ada: "Machine", context: "ArchiveContext") -> None:
+    on(ada)
+    context.store.owner_state.remove_consents(lambda _: True)
+
+    told = ada.clips("voice")
+
+    assert (told.code, "the archive does not forward it" in told.out) == (1, True)
+    assert shown(ada)["forwarded"] is False
+    # Given again, it has a higher number and is forwarded.
+    on(ada)
+    assert shown(ada)["forwarded"] is True
+
+
+def test_new_key_works_with_an_archive_of_before_voice_control(
+    ada: "Machine", monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*_: object) -> None:
+        raise UsageError("the archive answered: this is not a valid request")
+
+    monkeypatch.setattr(clips_voice, "_stored", refuse)
+    newer = ada.folder / "new.key"
+    newer.write_text(str(pyrage.x25519.Identity.generate()))
+
+    changed = ada.clips("new-key", newer)
+
+    assert changed.code == 0, changed.err
+    assert ada.clips("voice").code != 0
+
+
+def test_number_ends_at_the_last_and_stored_codes_for_unknown_speakers_are_ignored(
+    household: "Household",
+) -> None:
+    identity = parse_identities(household.identities["ada"].encode(), "a test")[0]
+    key = household.device_key.public_key()
+    bare = Consent(assist=ASSIST, device="hall", n=1 << 53, okey=identity.okey, on=1, owner="ada")
+    last = make_consent(bare, identity.agreement(), key)
+    reply = VoiceReply(owner="ada", consents=(last, msgspec.structs.replace(last, device="den")))
+
+    (one,) = compare_consents(reply, {}, {"hall": key}, "ada", [identity])
+
+    assert one.given == GivenConsent.of(last)
+    with pytest.raises(UsageError, match="have used the last number"):
+        one.next_number(0.0)
+    wrong = msgspec.structs.replace(last, assist="ed25519:" + "/" * 42 + "8=")
+    (none,) = compare_consents(
+        VoiceReply(owner="ada", consents=(wrong,)), {}, {"hall": key}, "ada", [identity]
+    )
+    assert (none.given, none.state, none.is_on) == (None, "none", False)
+
+
+def test_archive_without_speakers_says_so(ada: "Machine", household: "Household") -> None:
+    household.home.change_roster(lambda roster: roster.without_device("hall", 1))
+
+    told = ada.clips("voice")
+
+    assert (told.code, told.out) == (0, "the archive knows no speakers\n")
