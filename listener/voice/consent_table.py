@@ -176,7 +176,8 @@ def parse_table(data: bytes, source: str) -> ConsentTable:
         table = msgspec.json.decode(data, type=_TableFile)
     except (ValueError, RecursionError) as error:
         raise ConfigError(
-            f"the consents {source} are damaged", "remove the file; each owner says on again"
+            f"the consents {source} are damaged",
+            "remove the file, then repeat: earmark owner voice off NAME, for each owner who ended it here",
         ) from error
     places: Mapping[tuple[str, str], KeptConsent] = {
         (one.owner, one.okey): one for one in table.consents
@@ -184,7 +185,7 @@ def parse_table(data: bytes, source: str) -> ConsentTable:
     if len(places) < len(table.consents):
         raise ConfigError(
             f"the consents {source} have an owner's key twice",
-            "remove the file; each owner says on again",
+            "remove the file, then repeat: earmark owner voice off NAME, for each owner who ended it here",
         )
     return ConsentTable(table.consents)
 
