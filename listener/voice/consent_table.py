@@ -23,6 +23,9 @@ LONGEST_TABLE_BYTES: Final = 16 << 10
 LAST_NUMBER: Final = 1 << 53
 MOST_KEPT: Final = 64
 """Consents in a table; each key of an owner has one."""
+_REPAIR: Final = (
+    "remove the file, then repeat for each owner who ended it here: earmark owner voice off NAME"
+)
 
 
 class KeptConsent(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -177,7 +180,7 @@ def parse_table(data: bytes, source: str) -> ConsentTable:
     except (ValueError, RecursionError) as error:
         raise ConfigError(
             f"the consents {source} are damaged",
-            "remove the file, then repeat: earmark owner voice off NAME, for each owner who ended it here",
+            _REPAIR,
         ) from error
     places: Mapping[tuple[str, str], KeptConsent] = {
         (one.owner, one.okey): one for one in table.consents
@@ -185,7 +188,7 @@ def parse_table(data: bytes, source: str) -> ConsentTable:
     if len(places) < len(table.consents):
         raise ConfigError(
             f"the consents {source} have an owner's key twice",
-            "remove the file, then repeat: earmark owner voice off NAME, for each owner who ended it here",
+            _REPAIR,
         )
     return ConsentTable(table.consents)
 
