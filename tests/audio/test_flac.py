@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import soundfile
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
@@ -81,6 +81,7 @@ def test_flac_tool_verifies_checksums_and_md5(tmp_path: Path, kind: str, length:
 
 
 @pytest.mark.parametrize("multiple_bytes", [64, 4_096, 32_768])
+@settings(max_examples=25)
 @given(st.integers(1, 2 * BLOCK_SAMPLES), st.integers(0, 200))
 def test_file_is_filled_to_a_multiple_and_reads_the_same(
     multiple_bytes: int, length: int, comment_bytes: int
