@@ -66,7 +66,7 @@ complete -c earmark -n '_shtab_earmark_using demo' -s v -l verbose -d 'print inf
 complete -c earmark -n '_shtab_earmark_using demo' -l fast -d 'process the scene as fast as possible instead of in real time'
 complete -c earmark -n '_shtab_earmark_using demo' -l keep -xka "(__fish_complete_directories)" -d 'create data directories, keys and logs in DIR, which must not exist, and keep them'
 complete -c earmark -n '_shtab_earmark_using demo' -l to -xka "(__fish_complete_directories)" -d 'folder for the decrypted clips (default: demo-clips)'
-complete -c earmark -n '_shtab_earmark_using; and test $_shtab_earmark_npos -eq 0' -a run -d 'run hear and send together, without systemd'
+complete -c earmark -n '_shtab_earmark_using; and test $_shtab_earmark_npos -eq 0' -a run -d 'run hear, send and play together, without systemd'
 complete -c earmark -n '_shtab_earmark_using run' -s h -l help -d 'show this help message and exit'
 complete -c earmark -n '_shtab_earmark_using run' -l config -xka "(__fish_complete_path (commandline -ct))" -d 'configuration file in TOML (default: /etc/earmark/earmark.toml)'
 complete -c earmark -n '_shtab_earmark_using run' -l home -xka "(__fish_complete_directories)" -d 'data directory: keys, roster, spool and archive (default: the configuration'"'"'s home, else $EARMARK_HOME, else ~/.local/share/earmark)'
