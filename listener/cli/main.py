@@ -116,10 +116,10 @@ class Subcommands:
 
 COMMANDS: Final[Mapping[str, tuple[str, str]]] = {
     "demo": ("listener.cli.demo", "run a one-minute demonstration; needs no hardware"),
-    "run": ("listener.cli.run", "run hear and send together, without systemd"),
+    "run": ("listener.cli.run", "run hear, send and play together, without systemd"),
     "hear": ("listener.cli.hear", "listen for the wake word; encrypt each clip into the spool"),
-    "play": ("listener.cli.play", "play assist's replies and built-in sounds"),
     "send": ("listener.cli.send", "publish encrypted clips from the spool to the broker"),
+    "play": ("listener.cli.play", "play assist's replies and built-in sounds"),
     "mute": ("listener.cli.mute", "mute or unmute by software, or print the mute state"),
     "monitor": ("listener.cli.monitor", "show hear live: level, scores, states and counters"),
     "doctor": ("listener.cli.doctor", "check microphone, mute, keys, broker and machine"),
