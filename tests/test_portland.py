@@ -51,6 +51,7 @@ TOPICS = st.sampled_from(
         "homeassistant/device/hall/set",
         "earmark/v1/send/hall",
         "earmark/v1/keys/hall",
+        "earmark/v1/consents/hall",
         "earmark/v1/retention/ada",
         "earmark/v1/retention/bob",
         "earmark/v1/sequence/hall",
@@ -96,7 +97,7 @@ def test_no_mqtt_message_redirects_a_clip(
     assert {message.topic for message in envelopes} == {f"earmark/v1/clips/ada/hall/{clip}"}
     assert {message.payload for message in envelopes} == {b"sealed to ada"}
     assert broker.subscribed == [
-        *("earmark/v1/ack/hall/+", "earmark/v1/keys/hall"),
+        *("earmark/v1/ack/hall/+", "earmark/v1/keys/hall", "earmark/v1/consents/hall"),
         *("earmark/v1/retention/+", "earmark/v1/sequence/hall"),
     ]
     assert [entry.clip for entry in spool.waiting()] == [clip]

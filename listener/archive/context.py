@@ -15,6 +15,7 @@ from listener.archive.elapsed_time import ArchiveTime
 from listener.archive.erased_clips import ErasedClips
 from listener.archive.log_budget import LogBudget
 from listener.archive.store import FileStore
+from listener.archive.voice_consents import VoiceStatuses
 from listener.envelope import keys
 from listener.envelope.format import format_timestamp
 from listener.errors import Unavailable
@@ -42,6 +43,8 @@ class ArchiveContext:
     """Elapsed time; None where nothing expires, as in tests of other parts."""
     erased_clips: ErasedClips = field(default_factory=ErasedClips)
     """Erased clips that are still to be published to their devices."""
+    voice_statuses: VoiceStatuses = field(default_factory=VoiceStatuses)
+    """The last signed status of voice control of each owner and speaker."""
     budget: LogBudget = field(default_factory=LogBudget)
     """Rows of the access log within the current hour."""
 
@@ -73,6 +76,7 @@ class ArchiveContext:
         *,
         outcome: Outcome = "done",
         other: str | None = None,
+        op: str | None = None,
     ) -> LogHead:
         """Append the outcome of a proven request to the access log; return the new head.
 
@@ -81,6 +85,7 @@ class ArchiveContext:
             count: number of clips concerned.
             outcome: one of the words in ``docs/reference/http-api.md``.
             other: the second owner concerned, if any.
+            op: name of the operation in the row, if it says more than that of the request.
 
         Raises:
             Unavailable: the log cannot be written.
@@ -88,7 +93,7 @@ class ArchiveContext:
         return self.append_to_log(
             LogEntry(
                 owner=ticket.owner,
-                op=ticket.request.op,
+                op=op or ticket.request.op,
                 outcome=outcome,
                 other=other,
                 okey=ticket.okey,

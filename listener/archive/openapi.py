@@ -23,6 +23,7 @@ from listener.archive.schema import (
     ReceiptAnswer,
     RetentionAnswer,
     Ticket,
+    VoiceAnswer,
 )
 from listener.rights import requests
 
@@ -41,10 +42,18 @@ _NAMES: Final = {
     "LogRequest": "Log",
     "KeysRequest": "Keys",
     "NewKeyRequest": "NewKey",
+    "VoiceRequest": "Voice",
 }
 """Published schema names, by class name. They are part of the API; classes may be renamed."""
 _REF: Final = "#/components/schemas/"
-_ANSWERS: Final = (ListAnswer, ReceiptAnswer, RetentionAnswer, LogAnswer, KeysAnswer)
+_ANSWERS: Final = (
+    ListAnswer,
+    ReceiptAnswer,
+    RetentionAnswer,
+    LogAnswer,
+    KeysAnswer,
+    VoiceAnswer,
+)
 
 
 def describe() -> dict[str, Any]:

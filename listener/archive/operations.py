@@ -6,9 +6,11 @@ recipient.
 """
 
 import threading
-from collections.abc import Generator
+from collections.abc import Generator, Sequence
 from dataclasses import dataclass
 from typing import Any
+
+import msgspec
 
 from listener.archive.challenges import ChallengeResult, KeyReplaced, RequestChallenge
 from listener.archive.context import ArchiveContext
@@ -16,6 +18,7 @@ from listener.archive.devices import describe
 from listener.archive.erase import Eraser
 from listener.archive.export import Exporter
 from listener.archive.verified_access import ClipFinder, ClipNotFound, VerifiedReader, WrongOwner
+from listener.archive.voice_consents import consent_messages, is_void, make_pending
 from listener.envelope import keys
 from listener.errors import UsageError
 from listener.owner.key_rotation import KeyRotation
@@ -113,6 +116,8 @@ class Operations:
                 result = self._read_log(ticket, request)
             case requests.NewKeyRequest() as request:
                 result = self._new_key(ticket, request)
+            case requests.VoiceRequest() as request:
+                result = self._voice(ticket, request)
             case _:
                 result = self._keys(ticket)
         return result
@@ -192,7 +197,49 @@ class Operations:
         with self._new_key_lock:  # rotations are stored in the order in which the keys follow
             after = self._context.home.change_roster(edit)
             self._store_rotations(ticket, request, after)
+            okey = after.known_owner(name).okey
+            self._store_consents(ticket.owner, okey, request.consents, after)
         return self._keys(ticket)
+
+    def _voice(self, ticket: RequestChallenge, request: requests.VoiceRequest) -> dict[str, Any]:
+        """Store the owner's consents for the speakers, which verify them; return the stored ones.
+
+        The log's row says ``voice-on`` or ``voice-off``; ``voice`` is a request that changed none.
+        """
+        owner, stated = ticket.owner, request.consents
+        with self._new_key_lock:  # none is stored for a key that another thread replaces
+            roster = self._context.home.roster()
+            ticket.check_roster(roster)
+            if stated:
+                self._store_consents(owner, ticket.okey, stated, roster)
+        op = f"voice-{'on' if stated[0].on else 'off'}" if stated else None
+        self._context.log_outcome(ticket, len(stated), op=op)
+        messages = consent_messages(self._store.owner_state, roster, self._store.has_sealed)
+        current = [
+            consent
+            for consent in self._store.owner_state.consents()
+            if consent.owner == owner and not is_void(consent, roster)
+        ]
+        return {
+            "owner": owner,
+            "consents": [msgspec.json.decode(consent.text) for consent in current],
+            "forwarded": sorted(
+                consent.device for consent in current if consent.text in messages[consent.device]
+            ),
+            "status": self._context.voice_statuses.of_owner(owner),
+        }
+
+    def _store_consents(
+        self, owner: str, okey: str, stated: Sequence[requests.VoiceConsent], roster: Roster
+    ) -> None:
+        dkeys = {device.name: device.dkey for device in roster.devices}
+        self._store.owner_state.set_consents(
+            [
+                make_pending(owner, okey, dkeys[one.device], one)
+                for one in stated
+                if one.device in dkeys
+            ]
+        )
 
     def _store_rotations(
         self, ticket: RequestChallenge, request: requests.NewKeyRequest, roster: Roster

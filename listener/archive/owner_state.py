@@ -1,4 +1,4 @@
-"""Owners' settings and tombstones: erasures, retention limits and pending key rotations.
+"""Owners' settings and tombstones: erasures, retention limits, key rotations and consents.
 
 The file is stored beside the archive's folder, not in it: an older copy of the folder, when
 restored, meets the tombstones of the clips erased since. A tombstone identifies a clip and its
@@ -8,14 +8,14 @@ bytes, not an owner.
 import contextlib
 import sqlite3
 import threading
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import astuple, dataclass
 from datetime import datetime
 from pathlib import Path
 from typing import Final
 
 from listener.archive.elapsed_time import AGREEMENT_S, ArchiveTime
-from listener.archive.pending_keys import PendingKey
+from listener.archive.pending_messages import PendingMessage
 from listener.archive.records import Undecided
 from listener.envelope.format import Envelope, PublicHeader
 from listener.errors import UsageError
@@ -79,6 +79,19 @@ _SCHEMA: Final = """
         owner text not null default ''
     ) strict;
     create index if not exists following_by_device on following (device);
+    create table if not exists consent (
+        id integer primary key,
+        owner text not null,
+        device text not null,
+        okey text not null,
+        dkey text not null,
+        n integer not null,
+        said text not null,
+        unique (owner, device)
+    ) strict;
+    create table if not exists consent_device (
+        device text primary key
+    ) strict, without rowid;
     create table if not exists sealer (
         code text primary key
     ) strict, without rowid;
@@ -105,6 +118,27 @@ def make_tombstone(envelope: Envelope, sha256: str) -> Tombstone:
     """
     header = envelope.header
     return Tombstone(header.clip, sha256, envelope.seal.sha256, header.dkey, header.seq)
+
+
+@dataclass(frozen=True, slots=True)
+class PendingConsent:
+    """An owner's newest consent for a device, which the archive publishes unverified.
+
+    Attributes:
+        owner: the owner who sent it, with proof.
+        device: name of the device.
+        okey: fingerprint of the owner's key that proves it to the device.
+        dkey: fingerprint of the device's key.
+        n: number of the consent.
+        text: JSON of the ``Consent``.
+    """
+
+    owner: str
+    device: str
+    okey: str
+    dkey: str
+    n: int
+    text: str
 
 
 class OwnerState:
@@ -359,13 +393,13 @@ class OwnerState:
                     )
             self.version += 1
 
-    def pending_keys(self) -> dict[str, list[PendingKey]]:
+    def pending_keys(self) -> dict[str, list[PendingMessage]]:
         """Return the stored key rotations by device, oldest first."""
         with self._available():
             rows = self._orders.execute("select device, owner, said from following order by id")
-            messages: dict[str, list[PendingKey]] = {}
+            messages: dict[str, list[PendingMessage]] = {}
             for device, owner, text in rows:
-                messages.setdefault(device, []).append(PendingKey(owner, text))
+                messages.setdefault(device, []).append(PendingMessage(owner, text))
         return messages
 
     def devices_with_pending_key(self, owner: str, recipient: str) -> list[str]:
@@ -377,6 +411,71 @@ class OwnerState:
                 (owner, recipient),
             ).fetchall()
         return [device for (device,) in rows]
+
+    @with_reserve
+    def set_consents(self, consents: Sequence[PendingConsent]) -> None:
+        """Store consents to be published to devices, all or none.
+
+        Only the newest of each owner for each device is kept. The caller bounds their number: it
+        accepts active owners and devices of the roster alone.
+
+        Raises:
+            UsageError: a consent is not newer than the stored one.
+        """
+        with self._available():
+            with transaction(self._orders):
+                for consent in consents:
+                    self._replace_consent(consent)
+            self.version += 1
+
+    def _replace_consent(self, consent: PendingConsent) -> None:
+        place = consent.owner, consent.device
+        newer = self._orders.execute(
+            "select 1 from consent where owner = ? and device = ? and n >= ?", (*place, consent.n)
+        )
+        if newer.fetchone() is not None:
+            raise UsageError(
+                f"the consent for {consent.device} is not newer than the stored one",
+                "give it a higher number: earmark clips voice does",
+            )
+        # A new row and not an update: its id is the order of the owners' last changes.
+        self._orders.execute("delete from consent where owner = ? and device = ?", place)
+        self._orders.execute(
+            "insert into consent (owner, device, okey, dkey, n, said) values (?, ?, ?, ?, ?, ?)",
+            (*place, consent.okey, consent.dkey, consent.n, consent.text),
+        )
+        self._orders.execute("insert or ignore into consent_device values (?)", (consent.device,))
+
+    def consents(self) -> list[PendingConsent]:
+        """Return the stored consents; the owner whose last change is oldest is first."""
+        with self._available():
+            rows = self._orders.execute(
+                "select owner, device, okey, dkey, n, said from consent order by id"
+            ).fetchall()
+        return [PendingConsent(*row) for row in rows]
+
+    def consent_devices(self) -> list[str]:
+        """Return the devices to which a consent was ever to be published, by name.
+
+        A device whose consents were removed is among them: the broker still retains them, until
+        another message takes their place.
+        """
+        with self._available():
+            rows = self._orders.execute("select device from consent_device order by device")
+            return [device for (device,) in rows.fetchall()]
+
+    @with_reserve
+    def remove_consents(self, is_void: Callable[[PendingConsent], bool]) -> int:
+        """Remove the consents for which ``is_void`` returns True; return their number."""
+        with self._available():
+            void = [(one.owner, one.device) for one in self.consents() if is_void(one)]
+            if void:
+                with transaction(self._orders):
+                    self._orders.executemany(
+                        "delete from consent where owner = ? and device = ?", void
+                    )
+                self.version += 1
+            return len(void)
 
     @contextlib.contextmanager
     def _available(self) -> Iterator[None]:

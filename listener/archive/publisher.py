@@ -1,4 +1,4 @@
-"""The archive's own MQTT messages: log head and clock, accepted numbers, erasures, settings."""
+"""The archive's own MQTT messages: log head and clock, numbers, erasures, settings, consents."""
 
 import logging
 from collections.abc import Iterator
@@ -9,10 +9,11 @@ import msgspec
 from listener.archive.context import ArchiveContext
 from listener.archive.devices import AcceptedNumbers
 from listener.archive.owner_state import OwnerState
-from listener.archive.pending_keys import share_message
+from listener.archive.pending_messages import share_message
+from listener.archive.voice_consents import consent_messages, is_void
 from listener.mqtt import retention, topics
 from listener.mqtt.client import Message
-from listener.owner.roster import ARCHIVE
+from listener.owner.roster import ARCHIVE, Roster
 from listener.rights import receipts
 from listener.storage.access_log import LogEntry
 
@@ -42,6 +43,7 @@ class ArchivePublisher:
         self._published_clock: ClockStatus | None = None
         self._published_version = -1
         self._is_head_checked = False
+        self._roster_of_consents: Roster | None = None
         self._numbers = AcceptedNumbers(context.store, context.roster, context.key.sign)
 
     def on_connected(self) -> None:
@@ -73,6 +75,11 @@ class ArchivePublisher:
                     LogEntry(owner=owner.name, op="restored", outcome="failed")
                 )
 
+    def on_status(self, message: Message) -> None:
+        """Store which consents a device follows, as it states in its status."""
+        device = (topics.STATUS.levels(message.topic) or {}).get("device", "")
+        self._context.voice_statuses.take(device, message.payload, self._context.roster())
+
     def append_due_rows(self) -> None:
         """Append the rows of the access log that are due.
 
@@ -97,6 +104,7 @@ class ArchivePublisher:
             yield Message(self.topic, status, topics.STATUS.qos, topics.STATUS.retain)
         yield from self.pending_numbers()
         owner_state = self._context.store.owner_state
+        self._remove_void_consents(owner_state)
         if owner_state.version != self._published_version:
             self._published_version = owner_state.version
             yield from self._settings(owner_state)
@@ -126,3 +134,20 @@ class ArchivePublisher:
             payload = f"[{','.join(share_message(current, known))}]".encode()
             topic = topics.KEYS.name(device=device)
             yield Message(topic, payload, topics.KEYS.qos, topics.KEYS.retain)
+        messages = consent_messages(
+            owner_state, self._context.roster(), self._context.store.has_sealed
+        )
+        for device, texts in messages.items():
+            payload = f"[{','.join(texts)}]".encode()
+            topic = topics.CONSENTS.name(device=device)
+            yield Message(topic, payload, topics.CONSENTS.qos, topics.CONSENTS.retain)
+
+    def _remove_void_consents(self, owner_state: OwnerState) -> None:
+        """Remove the consents of removed owners and devices, and of keys that were replaced.
+
+        The retained message of a device is published again without them.
+        """
+        roster = self._context.roster()
+        if roster is not self._roster_of_consents:
+            owner_state.remove_consents(lambda consent: is_void(consent, roster))
+            self._roster_of_consents = roster

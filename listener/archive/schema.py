@@ -13,6 +13,8 @@ from listener.envelope.format import ClipId, KeyId, Moment, Sha256, ShortName
 from listener.rights.hash_chain import LogBody
 from listener.rights.receipts import Receipt, SignedHead
 from listener.rights.requests import Cursor
+from listener.voice.consent import Consent
+from listener.voice.messages import VoiceStatus
 
 _Count = Annotated[int, Meta(ge=0)]
 _Key = Annotated[str, Meta(pattern=r"^ed25519:[A-Za-z0-9+/]{43}=\Z")]
@@ -146,6 +148,24 @@ class KeysAnswer(_Answer, kw_only=True):
     retired_devices: list[RetiredKeyAnswer]
     sealed_to: dict[str, KeyId | None]
     forwarded: list[ShortName]
+
+
+class VoiceStatusAnswer(_Answer, kw_only=True):
+    """The consent that a speaker follows, signed by it and not verified by the archive."""
+
+    signature: _Signature
+    voice: VoiceStatus
+
+
+class VoiceAnswer(_Answer, kw_only=True):
+    """The requester's stored consents to voice control, and what the speakers follow."""
+
+    owner: ShortName
+    consents: list[Consent]
+    forwarded: list[ShortName]
+    """Speakers for which the consent is in the message that the archive publishes."""
+    status: dict[str, VoiceStatusAnswer]
+    """The last status of each speaker."""
 
 
 class Problem(_Answer, kw_only=True):

@@ -148,6 +148,8 @@ class ArchiveService:
                     _log.warning("the broker denied the subscription to clips: %s", event.reason)
                 case Message(topic=ArchivePublisher.topic):
                     self._on_published_head(event)
+                case Message() if topics.STATUS.levels(event.topic) is not None:
+                    self._on_status(event)
                 case Message():
                     self._on_clip(event)
                 case RejectedEvent():
@@ -166,6 +168,7 @@ class ArchiveService:
         self._subscribe_to_clips()
         if self._publisher is not None:
             self._broker.subscribe(self._publisher.topic)
+            self._broker.subscribe(topics.STATUS.topic_filter())
             self._publisher.on_connected()
 
     def _subscribe_to_clips(self) -> None:
@@ -208,6 +211,10 @@ class ArchiveService:
             self._publisher.on_message(message)
         except Unavailable as error:
             _log.warning("cannot compare the access log with the published head: %s", error)
+
+    def _on_status(self, message: Message) -> None:
+        if self._publisher is not None:
+            self._publisher.on_status(message)
 
     def _publish_numbers(self) -> None:
         if self._publisher is None:

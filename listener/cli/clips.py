@@ -1,7 +1,7 @@
 """``earmark clips``: an owner's access to their clips, from any machine that has their key.
 
 The arguments of all actions are here, and the actions that change the archive: ``erase``,
-``retention``, ``keys`` and ``new-key``.
+``retention``, ``keys`` and ``new-key``. ``clips_voice`` has ``voice``.
 """
 
 import argparse
@@ -14,11 +14,12 @@ from typing import Final
 
 import msgspec
 
-from listener.cli import clips_audit, clips_read
+from listener.cli import clips_audit, clips_read, clips_voice
 from listener.cli.main import Subcommands, with_examples
 from listener.clips.schema import KeysReply, RetentionReply, sanitize
 from listener.clips.session import Session, argument_type, parse_moment, selection_fields
 from listener.clips.trust_store import TrustStore
+from listener.clips.voice_record import GivenConsent, VoiceRecord
 from listener.config import Config
 from listener.envelope.format import ClipId, ShortName
 from listener.envelope.open import Identity
@@ -174,7 +175,16 @@ def new_key(arguments: argparse.Namespace, session: Session) -> int:
     (following,) = identities
     before = session.asker.request(session.request("keys"), KeysReply)
     proofs = _proofs(session, before, following)
-    request = session.request("new-key", recipient=following.recipient, proofs=proofs)
+    record = VoiceRecord(session.known.folder.parent, session.asker.owner)
+    consents = clips_voice.renew_consents(session, before, record, following)
+    included = consents[: requests.MOST_CONSENTS]
+    request = session.request(
+        "new-key",
+        recipient=following.recipient,
+        proofs=proofs,
+        consents=clips_voice.as_fields(included),
+    )
+    record.add({consent.device: GivenConsent.of(consent) for consent in included})
     reply = session.asker.request(request, KeysReply, following)
     if reply.active != following.okey:
         raise Unavailable("the archive did not store the new key", "try again later")
@@ -193,6 +203,10 @@ def new_key(arguments: argparse.Namespace, session: Session) -> int:
     for device in sorted(reply.devices.keys() - forwarded):
         print(f"the archive does not forward the proof to {device}: run this on it:")
         print(_manual_commands(session.asker.owner, following.recipient, arguments.new_identity))
+    if renewed := sorted(consent.device for consent in included if consent.on):
+        print(f"voice control stays on at {', '.join(renewed)}: the consent was made again")
+    if left := sorted(consent.device for consent in consents[len(included) :] if consent.on):
+        print(f"voice control is off at {', '.join(left)}: give the consent again")
     print("keep the old key: older clips can only be decrypted with it")
     return 0
 
@@ -266,6 +280,7 @@ _ACTIONS: Final[dict[str, Callable[[argparse.Namespace, Session], int]]] = {
     "log": clips_audit.show_log,
     "keys": keys,
     "new-key": new_key,
+    "voice": clips_voice.show_or_change,
 }
 
 
@@ -408,6 +423,34 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         f"earmark clips new-key new.key {_WHO}",
     )
     newer.add_argument("new_identity", metavar="FILE", help="new secret key, made by age-keygen")
+    voice = _add(
+        actions,
+        "voice",
+        "allow or end voice control, and show which speakers follow",
+        f"earmark clips voice {_WHO}",
+        f"earmark clips voice on --speaker kitchen --assist ed25519:... {_WHO}",
+        f"earmark clips voice off {_WHO}",
+    )
+    voice.add_argument(
+        "state",
+        nargs="?",
+        choices=("on", "off"),
+        help="on: the speakers send your commands to the assist service; off: they do not"
+        " (default: show the consents; exit code 1 if a speaker does not follow yours)",
+    )
+    voice.add_argument(
+        "--speaker",
+        action="append",
+        default=[],
+        type=argument_type(ShortName, "speaker's name"),
+        metavar="NAME",
+        help="a speaker; may be repeated (default for off: every speaker)",
+    )
+    voice.add_argument(
+        "--assist",
+        metavar="ed25519:...",
+        help="for on: public key of the assist service, as the hub's own screen shows it",
+    )
 
 
 def run(arguments: argparse.Namespace, settings: Config) -> int:

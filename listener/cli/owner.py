@@ -11,9 +11,12 @@ from typing import Final
 from listener import config
 from listener.cli.main import Subcommands, with_examples
 from listener.envelope import keys
+from listener.errors import UsageError
 from listener.owner.challenge import make_challenge
 from listener.owner.records import CHALLENGE_S, Owner
 from listener.storage.home import Home
+from listener.voice.consent_table import ConsentTable
+from listener.voice.presence import PresenceChallenge
 
 _ROUND: Final = """\
 to add an owner, here with the short name ada:
@@ -95,6 +98,28 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "earmark owner list --json",
     )
     listing.add_argument("--json", action="store_true", help="print one JSON object a line")
+    voice = actions.add(
+        "voice",
+        "at a speaker: allow or end voice control of an owner, without the archive",
+        "earmark owner voice off ada",
+        "earmark owner voice on ada --assist ed25519:... > challenge.txt",
+        "earmark owner voice on ada --assist ed25519:... --answer ANSWER",
+    )
+    voice.add_argument(
+        "state",
+        choices=("on", "off"),
+        help="off: at once, without a proof; on: prints a challenge for the owner, and with"
+        " --answer allows it",
+    )
+    voice.add_argument("name", metavar="NAME", help="an owner; for on, an active one")
+    voice.add_argument(
+        "--assist",
+        metavar="ed25519:...",
+        help="for on: public key of the assist service, as the hub's own screen shows it",
+    )
+    voice.add_argument(
+        "--answer", metavar="ANSWER", help="for on: output of age -d, with the owner's active key"
+    )
     forget = actions.add(
         "forget",
         "remove an owner; no more clips are made or accepted for them",
@@ -115,6 +140,7 @@ def run(arguments: argparse.Namespace, settings: config.Config) -> int:
         "challenge": _challenge,
         "confirm": _confirm,
         "list": _list,
+        "voice": _voice,
         "forget": _remove,
     }
     return actions[arguments.action](arguments, settings, Home(Path(settings.home)))
@@ -208,8 +234,89 @@ def _list(arguments: argparse.Namespace, settings: config.Config, home: Home) ->
     return 0
 
 
+def _voice(arguments: argparse.Namespace, settings: config.Config, home: Home) -> int:
+    name: str = arguments.name
+    if not home.is_speaker():
+        raise UsageError(
+            f"{home.path} is not the data directory of a speaker",
+            "run this on the speaker, or give the consent there by the archive:"
+            " earmark clips voice",
+        )
+    if arguments.state == "off":
+        if all(one.owner != name for one in home.consents().kept):
+            home.roster().known_owner(name)
+        _end_voice(name, home)
+        print(f"voice control of {name} is off at this speaker")
+        print("a later consent of the owner switches it on again: earmark clips voice on")
+        return 0
+    if arguments.assist is None:
+        raise UsageError(
+            "on needs the assist service that may receive the commands",
+            "read the key off the hub's own screen, and pass --assist ed25519:…",
+        )
+    owner = home.roster().known_owner(name)
+    if not owner.active:
+        raise UsageError(
+            f"{name} has not confirmed their key", f"run earmark owner challenge {name}"
+        )
+    return _allow_voice(arguments, settings, home, owner)
+
+
+def _allow_voice(
+    arguments: argparse.Namespace, settings: config.Config, home: Home, owner: Owner
+) -> int:
+    assist = keys.device_text(keys.parse_device(arguments.assist))
+    key, now_s = home.device_key(), int(time.time())
+
+    def challenge(table: ConsentTable) -> PresenceChallenge:
+        last_n = max((one.n for one in table.kept if one.owner == owner.name), default=0)
+        return PresenceChallenge(owner, settings.device.name, key, assist, last_n)
+
+    if arguments.answer is None:
+        print(challenge(home.consents()).encrypt(now_s), end="", flush=True)
+        print(
+            "earmark: compare the fingerprint of the assist's key with the hub's own screen:"
+            f" {keys.device_id(keys.parse_device(assist))}; then decrypt this with {owner.name}'s"
+            f" secret key: age -d -i {owner.name}.key; and pass what it prints with --answer,"
+            f" within {CHALLENGE_S // 3600} hours",
+            file=sys.stderr,
+        )
+        return 0
+
+    def edit(table: ConsentTable) -> ConsentTable:
+        challenge(table).check(arguments.answer, now_s)
+        return table.stated_at_speaker(owner, home.roster(), on=True, assist=assist, now_s=now_s)
+
+    home.change_consents(edit)
+    print(f"voice control of {owner.name} is on at this speaker, for the assist {assist}")
+    if settings.attribution.keeper not in {None, owner.name}:
+        print(
+            f"it counts if the keeper, {settings.attribution.keeper}, has named the same assist:"
+            " the keeper chooses which assist their speaker asks"
+        )
+    return 0
+
+
+def _end_voice(name: str, home: Home) -> None:
+    """Withdraw every consent of an owner at this speaker; the owner need not be known any more."""
+    roster = home.roster()
+    own = keys.device_text(home.device_key().public_key())
+
+    def edit(table: ConsentTable) -> ConsentTable:
+        owner = roster.owner(name)
+        if owner is None:
+            return table.withdrawn(name, int(time.time()))
+        # Without an assist of before, the speaker's own key, which no assist service has.
+        return table.stated_at_speaker(owner, roster, on=False, assist=own, now_s=int(time.time()))
+
+    home.change_consents(edit)
+
+
 def _remove(arguments: argparse.Namespace, settings: config.Config, home: Home) -> int:
     name: str = arguments.name
+    home.roster().known_owner(name)
+    if home.is_speaker():
+        _end_voice(name, home)  # first: if they return with the same key, it stays off
     home.change_roster(lambda roster: roster.without_owner(name))
     print(f"removed {name}: no more clips are made or accepted for them")
     print("stored clips stay in the archive, encrypted to their key")

@@ -4,15 +4,20 @@ Responses are untrusted. Unknown fields are ignored, so that a newer archive is 
 invalid field makes the whole response invalid.
 """
 
+import base64
 from typing import Annotated, Any, Final, TypeVar
 
 import msgspec
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 from msgspec import Meta
 
 from listener.envelope.format import ClipId, KeyId, Moment, Sha256, ShortName
 from listener.envelope.keys import parse_device
 from listener.envelope.verify import TrustedKey
-from listener.errors import Unavailable
+from listener.errors import Unavailable, VoiceError
+from listener.voice.consent import Consent
+from listener.voice.fields import SignatureText
+from listener.voice.messages import SignedMessage, VoiceStatus
 
 ANSWER_LIMIT_BYTES: Final = 8 << 20
 _Count = Annotated[int, Meta(ge=0, le=1 << 53)]
@@ -100,6 +105,39 @@ class KeysReply(_Reply, frozen=True, kw_only=True):
     forwarded: tuple[ShortName, ...] | None = None
     """Devices to which the archive forwards the proof of the active key; None from an older
     archive, which forwards it to every device."""
+
+
+class SignedStatus(_Reply, frozen=True, kw_only=True):
+    """The consent that a speaker follows, with the speaker's signature."""
+
+    signature: SignatureText
+    voice: VoiceStatus
+
+    def verify(self, owner: str, device: str, key: Ed25519PublicKey) -> VoiceStatus | None:
+        """Return the status if the speaker signed it for this owner, else None.
+
+        Args:
+            owner: name of the owner.
+            device: name of the speaker.
+            key: public key of the speaker.
+        """
+        if (self.voice.owner, self.voice.device) != (owner, device):
+            return None
+        try:
+            return SignedMessage(self.voice, base64.b64decode(self.signature)).verify(key)
+        except VoiceError:
+            return None
+
+
+class VoiceReply(_Reply, frozen=True, kw_only=True):
+    """The owner's stored consents to voice control, and what the speakers follow; unverified."""
+
+    owner: ShortName
+    consents: Annotated[tuple[Consent, ...], Meta(max_length=10_000)] = ()
+    forwarded: tuple[ShortName, ...] = ()
+    """Speakers to which the archive forwards the owner's consent."""
+    status: dict[ShortName, SignedStatus] = {}
+    """What each speaker signed about the consent that it follows."""
 
 
 class ArchiveReply(_Reply, frozen=True, kw_only=True):

@@ -57,10 +57,10 @@ _SERVICES: Final = {
             topics.CLIP.topic_filter(),
         ),
         # Its own log head too: a retained head newer than the log shows that an old copy of the
-        # log was restored.
+        # log was restored. And what each device signed about the consents that it follows.
         reads=(
             topics.CLIP.topic_filter(),
-            topics.STATUS.name(device=identity.ARCHIVE.name),
+            topics.STATUS.topic_filter(),
             topics.RETAINED_COUNT,
         ),
     ),

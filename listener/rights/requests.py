@@ -19,6 +19,8 @@ LONGEST_REQUEST_BYTES: Final = 16 << 10
 MOST_LISTED: Final = 1000
 MOST_NAMED: Final = 200
 MOST_PROOFS: Final = 64
+MOST_CONSENTS: Final = 32
+"""Consents in one request; with 64 proofs they fit ``LONGEST_REQUEST_BYTES``."""
 
 Limit = Annotated[int, Meta(ge=1, le=MOST_LISTED)]
 Cursor = Annotated[str, Meta(pattern=r"^[0-9TZ:.-]{24}/[0-9a-f-]{36}\Z")]
@@ -108,12 +110,38 @@ class KeyProof(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     new: Code
 
 
+class VoiceConsent(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """The owner's consent to voice control for one speaker; the archive forwards it unread.
+
+    Together with the owner's name and the fingerprint of their key it is a ``Consent`` of
+    ``listener/voice/consent.py``: the request has neither field, so that an owner can send a
+    consent in their own name only.
+    """
+
+    device: ShortName
+    assist: Annotated[str, Meta(pattern=r"^ed25519:[A-Za-z0-9+/]{43}=\Z")]
+    """Public key of the assist service that may receive the owner's commands."""
+    n: Annotated[int, Meta(ge=1, le=1 << 53)]
+    """Number of the consent; a speaker ignores one that is not above the last."""
+    on: Literal[0, 1]
+    code: Code
+    """MAC by the owner's key."""
+
+
+class VoiceRequest(_OperationRequest, frozen=True, kw_only=True, tag="voice"):
+    """Give or withdraw the owner's consent to voice control; without ``consents``, return it."""
+
+    consents: Annotated[tuple[VoiceConsent, ...], Meta(max_length=MOST_CONSENTS)] = ()
+
+
 class NewKeyRequest(_OperationRequest, frozen=True, kw_only=True, tag="new-key"):
     """Replace the active key, with proof of both keys."""
 
     recipient: Annotated[str, Meta(pattern=r"^age1[a-z0-9]{58}\Z")]
     proofs: Annotated[tuple[KeyProof, ...], Meta(max_length=MOST_PROOFS)] = ()
     """A proof for each speaker; a speaker without one needs a confirmation on site."""
+    consents: Annotated[tuple[VoiceConsent, ...], Meta(max_length=MOST_CONSENTS)] = ()
+    """The owner's consents, made again with the new key: it makes the earlier ones void."""
 
 
 Request = (
@@ -125,6 +153,7 @@ Request = (
     | LogRequest
     | KeysRequest
     | NewKeyRequest
+    | VoiceRequest
 )
 
 
@@ -192,14 +221,26 @@ def _check_consistency(request: Request) -> None:
                 raise UsageError("exactly one of clips, all, or from and until is required")
             if request.clips is not None and request.device is not None:
                 raise UsageError("device cannot be combined with clips")
-        case NewKeyRequest() if len({one.device for one in request.proofs}) < len(request.proofs):
-            raise UsageError("two proofs for one device")
+        case NewKeyRequest() | VoiceRequest():
+            _check_devices(request)
         case _:
             pass
     if isinstance(request, ListRequest | ExportRequest | EraseRequest):
         for moment in (request.from_t, request.until_t):
             if moment is not None:
                 _check_calendar(moment)
+
+
+def _check_devices(request: NewKeyRequest | VoiceRequest) -> None:
+    if isinstance(request, NewKeyRequest) and len({one.device for one in request.proofs}) < len(
+        request.proofs
+    ):
+        raise UsageError("two proofs for one device")
+    if len({one.device for one in request.consents}) < len(request.consents):
+        raise UsageError("two consents for one device")
+    # The row in the access log says one of the two.
+    if isinstance(request, VoiceRequest) and len({one.on for one in request.consents}) > 1:
+        raise UsageError("consents on and off cannot be combined")
 
 
 def _check_calendar(moment: str) -> None:

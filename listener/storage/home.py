@@ -80,6 +80,10 @@ class Home:
         with self._locked():
             return self._load_or_create_key()
 
+    def is_speaker(self) -> bool:
+        """Return whether this directory has a device's key; creates none."""
+        return self._key.exists()
+
     def archive_key(self) -> Ed25519PrivateKey:
         """Return the key this archive signs receipts with; the first call creates it.
 

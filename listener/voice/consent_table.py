@@ -14,11 +14,13 @@ from msgspec import Meta
 
 from listener.envelope.format import KeyId, ShortName
 from listener.errors import ConfigError
+from listener.owner.records import Owner
 from listener.owner.roster import Roster
 from listener.voice.consent import Consent
 from listener.voice.fields import ConsentNumber, Flag, ServiceKey
 
 LONGEST_TABLE_BYTES: Final = 16 << 10
+LAST_NUMBER: Final = 1 << 53
 MOST_KEPT: Final = 64
 """Consents in a table; each key of an owner has one."""
 
@@ -93,14 +95,45 @@ class ConsentTable:
             )
         return _bounded(kept.values(), roster), ignored
 
-    def withdrawn(self, owner: str) -> "ConsentTable":
-        """Return the table after an owner said off at the speaker, under every key they have used.
+    def stated_at_speaker(
+        self, owner: Owner, roster: Roster, *, on: bool, assist: str, now_s: int
+    ) -> "ConsentTable":
+        """Return the table after an owner said on or off at the speaker itself.
 
-        The number stays, so that the consent that is withdrawn cannot return.
+        The number becomes higher than the kept one, and at least the time: the owner's commands
+        elsewhere number by time too (``clips/voice_view.py``), so that a consent which is withheld
+        meanwhile does not count when it arrives. An off is for every key that the owner has used.
+
+        Args:
+            owner: the owner; for an on, the active one whose proof the caller has checked.
+            roster: the speaker's roster.
+            on: whether command copies may be made.
+            assist: public key of the assist, ``ed25519:…``; an off keeps the assist of before.
+            now_s: seconds since 1970.
+        """
+        place = (owner.name, owner.okey)
+        table = self if on else self.withdrawn(owner.name, now_s)
+        kept = {(one.owner, one.okey): one for one in table.kept}
+        before = kept.get(place)
+        if on or before is None:
+            n = _next_number(0 if before is None else before.n, now_s)
+            kept[place] = KeptConsent(
+                assist=assist, n=n, okey=owner.okey, on=int(on), owner=owner.name
+            )
+        return _bounded(kept.values(), roster)
+
+    def withdrawn(self, owner: str, now_s: int) -> "ConsentTable":
+        """Return the table after an owner's consents were withdrawn at the speaker.
+
+        Args:
+            owner: name of the owner, who need not be in the roster.
+            now_s: seconds since 1970.
         """
         return ConsentTable(
             tuple(
-                msgspec.structs.replace(one, on=0) if one.owner == owner else one
+                msgspec.structs.replace(one, n=_next_number(one.n, now_s), on=0)
+                if one.owner == owner
+                else one
                 for one in self.kept
             )
         )
@@ -160,6 +193,10 @@ def render_table(table: ConsentTable) -> bytes:
     """Return the file of a table: indented JSON, as `parse_table` reads it."""
     file = _TableFile(consents=table.kept)
     return msgspec.json.format(msgspec.json.encode(file), indent=2) + b"\n"
+
+
+def _next_number(last: int, now_s: int) -> int:
+    return min(max(last + 1, now_s, 1), LAST_NUMBER)
 
 
 def _bounded(kept: Iterable[KeptConsent], roster: Roster) -> ConsentTable:

@@ -18,7 +18,7 @@ import pytest
 
 from listener.archive import openapi
 from listener.archive.owner_state import OwnerState
-from listener.archive.pending_keys import share_message
+from listener.archive.pending_messages import share_message
 from listener.archive.records import RowMac
 from listener.archive.schema import ERRORS
 from listener.archive.store import FileStore

@@ -74,7 +74,8 @@ def test_flood_of_one_kind_leaves_each_other_its_rows(budget: LogBudget) -> None
 
 
 def test_all_kinds_of_one_owner_are_bounded(budget: LogBudget, clock: "FakeClock") -> None:
-    ops = ("list", "play", "export", "erase", "retention", "log", "keys", "new-key")
+    ops = ["list", "play", "export", "erase", "retention", "log", "keys", "new-key"]
+    ops += ["voice", "voice-on", "voice-off"]
     number = 0
     for _ in range(1000):
         for op in ops:

@@ -14,7 +14,7 @@ import pytest
 from listener.archive.elapsed_time import ArchiveTime
 from listener.archive.files import find_envelope_file, read_envelope_file
 from listener.archive.owner_state import MOST_SPANS, OwnerState, make_tombstone
-from listener.archive.pending_keys import PendingKey
+from listener.archive.pending_messages import PendingMessage
 from listener.archive.receiver import Receiver
 from listener.archive.records import Erased, Replayed
 from listener.archive.store import FileStore
@@ -241,9 +241,9 @@ def test_pending_key_rotations_of_one_owner_displace_no_other_owners(store: File
         store.owner_state.set_pending_keys("bob", {"hall": str(number)})
 
     pending = store.owner_state.pending_keys()
-    assert PendingKey("ada", "hers") in pending["hall"]
+    assert PendingMessage("ada", "hers") in pending["hall"]
     assert len(pending["hall"]) == 17
-    assert pending["kitchen"] == [PendingKey("ada", "hers")]
+    assert pending["kitchen"] == [PendingMessage("ada", "hers")]
 
 
 def test_pending_key_rotations_of_an_earlier_version_keep_their_owner(home: Path) -> None:
@@ -258,7 +258,7 @@ def test_pending_key_rotations_of_an_earlier_version_keep_their_owner(home: Path
         earlier.commit()
 
     with contextlib.closing(OwnerState(path)) as state:
-        assert state.pending_keys() == {"hall": [PendingKey("ada", said)]}
+        assert state.pending_keys() == {"hall": [PendingMessage("ada", said)]}
         assert state.devices_with_pending_key("ada", "age1new") == ["hall"]
         assert state.devices_with_pending_key("bob", "age1new") == []
 

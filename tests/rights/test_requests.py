@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from listener.errors import UsageError
 from listener.rights import requests
 
-OPS = ("list", "play", "export", "erase", "retention", "log", "keys", "new-key")
+OPS = ("list", "play", "export", "erase", "retention", "log", "keys", "new-key", "voice")
 
 
 def asked(**fields: object) -> requests.Request:

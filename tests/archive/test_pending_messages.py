@@ -1,17 +1,17 @@
-"""The owners' shares of the message with key rotations."""
+"""The owners' shares of the message with key rotations or consents."""
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from listener.archive.pending_keys import PendingKey, share_message
+from listener.archive.pending_messages import PendingMessage, share_message
 from listener.owner.key_rotation import LONGEST_BYTES
 
 ROW = "r" * 400
 
 
 def test_everything_that_fits_is_included_in_order() -> None:
-    pending = [PendingKey("ada", "1"), PendingKey("bob", "2"), PendingKey("ada", "3")]
+    pending = [PendingMessage("ada", "1"), PendingMessage("bob", "2"), PendingMessage("ada", "3")]
 
     assert share_message(pending, {"ada", "bob"}) == ["1", "2", "3"]
     assert share_message([], set()) == []
@@ -19,8 +19,8 @@ def test_everything_that_fits_is_included_in_order() -> None:
 
 @pytest.mark.parametrize("known", [{"ada", "bob", "eve"}, {"ada"}, {"bob"}, {"bob", "eve"}, set()])
 def test_many_changes_of_one_owner_displace_no_others(known: set[str]) -> None:
-    pending = [PendingKey("ada", f"ada{ROW}"), PendingKey("eve", f"eve{ROW}")]
-    pending += [PendingKey("bob", f"{number:03}{ROW}") for number in range(16)]
+    pending = [PendingMessage("ada", f"ada{ROW}"), PendingMessage("eve", f"eve{ROW}")]
+    pending += [PendingMessage("bob", f"{number:03}{ROW}") for number in range(16)]
 
     included = share_message(pending, known)
 
@@ -31,8 +31,8 @@ def test_many_changes_of_one_owner_displace_no_others(known: set[str]) -> None:
 
 
 def test_owner_without_clips_of_the_device_comes_last() -> None:
-    pending = [PendingKey("ada", f"{number:03}{ROW}") for number in range(3)]
-    pending += [PendingKey("bob", f"{number:03}{ROW}") for number in range(100, 116)]
+    pending = [PendingMessage("ada", f"{number:03}{ROW}") for number in range(3)]
+    pending += [PendingMessage("bob", f"{number:03}{ROW}") for number in range(100, 116)]
 
     assert [text[:3] for text in share_message(pending, {"ada"}, 2200)] == (
         ["000", "001", "002", "114", "115"]
@@ -43,16 +43,16 @@ def test_owner_without_clips_of_the_device_comes_last() -> None:
 
 @given(
     st.lists(
-        st.builds(PendingKey, st.sampled_from("abcde"), st.text("x", min_size=1, max_size=60)),
+        st.builds(PendingMessage, st.sampled_from("abcde"), st.text("x", min_size=1, max_size=60)),
         max_size=60,
     ),
     st.integers(2, 400),
     st.sets(st.sampled_from("abcde")),
 )
 def test_message_is_bounded_and_holds_the_newest_of_each_owner(
-    pending: list[PendingKey], most_bytes: int, known: set[str]
+    pending: list[PendingMessage], most_bytes: int, known: set[str]
 ) -> None:
-    numbered = [PendingKey(one.owner, f"{at:03}{one.text}") for at, one in enumerate(pending)]
+    numbered = [PendingMessage(one.owner, f"{at:03}{one.text}") for at, one in enumerate(pending)]
 
     included = share_message(numbered, known, most_bytes)
 

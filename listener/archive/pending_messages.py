@@ -1,9 +1,9 @@
-"""Pending key rotations: the owners' shares of the one message that a device receives. Pure.
+"""Pending messages of owners: their shares of the one message that a device receives. Pure.
 
-A device accepts one bounded message with the rotations of all owners (``docs/reference/mqtt.md``).
-The archive cannot verify a rotation, so an owner may have sent any bytes for any device. No owner's
-rotations keep another's from the device: each owner has one, those first for whom the device has
-sealed clips, and what is left is shared.
+A device accepts one bounded message with the key rotations of all owners, and one with their
+consents (``docs/reference/mqtt.md``). The archive cannot verify either, so an owner may have sent
+any bytes for any device. No owner's messages keep another's from the device: each owner has one,
+those first for whom the device has sealed clips, and what is left is shared.
 """
 
 from collections.abc import Collection, Iterator, Sequence
@@ -13,25 +13,25 @@ from listener.owner.key_rotation import LONGEST_BYTES
 
 
 @dataclass(frozen=True, slots=True)
-class PendingKey:
-    """A key rotation that is to be published."""
+class PendingMessage:
+    """A key rotation or a consent that is to be published."""
 
     owner: str
     text: str
-    """JSON of a ``KeyRotation``."""
+    """JSON of a ``KeyRotation`` or a ``Consent``."""
 
 
 def share_message(
-    pending: Sequence[PendingKey], known: Collection[str], most_bytes: int = LONGEST_BYTES
+    pending: Sequence[PendingMessage], known: Collection[str], most_bytes: int = LONGEST_BYTES
 ) -> list[str]:
     """Return the texts that fit one message, in order.
 
-    The newest rotation of each known owner is included, then that of each other owner; then each
+    The newest text of each known owner is included, then that of each other owner; then each
     known owner in turn has an older one included, and then each other owner, while there is room.
     The owner whose last change is oldest is first, so that frequent changes give no precedence.
 
     Args:
-        pending: rotations for one device, oldest first.
+        pending: texts for one device, oldest first.
         known: owners for whom this device has sealed clips.
         most_bytes: limit of the message, a JSON array of the texts.
     """
@@ -47,10 +47,10 @@ def share_message(
     left_bytes = most_bytes - len("[]")
     skipped: set[str] = set()
     for position in (*newest, *_in_turn(older), *_in_turn(others)):
-        rotation = pending[position]
-        needed_bytes = len(rotation.text.encode()) + len(",")
-        if rotation.owner in skipped or needed_bytes > left_bytes:
-            skipped.add(rotation.owner)  # an older one cannot be applied without this one
+        message = pending[position]
+        needed_bytes = len(message.text.encode()) + len(",")
+        if message.owner in skipped or needed_bytes > left_bytes:
+            skipped.add(message.owner)  # an older rotation cannot be applied without this one
             continue
         left_bytes -= needed_bytes
         included.append(position)
