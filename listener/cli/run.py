@@ -1,7 +1,8 @@
-"""``earmark run``: supervises hear and send on a machine without systemd.
+"""``earmark run``: supervises hear, send and play on a machine without systemd.
 
-hear and send stay separate processes with their own privileges: this one opens neither a
-microphone nor a connection. send is restarted when it exits; when hear exits, everything stops.
+They stay separate processes with their own privileges: this one opens neither a microphone nor a
+connection nor a loudspeaker. send and play are restarted when they exit; when hear exits,
+everything stops. play runs beside a live microphone, and hear and send run without it.
 """
 
 import argparse
@@ -61,7 +62,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace, settings: Config) -> int:
-    """Supervise hear and send; return hear's exit code.
+    """Supervise hear, send and play; return hear's exit code.
 
     Raises:
         Unavailable: hear exited, and the archive did not acknowledge every clip in time.
@@ -76,6 +77,9 @@ def run(arguments: argparse.Namespace, settings: Config) -> int:
     pair = Supervisor(
         hear=[sys.executable, "-m", "listener", "hear", *common, *options],
         send=[sys.executable, "-m", "listener", "send", *common],
+        play=None
+        if settings.microphone.files
+        else [sys.executable, "-m", "listener", "play", *common],
         waiting=lambda: len(spool.waiting()),
         timeouts=RunTimeouts(linger_s=arguments.linger),
     )
@@ -90,17 +94,58 @@ class RunTimeouts:
     linger_s: float = 30.0
     """Time for the spool to empty after hear exits."""
     first_backoff_s: float = FIRST_BACKOFF_S
-    """Delay before send is first restarted; it doubles each time."""
+    """Delay before send or play is first restarted; it doubles each time."""
     grace_s: float = 10.0
     """Time for a child to exit after SIGTERM, before SIGKILL."""
 
 
+class RestartedChild:
+    """Child process that is restarted when it exits, with a growing delay. For one thread.
+
+    Args:
+        name: the command, for messages.
+        words: its command line.
+        first_backoff_s: delay before the first restart, in seconds.
+    """
+
+    def __init__(self, name: str, words: Sequence[str], first_backoff_s: float) -> None:
+        self._name: Final = name
+        self._words: Final = words
+        self._backoff: Final = Backoff(first_backoff_s, LONGEST_BACKOFF_S)
+        self._started_s = 0.0
+        self._due_s = 0.0
+        self._permanent: int | None = None
+        self.process: Process | None = None
+        """The running process; None between two runs."""
+
+    def start_if_due(self) -> int | None:
+        """Start it when due; return its exit code if a restart cannot help."""
+        now_s = time.monotonic()
+        if self.process is not None and (code := self.process.poll()) is not None:
+            self.process = None
+            if code in _PERMANENT:
+                self._permanent = code
+                return code
+            if now_s - self._started_s >= HEALTHY_S:
+                self._backoff.reset()
+            wait_s = self._backoff.next_delay_s()
+            _log.warning(
+                "%s exited with %d; restarting in %.1f s", self._name, _shell_code(code), wait_s
+            )
+            self._due_s = now_s + wait_s
+        if self.process is None and self._permanent is None and now_s >= self._due_s:
+            self._started_s = now_s
+            self.process = _start(self._words)
+        return self._permanent
+
+
 class Supervisor:
-    """Supervisor of hear and send as child processes. For one thread.
+    """Supervisor of hear, send and play as child processes. For one thread.
 
     Args:
         hear: command line of hear.
         send: command line of send.
+        play: command line of play, without which hear and send run too; None without it.
         waiting: returns the number of clips in the spool.
         timeouts: time limits.
     """
@@ -112,18 +157,18 @@ class Supervisor:
         send: Sequence[str],
         waiting: Callable[[], int],
         timeouts: RunTimeouts,
+        play: Sequence[str] | None = None,
     ) -> None:
         self._hear_words = hear
-        self._send_words = send
         self._waiting = waiting
         self._timeouts = timeouts
-        self._send: Process | None = None
-        self._backoff = Backoff(timeouts.first_backoff_s, LONGEST_BACKOFF_S)
-        self._started_s = 0.0
-        self._due_s = 0.0
+        self._send = RestartedChild("send", send, timeouts.first_backoff_s)
+        self._play = (
+            None if play is None else RestartedChild("play", play, timeouts.first_backoff_s)
+        )
 
     def run(self, stop: systemd.StopSignal) -> int:
-        """Run both until hear exits, send fails for good, or ``stop`` is requested.
+        """Run all until hear exits, send fails for good, or ``stop`` is requested.
 
         Returns:
             0 when stopped, else the exit code of the child that ended the run.
@@ -133,15 +178,18 @@ class Supervisor:
         """
         notifier = systemd.Notifier(os.environ, time.monotonic)
         with contextlib.ExitStack() as exits:
-            exits.callback(lambda: self._end(self._send))
+            exits.callback(lambda: self._end(self._send.process))
+            exits.callback(lambda: self._end(None if self._play is None else self._play.process))
             # send first, so that it receives hear's first notice.
-            permanent = self._start_send_if_due()
+            permanent = self._send.start_if_due()
             hear = _start(self._hear_words)
             exits.callback(self._end, hear)
             notifier.ready()
             while hear.poll() is None and permanent is None and not stop.wait(POLL_S):
                 notifier.ping_watchdog()
-                permanent = self._start_send_if_due()
+                permanent = self._send.start_if_due()
+                if self._play is not None:
+                    self._play.start_if_due()  # nothing depends on it
             notifier.stopping()
             if stop.requested:
                 return 0
@@ -155,7 +203,7 @@ class Supervisor:
         """Wait until send has emptied the spool."""
         until_s = time.monotonic() + self._timeouts.linger_s
         while (waiting := self._waiting()) and not stop.requested:
-            permanent = self._start_send_if_due()
+            permanent = self._send.start_if_due()
             if permanent is not None:
                 return permanent
             if time.monotonic() >= until_s:
@@ -165,23 +213,6 @@ class Supervisor:
                 )
             stop.wait(POLL_S)
         return 0
-
-    def _start_send_if_due(self) -> int | None:
-        """Start send when due; return its exit code if a restart cannot help."""
-        now_s = time.monotonic()
-        if self._send is not None and (code := self._send.poll()) is not None:
-            self._send = None
-            if code in _PERMANENT:
-                return code
-            if now_s - self._started_s >= HEALTHY_S:
-                self._backoff.reset()
-            wait_s = self._backoff.next_delay_s()
-            _log.warning("send exited with %d; restarting in %.1f s", _shell_code(code), wait_s)
-            self._due_s = now_s + wait_s
-        if self._send is None and now_s >= self._due_s:
-            self._started_s = now_s
-            self._send = _start(self._send_words)
-        return None
 
     def _end(self, child: Process | None) -> None:
         if child is None or child.poll() is not None:

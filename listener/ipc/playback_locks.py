@@ -100,8 +100,9 @@ class PlaybackLock:
     def __init__(self, folder: Path) -> None:
         self._path: Final = folder / PLAYBACK_FILE
         self._file = -1
-        # Random, so that hear can tell this player from one that ran before.
-        self._number = _NUMBERS + int.from_bytes(os.urandom(8)) % (_NUMBERS // 2)
+        # Random, so that hear can tell this player from one that ran before. Not by `secrets`:
+        # that module loads OpenSSL's hashes, which are 3.6 MiB in hear.
+        self._number = _NUMBERS + int.from_bytes(os.urandom(8), "big") % (_NUMBERS // 2)
 
     def refresh(self) -> bool:
         """Announce that the player runs; return whether hear permits sound now.

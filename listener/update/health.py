@@ -18,7 +18,9 @@ from listener.errors import EarmarkError, Unavailable
 SERVICES: Final = (
     "earmark-hear.service",
     "earmark-send.service",
-    "earmark-play.service",
+    # A pattern, which may match nothing: an update installs no unit, so one that came after the
+    # first package of a speaker can be missing.
+    "earmark-pla[y].service",
     "earmark-archive.service",
 )
 SCORED_SAMPLES: Final = SAMPLE_RATE_HZ

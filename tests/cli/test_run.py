@@ -25,10 +25,12 @@ def pair(
     waiting: Callable[[], int] = lambda: 0,
     linger_s: float = 30.0,
     grace_s: float = 10.0,
+    play: str | None = None,
 ) -> Supervisor:
     return Supervisor(
         hear=python(hear),
         send=python(send),
+        play=None if play is None else python(play),
         waiting=waiting,
         timeouts=RunTimeouts(linger_s=linger_s, first_backoff_s=0.01, grace_s=grace_s),
     )
@@ -64,6 +66,32 @@ def test_send_is_restarted_after_it_exits(tmp_path: Path) -> None:
 
     assert ended == 0
     assert births.stat().st_size >= 4
+
+
+def test_play_is_restarted_after_it_exits(tmp_path: Path) -> None:
+    births = tmp_path / "births"
+    play = f"open({str(births)!r}, 'a').write('x'); raise SystemExit(69)"
+    hear = (
+        "import os, time\n"
+        f"while not os.path.exists({str(births)!r}) or os.path.getsize({str(births)!r}) < 3:\n"
+        "    time.sleep(0.02)"
+    )
+
+    assert pair(hear, play=play).run(StopSignal()) == 0
+
+
+@pytest.mark.parametrize("code", [2, 78])
+def test_permanent_failure_of_play_ends_nothing(tmp_path: Path, code: int) -> None:
+    births = tmp_path / "births"
+    play = f"open({str(births)!r}, 'a').write('x'); raise SystemExit({code})"
+    hear = (
+        "import os, time\n"
+        f"while not os.path.exists({str(births)!r}): time.sleep(0.02)\n"
+        "time.sleep(1); raise SystemExit(5)"
+    )
+
+    assert pair(hear, play=play).run(StopSignal()) == 5
+    assert births.read_text() == "x", "it is not started again"
 
 
 def test_run_waits_until_the_spool_is_empty() -> None:
