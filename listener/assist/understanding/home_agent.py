@@ -83,6 +83,7 @@ class HomeAgent:
                 f"Your timer for {spoken_replies.describe_length(timer.length_s)} has ended."
                 if self._home.language == "en"
                 else "",
+                is_ring=True,
             )
             for timer in ended
         ]
