@@ -49,11 +49,11 @@ class WitnessLimits:
 
     def accept(self, found: "WitnessedSentence") -> bool:
         """Return whether the witness agrees with a sentence."""
-        return (
-            found.difference <= self.difference
-            and found.sentence.regret <= self.regret
-            and found.sentence.mean >= self.mean
-        )
+        return found.difference <= self.difference and self.may_accept(found.sentence)
+
+    def may_accept(self, sentence: SpokenSentence) -> bool:
+        """Return whether a sentence is within the limits that need no free text."""
+        return sentence.regret <= self.regret and sentence.mean >= self.mean
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,6 +95,8 @@ class CommandRecogniser:
         self._model = model
         self._tokens = tokens
         self._limits = limits or WitnessLimits()
+        # The longest first: "i'd like to" begins with "i'd like".
+        self._polite = sorted(self._sentences.intents.skip_words, key=len, reverse=True)
         self._search = SentenceSearch(build_grammar(self._sentences), model, tokens)
 
     def recognise(self, samples: Samples, word: str) -> Recognition | None:
@@ -110,9 +112,9 @@ class CommandRecogniser:
         return Recognition(found.text, is_command=True)
 
     def find(self, samples: Samples, word: str) -> WitnessedSentence | None:
-        """Return the most probable sentence of a clip, whether the witness agrees or not.
+        """Return the most probable sentence of a clip that comes near what the model would say.
 
-        Sentences that change the same are one: their probabilities are added. Among the most
+        The free text is written only where there is one, and may still refuse it. Sentences that change the same are one: their probabilities are added. Among the most
         probable, one that is nearer to the free text wins.
 
         Args:
@@ -126,7 +128,7 @@ class CommandRecogniser:
         groups: dict[Hashable, list[SpokenSentence]] = {}
         for sentence in self._search.find(clip, written_forms(word)):
             meaning = self._meaning(sentence.text)
-            if meaning is not None:
+            if meaning is not None and self._limits.may_accept(sentence):
                 groups.setdefault(meaning, []).append(sentence)
         if not groups:
             return None
@@ -134,12 +136,19 @@ class CommandRecogniser:
         ranked = [
             (
                 _total(group) - _DIFFERENCE_WEIGHT * difference,
-                WitnessedSentence(sentence, difference),
+                WitnessedSentence(group[0], difference),
             )
             for group in groups.values()
-            for sentence, difference in [_nearest(group, free)]
+            for difference in [min(self._differ(sentence.text, free) for sentence in group)]
         ]
         return max(ranked, key=lambda pair: pair[0])[1]
+
+    def _differ(self, text: str, free: str) -> float:
+        """Return the difference of a sentence from the free text, without polite words before it."""
+        plain = text.lower()
+        for words in self._polite:
+            plain = plain.removeprefix(f"{words} ")
+        return differ(plain, free)
 
     def _meaning(self, text: str) -> Hashable | None:
         """Return what a sentence would change, as a key; None where it means nothing."""
@@ -151,11 +160,6 @@ class CommandRecogniser:
             # A sentence that changes nothing in this home is not a command.
             return change.messages or None
         return intent.name, *sorted(intent.slots.items())
-
-
-def _nearest(group: Sequence[SpokenSentence], free: str) -> tuple[SpokenSentence, float]:
-    """Return the most probable sentence of a group, and the least difference of any of them."""
-    return group[0], min(differ(sentence.text, free) for sentence in group)
 
 
 def _total(sentences: Sequence[SpokenSentence]) -> float:
