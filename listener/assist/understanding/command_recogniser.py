@@ -18,7 +18,7 @@ from listener.assist.understanding.grammar import build_grammar
 from listener.assist.understanding.home_actions import HOME_INTENTS, resolve
 from listener.assist.understanding.home_file import HomeFile
 from listener.assist.understanding.sentences import HomeSentences
-from listener.assist.understanding.speech_model import SpeechModel
+from listener.assist.understanding.whisper import WhisperModel
 from listener.assist.understanding.text_tokens import TextTokens
 from listener.audio.pcm import SAMPLE_RATE_HZ, Samples
 
@@ -86,7 +86,7 @@ class CommandRecogniser:
     def __init__(
         self,
         home: HomeFile,
-        model: SpeechModel,
+        model: WhisperModel,
         tokens: TextTokens,
         limits: WitnessLimits | None = None,
     ) -> None:
@@ -114,8 +114,9 @@ class CommandRecogniser:
     def find(self, samples: Samples, word: str) -> WitnessedSentence | None:
         """Return the most probable sentence of a clip that comes near what the model would say.
 
-        The free text is written only where there is one, and may still refuse it. Sentences that change the same are one: their probabilities are added. Among the most
-        probable, one that is nearer to the free text wins.
+        The free text is written only where there is one, and may still refuse it. Sentences that
+        change the same are one: their probabilities are added. Among the most probable, one that is
+        nearer to the free text wins.
 
         Args:
             samples: as for ``recognise``.
@@ -144,7 +145,7 @@ class CommandRecogniser:
         return max(ranked, key=lambda pair: pair[0])[1]
 
     def _differ(self, text: str, free: str) -> float:
-        """Return the difference of a sentence from the free text, without polite words before it."""
+        """Return the difference of a sentence, without polite words before it, from the text."""
         plain = text.lower()
         for words in self._polite:
             plain = plain.removeprefix(f"{words} ")
@@ -155,10 +156,11 @@ class CommandRecogniser:
         intent = self._sentences.match(text, _HERE)
         if intent is None:
             return None
-        if intent.name in HOME_INTENTS and _HERE not in intent.slots.values():
-            change = resolve(intent, self._home, None)
+        named = [thing for thing in self._home.things if thing.name == intent.slots.get("name")]
+        needs_area = _HERE in intent.slots.values() or len(named) > 1
+        if intent.name in HOME_INTENTS and not needs_area:
             # A sentence that changes nothing in this home is not a command.
-            return change.messages or None
+            return resolve(intent, self._home, None).messages or None
         return intent.name, *sorted(intent.slots.items())
 
 

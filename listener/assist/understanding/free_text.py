@@ -1,4 +1,4 @@
-"""What the speech model says without a grammar, and how near a sentence is to it."""
+"""The text that the speech model writes without a grammar, and its difference from a sentence."""
 
 import re
 from collections.abc import Sequence
@@ -6,7 +6,7 @@ from typing import Final
 
 import numpy as np
 
-from listener.assist.understanding.speech_model import EncodedClip, SpeechModel
+from listener.assist.understanding.whisper import EncodedClip, WhisperModel
 from listener.assist.understanding.text_tokens import TextTokens
 
 _START: Final = ("<|startoftranscript|>", "<|notimestamps|>")
@@ -18,7 +18,7 @@ _MOST_BEFORE: Final = 24
 """Letters before the sentence that do not count: the wake word, however it was heard."""
 
 
-def write_freely(model: SpeechModel, tokens: TextTokens, clip: EncodedClip) -> str:
+def write_freely(model: WhisperModel, tokens: TextTokens, clip: EncodedClip) -> str:
     """Return the text of a clip by the most probable token at each step.
 
     A model that begins to repeat itself is stopped.

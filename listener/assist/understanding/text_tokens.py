@@ -26,7 +26,7 @@ class _Added(msgspec.Struct):
     content: str
 
 
-class _File(msgspec.Struct):
+class _TokenizerFile(msgspec.Struct):
     model: _Model
     added_tokens: list[_Added]
 
@@ -43,7 +43,7 @@ class TextTokens:
 
     def __init__(self, text: bytes) -> None:
         try:
-            file = msgspec.json.decode(text, type=_File)
+            file = msgspec.json.decode(text, type=_TokenizerFile)
         except (msgspec.DecodeError, json.JSONDecodeError) as error:
             raise ValueError(f"not a tokenizer.json: {error}") from error
         self._ids = file.model.vocab | {added.content: added.id for added in file.added_tokens}

@@ -29,7 +29,8 @@ for attempt in (
         print(errno.errorcode[error.errno])
     else:
         print("possible")
-print(resource.getrlimit(resource.RLIMIT_CORE)[1], resource.getrlimit(resource.RLIMIT_NOFILE)[1] < 64)
+limit = resource.getrlimit
+print(limit(resource.RLIMIT_CORE)[1], limit(resource.RLIMIT_NOFILE)[1] < 64)
 try:
     bytearray(process_limits.MEMORY_BYTES)
 except MemoryError:

@@ -14,7 +14,7 @@ from listener.assist.understanding.command_recogniser import (
 from listener.assist.understanding.free_text import differ, write_freely
 from listener.assist.understanding.grammar import WordGrammar
 from listener.assist.understanding.mel_spectrogram import compute_spectrogram
-from listener.assist.understanding.speech_model import SpeechModel
+from listener.assist.understanding.whisper import WhisperModel
 from listener.assist.understanding.text_tokens import TextTokens
 from listener.assist.understanding.weights import Array, parse_weights
 
@@ -80,15 +80,15 @@ def weights() -> dict[str, Array]:
 
 
 @pytest.fixture(scope="module")
-def model() -> SpeechModel:
-    return SpeechModel(weights())
+def model() -> WhisperModel:
+    return WhisperModel(weights())
 
 
 def clip(seconds: float = 1.0) -> npt.NDArray[np.int16]:
     return np.random.default_rng(5).normal(0, 2000, int(seconds * 16_000)).astype(np.int16)
 
 
-def test_probabilities_sum_to_one(model: SpeechModel) -> None:
+def test_probabilities_sum_to_one(model: WhisperModel) -> None:
     encoded = model.encode(clip(), 1.0)
 
     scores, _ = model.advance(encoded, model.start(), [0, 0], [3, 4])
@@ -97,7 +97,7 @@ def test_probabilities_sum_to_one(model: SpeechModel) -> None:
     assert np.exp(scores).sum(axis=1) == pytest.approx([1, 1], abs=1e-4)
 
 
-def test_hypotheses_are_independent_of_each_other(model: SpeechModel) -> None:
+def test_hypotheses_are_independent_of_each_other(model: WhisperModel) -> None:
     """A search continues, drops and copies hypotheses; each must be as if it were alone."""
     encoded = model.encode(clip(), 1.0)
     _, cache = model.advance(encoded, model.start(), [0], [1])
@@ -112,7 +112,7 @@ def test_hypotheses_are_independent_of_each_other(model: SpeechModel) -> None:
         assert together[row] == pytest.approx(scores[0], abs=1e-4)
 
 
-def test_search_finds_the_most_probable_sentence(model: SpeechModel) -> None:
+def test_search_finds_the_most_probable_sentence(model: WhisperModel) -> None:
     """With room for all sentences, the search must equal trying each one."""
     words = tokens()
     grammar = WordGrammar(
@@ -132,7 +132,7 @@ def test_search_finds_the_most_probable_sentence(model: SpeechModel) -> None:
     assert all(one.regret >= 0 and one.worst >= one.regret and one.mean < 0 for one in best)
 
 
-def test_free_text_is_bounded(model: SpeechModel) -> None:
+def test_free_text_is_bounded(model: WhisperModel) -> None:
     assert len(write_freely(model, tokens(), model.encode(clip(), 1.0))) <= 80
 
 
@@ -188,7 +188,7 @@ def test_cut_weights_are_refused(cut: int) -> None:
 
 def test_missing_array_is_refused() -> None:
     with pytest.raises(ValueError, match="lack"):
-        SpeechModel({})
+        WhisperModel({})
 
 
 @pytest.mark.parametrize(

@@ -43,7 +43,7 @@ class DecoderCache:
     length: int
 
 
-class SpeechModel:
+class WhisperModel:
     """Encoder and decoder.
 
     Not thread-safe: one thread uses it.
