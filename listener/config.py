@@ -284,8 +284,8 @@ class AssistSettings(Settings, frozen=True, kw_only=True):
     wyoming_port: Annotated[int, Meta(ge=1, le=65535)] = 10_300
     """TCP port of the Wyoming server."""
     voice: Literal["auto", "home-assistant", "program", "none"] = "auto"
-    """Spoken replies: by the pipeline of Home Assistant, by espeak-ng or flite, by the first of
-    them that works, or none, so that only the sound of the outcome is played."""
+    """Spoken replies: by the pipeline of Home Assistant, by espeak-ng, by the first of them
+    that works, or none, so that only the sound of the outcome is played."""
     groups: dict[ShortName, tuple[ShortName, ...]] = {}
     """Speakers of which only one answers, by a name for each group; all others form one group."""
     roster_folder: PathText | None = None

@@ -50,7 +50,7 @@ function _shtab_earmark_using
   test "$_shtab_earmark_cmdpath" = "$argv"
 end
 
-set -g _shtab_earmark_commands demo run hear play send mute monitor doctor selftest first-boot update 'update check' 'update install' 'update rollback' 'update recover' 'update status' 'update key' 'update pack' clips 'clips list' 'clips play' 'clips export' 'clips erase' 'clips retention' 'clips log' 'clips verify' 'clips keys' 'clips new-key' owner 'owner add' 'owner challenge' 'owner new-key' 'owner confirm' 'owner list' 'owner forget' household 'household init' 'household status' 'household renew' 'household announce' 'household add-device' 'household add-owner' 'household add-service' 'household wait' 'household revoke' 'household join' 'household this-device' 'household devices' 'household forget-device' 'household incident' archive 'archive serve' 'archive list' 'archive open' 'archive clock' assist 'assist serve' 'assist key' 'assist models' survey evaluate 'evaluate neighbours' score models 'models list' 'models check' 'models add'
+set -g _shtab_earmark_commands demo run hear send play mute monitor doctor selftest first-boot update 'update check' 'update install' 'update rollback' 'update recover' 'update status' 'update key' 'update pack' clips 'clips list' 'clips play' 'clips export' 'clips erase' 'clips retention' 'clips log' 'clips verify' 'clips keys' 'clips new-key' owner 'owner add' 'owner challenge' 'owner new-key' 'owner confirm' 'owner list' 'owner forget' household 'household init' 'household status' 'household renew' 'household announce' 'household add-device' 'household add-owner' 'household add-service' 'household wait' 'household revoke' 'household join' 'household this-device' 'household devices' 'household forget-device' 'household incident' archive 'archive serve' 'archive list' 'archive open' 'archive clock' assist 'assist serve' 'assist key' 'assist models' survey evaluate 'evaluate neighbours' score models 'models list' 'models check' 'models add'
 set -g _shtab_earmark_opts_with_value --archive --archive-key --area --boot --broker-folder --ca --cache --card --channel --cluster --command --config --corpus --day --device --engine --exclude --floor --folder --from --home --hop-ms --host --identity --jobs --join-port --keep --keeper --key --least --licence --linger --log-after --machine --microphone --model --most --mute --name --negatives --noise --only --open --out --owner --parquet --path --patience --phones --plan --plays --port --positives --receipt --room --said --seed --settings --snr-db --stimuli --summary --target-false-wakes-per-hour --threshold --to --trace --until --verify --voice --wait --wheel --word
 
 complete -c earmark -e
@@ -87,12 +87,6 @@ complete -c earmark -n '_shtab_earmark_using hear' -l mute -x -d 'simulate the m
 complete -c earmark -n '_shtab_earmark_using hear' -l word -x -d 'wake word, as earmark models list names it; may be repeated (default: wake.words)'
 complete -c earmark -n '_shtab_earmark_using hear' -l keeper -x -d 'owner to whom clips are encrypted (default: attribution.keeper)'
 complete -c earmark -n '_shtab_earmark_using hear' -l json -d 'print events as JSON, one a line'
-complete -c earmark -n '_shtab_earmark_using; and test $_shtab_earmark_npos -eq 0' -a play -d 'play assist'"'"'s replies and built-in sounds'
-complete -c earmark -n '_shtab_earmark_using play' -s h -l help -d 'show this help message and exit'
-complete -c earmark -n '_shtab_earmark_using play' -l config -xka "(__fish_complete_path (commandline -ct))" -d 'configuration file in TOML (default: /etc/earmark/earmark.toml)'
-complete -c earmark -n '_shtab_earmark_using play' -l home -xka "(__fish_complete_directories)" -d 'data directory: keys, roster, spool and archive (default: the configuration'"'"'s home, else $EARMARK_HOME, else ~/.local/share/earmark)'
-complete -c earmark -n '_shtab_earmark_using play' -s v -l verbose -d 'print informational messages to standard error'
-complete -c earmark -n '_shtab_earmark_using play' -l test -d 'play each built-in sound once, then exit; exit code 1 if one was not played'
 complete -c earmark -n '_shtab_earmark_using; and test $_shtab_earmark_npos -eq 0' -a send -d 'publish encrypted clips from the spool to the broker'
 complete -c earmark -n '_shtab_earmark_using send' -s h -l help -d 'show this help message and exit'
 complete -c earmark -n '_shtab_earmark_using send' -l config -xka "(__fish_complete_path (commandline -ct))" -d 'configuration file in TOML (default: /etc/earmark/earmark.toml)'
@@ -101,6 +95,12 @@ complete -c earmark -n '_shtab_earmark_using send' -s v -l verbose -d 'print inf
 complete -c earmark -n '_shtab_earmark_using send' -l once -d 'send everything in the spool, then exit; exit code 69 if that fails, 1 if a clip was quarantined'
 complete -c earmark -n '_shtab_earmark_using send' -l patience -x -d 'with --once: exit after S seconds without progress (default: 30)'
 complete -c earmark -n '_shtab_earmark_using send' -l release -d 'first move quarantined clips back to the spool'
+complete -c earmark -n '_shtab_earmark_using; and test $_shtab_earmark_npos -eq 0' -a play -d 'play assist'"'"'s replies and built-in sounds'
+complete -c earmark -n '_shtab_earmark_using play' -s h -l help -d 'show this help message and exit'
+complete -c earmark -n '_shtab_earmark_using play' -l config -xka "(__fish_complete_path (commandline -ct))" -d 'configuration file in TOML (default: /etc/earmark/earmark.toml)'
+complete -c earmark -n '_shtab_earmark_using play' -l home -xka "(__fish_complete_directories)" -d 'data directory: keys, roster, spool and archive (default: the configuration'"'"'s home, else $EARMARK_HOME, else ~/.local/share/earmark)'
+complete -c earmark -n '_shtab_earmark_using play' -s v -l verbose -d 'print informational messages to standard error'
+complete -c earmark -n '_shtab_earmark_using play' -l test -d 'play each built-in sound once, then exit; exit code 1 if one was not played'
 complete -c earmark -n '_shtab_earmark_using; and test $_shtab_earmark_npos -eq 0' -a mute -d 'mute or unmute by software, or print the mute state'
 complete -c earmark -n '_shtab_earmark_using mute' -s h -l help -d 'show this help message and exit'
 complete -c earmark -n '_shtab_earmark_using mute' -l config -xka "(__fish_complete_path (commandline -ct))" -d 'configuration file in TOML (default: /etc/earmark/earmark.toml)'

@@ -4,7 +4,7 @@ An ask is open from its arrival until it has ended: its command was carried out 
 after its answer, or with the process. Its command key ends with it, and so nothing that was sealed
 to it can be opened again. No table survives a restart, and none is needed.
 
-Times are `ClockReading`, of CLOCK_BOOTTIME and of the wall clock. No absolute time is compared: a
+Times are `ClockPair`, of CLOCK_BOOTTIME and of the wall clock. No absolute time is compared: a
 wall clock that moved against the other one only shows that the machine was paused or put back.
 """
 
@@ -19,7 +19,7 @@ from listener.voice import limits, timing
 
 
 @dataclass(frozen=True, slots=True)
-class ClockReading:
+class ClockPair:
     """One reading of both clocks, in seconds."""
 
     boot_s: float
@@ -89,8 +89,8 @@ class AskState:
     device: str
     reply: str | None
     """Public key to which a reply is sealed."""
-    arrived: ClockReading
-    answered: ClockReading | None = None
+    arrived: ClockPair
+    answered: ClockPair | None = None
     """Time of the answer ``speak``."""
     key: CommandKey | None = field(default=None, repr=False)
     key_id: str = ""
@@ -107,7 +107,7 @@ class Asks:
         now: reads both clocks.
     """
 
-    def __init__(self, new_key: Callable[[], CommandKey], now: Callable[[], ClockReading]) -> None:
+    def __init__(self, new_key: Callable[[], CommandKey], now: Callable[[], ClockPair]) -> None:
         self._new_key = new_key
         self._now = now
         self._lock = threading.Lock()
@@ -237,14 +237,14 @@ class Asks:
         with self._lock:
             return Counter(ask.device for ask in self._open.values())
 
-    def _find(self, nonce: str, now: ClockReading) -> AskState:
+    def _find(self, nonce: str, now: ClockPair) -> AskState:
         self._expire(now)
         ask = self._open.get(nonce)
         if ask is None:
             raise CopyRefused(self._nonces.get(nonce) or CopyRefusal.UNKNOWN)
         return ask
 
-    def _expire(self, now: ClockReading) -> None:
+    def _expire(self, now: ClockPair) -> None:
         for ask in tuple(self._open.values()):
             since = ask.answered or ask.arrived
             if self._has_clock_moved(ask.arrived, now):
@@ -282,8 +282,8 @@ class Asks:
         return False
 
     @staticmethod
-    def _has_clock_moved(before: ClockReading, now: ClockReading) -> bool:
+    def _has_clock_moved(before: ClockPair, now: ClockPair) -> bool:
         return timing.clock_moved(before.boot_s, before.wall_s, now.boot_s, now.wall_s)
 
-    def _may_act(self, ask: AskState, age_ms: int, now: ClockReading) -> bool:
+    def _may_act(self, ask: AskState, age_ms: int, now: ClockPair) -> bool:
         return ask.answered is not None and timing.may_act(ask.answered.boot_s, age_ms, now.boot_s)

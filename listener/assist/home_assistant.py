@@ -36,6 +36,8 @@ _LONGEST_BYTES: Final = 16 << 20
 _LONGEST_SOUND_BYTES: Final = 4 << 20
 _CHUNK_BYTES: Final = 32 << 10
 _HINT: Final = "check assist.url and assist.token_file: earmark doctor"
+_FIRST_MIXED: Final = (2025, 7)
+_LAST_MIXED: Final = (2026, 10)
 _NOT_UNDERSTOOD: Final = frozenset({"no_intent_match", "no_valid_targets"})
 
 # websockets logs frames, which hold text, at the level DEBUG.
@@ -451,3 +453,19 @@ def _unavailable() -> Iterator[None]:
         raise Unavailable("the connection to Home Assistant was lost", _HINT) from error
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise Unavailable("Home Assistant sent an invalid message", _HINT) from error
+
+
+def may_mix_rooms(version: str) -> bool:
+    """Return whether this version may carry a command out in another speaker's room.
+
+    From 2025.7 to 2026.10 the cache of sentences is keyed without the device, as far as its source
+    was read; 2026.2.3 was measured. 2025.6, 2026.11 and unknown versions are taken as right.
+
+    Args:
+        version: such as ``2026.11.0``.
+    """
+    year, _, rest = version.partition(".")
+    month = rest.partition(".")[0]
+    if not (year.isdecimal() and month.isdecimal()):
+        return False
+    return _FIRST_MIXED <= (int(year), int(month)) <= _LAST_MIXED

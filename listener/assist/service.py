@@ -13,7 +13,7 @@ from typing import Final, Literal
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
 
 from listener.assist.arbitration import Arbitration, Candidate, Decision
-from listener.assist.asks import Admission, Asks, ClockReading, CopyRefused
+from listener.assist.asks import Admission, Asks, ClockPair, CopyRefused
 from listener.assist.owners_off import OwnersOff
 from listener.assist.recogniser import AnnouncementSource
 from listener.assist.worker import (
@@ -117,7 +117,7 @@ class AssistService:
         key: Ed25519PrivateKey,
         roster: Callable[[], Roster],
         off: OwnersOff,
-        now: Callable[[], ClockReading],
+        now: Callable[[], ClockPair],
         announcements: AnnouncementSource | None = None,
         service: Notifier | None = None,
     ) -> None:
@@ -312,7 +312,7 @@ class AssistService:
                 waiting.poke_s = now_s + _POKE_S
                 self._broker.publish(answer_message(device, POKE, int(timing.ANSWER_S)))
 
-    def _speak_waiting(self, ask: Ask, arrived: ClockReading) -> None:
+    def _speak_waiting(self, ask: Ask, arrived: ClockPair) -> None:
         """Speak what waits for a speaker that a poke made ask."""
         waiting = self._waiting.pop(ask.device, None)
         if waiting is None or ask.reply is None:

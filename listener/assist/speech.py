@@ -49,10 +49,10 @@ class SpeechEngine(Protocol):
 
 
 class ProgramVoice:
-    """Speech of espeak-ng or flite.
+    """Speech of espeak-ng.
 
     Args:
-        language: language of the text, for espeak-ng.
+        language: language of the text.
     """
 
     def __init__(self, language: str) -> None:
@@ -62,7 +62,7 @@ class ProgramVoice:
         """Return a WAV file of a text; see `SpeechEngine`.
 
         Raises:
-            Unavailable: neither program is installed, or it failed.
+            Unavailable: it is not installed, or it failed.
         """
         try:
             done = subprocess.run(  # noqa: S603 - a program of the system, no word from outside
@@ -73,23 +73,23 @@ class ProgramVoice:
                 check=False,
             )
         except (OSError, subprocess.TimeoutExpired) as error:
-            raise Unavailable("the program that speaks failed") from error
+            raise Unavailable("espeak-ng failed") from error
         if done.returncode:
-            raise Unavailable("the program that speaks failed")
+            raise Unavailable("espeak-ng failed")
         return done.stdout
 
 
 def find_program(language: str) -> list[str]:
     """Return the command that speaks: text on its input, WAV on its output.
 
+    flite cannot be used: it writes the header last, over the beginning of a file.
+
     Raises:
-        Unavailable: none is installed.
+        Unavailable: it is not installed.
     """
     if (espeak := shutil.which("espeak-ng")) is not None:
         return [espeak, "--stdin", "--stdout", "-v", language]
-    if (flite := shutil.which("flite")) is not None:
-        return [flite, "-o", "/dev/stdout"]
-    raise Unavailable("no program that speaks is installed", "apt install espeak-ng")
+    raise Unavailable("espeak-ng is not installed", "apt install espeak-ng")
 
 
 def speak(text: str, voices: Sequence[SpeechEngine]) -> ReplySound | None:

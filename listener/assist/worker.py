@@ -16,7 +16,7 @@ from typing import Final, Literal
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
 
-from listener.assist.asks import Asks, ClockReading, CopyRefusal, CopyRefused
+from listener.assist.asks import Asks, ClockPair, CopyRefusal, CopyRefused
 from listener.assist.command_text import remove_wake_word
 from listener.assist.owners_off import OwnersOff
 from listener.assist.recogniser import Agent, OutcomeUnknown, Recogniser
@@ -49,7 +49,7 @@ class ReplyTarget:
     device: str
     recipient: str | None
     """Public key of the reply; None where the speaker wants none."""
-    since: ClockReading
+    since: ClockPair
     """Time of the answer, or of the ask where it has none."""
 
 
@@ -101,7 +101,7 @@ class CommandProcessor:
         key: Ed25519PrivateKey,
         roster: Callable[[], Roster],
         off: OwnersOff,
-        now: Callable[[], ClockReading],
+        now: Callable[[], ClockPair],
     ) -> None:
         self._asks = asks
         self._abilities = abilities

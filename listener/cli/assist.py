@@ -9,7 +9,7 @@ import time
 from pathlib import Path
 from typing import Final
 
-from listener.assist.asks import Asks, ClockReading
+from listener.assist.asks import Asks, ClockPair
 from listener.assist.build import build_abilities
 from listener.assist.command_key import AgeCommandKey
 from listener.assist.owners_off import FILE, OwnersOff
@@ -158,6 +158,6 @@ def _serve(settings: Config) -> int:
     return 0
 
 
-def read_clocks() -> ClockReading:
+def read_clocks() -> ClockPair:
     """Return the present time of CLOCK_BOOTTIME and of the wall clock."""
-    return ClockReading(time.clock_gettime(time.CLOCK_BOOTTIME), time.time())
+    return ClockPair(time.clock_gettime(time.CLOCK_BOOTTIME), time.time())

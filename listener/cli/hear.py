@@ -43,7 +43,7 @@ from listener.hear.sealer import BUFFERS, Sealer, SealingContext
 from listener.hear.seccomp import apply_sandbox, overwrite_freed_memory
 from listener.hear.sequence import SequenceNumbers
 from listener.hear.state_feed import StateFeed
-from listener.hear.voice_runtime import open_voice_runtime
+from listener.hear.voice_runtime import VoiceRuntime, open_voice_runtime
 from listener.inference.build import build_detector
 from listener.inference.catalogue import Catalogue
 from listener.inference.onnx import SpeechNet
@@ -235,6 +235,7 @@ def run(arguments: argparse.Namespace, settings: config.Config) -> int:  # noqa:
         key.sign,
         on_reader_gone=stop.request,
     )
+    runtime = open_voice_runtime(home, publisher)
     gate = open_gate(
         settings.microphone,
         mute,
@@ -242,6 +243,9 @@ def run(arguments: argparse.Namespace, settings: config.Config) -> int:  # noqa:
         publisher.publish,
         is_fast=arguments.fast,
         lock=state.lock_microphone,
+        playback=None
+        if runtime is None or settings.microphone.cancels_echo
+        else runtime.playback_monitor(),
     )
     detector, speech, models, thresholds = _networks(Catalogue(home.path), settings.wake)
     # After the models are loaded: their freed memory holds no audio.
@@ -252,7 +256,6 @@ def run(arguments: argparse.Namespace, settings: config.Config) -> int:  # noqa:
     counters = Counters(settings.device.name, boot)
     systemd = Notifier(os.environ, time.monotonic)
     numbers = SequenceNumbers(home, settings.device.name, key.public_key())
-    runtime = open_voice_runtime(home, publisher)
     sealer = Sealer(
         attribution=Keeper(keeper, RosterUpdater(home, settings.device.name, key)),
         context=_sealing_context(settings, numbers.next_seq, key, boot),
@@ -281,6 +284,9 @@ def run(arguments: argparse.Namespace, settings: config.Config) -> int:  # noqa:
         models=models,
         now=partial(datetime.now, UTC),
         chime=chime,
+        pause_chime=runtime.pause_chime()
+        if runtime is not None and is_live and settings.chime.in_pause and chime is None
+        else None,
         voice=voice,
     )
     loop = Listener(
@@ -293,6 +299,7 @@ def run(arguments: argparse.Namespace, settings: config.Config) -> int:  # noqa:
         muted_by=lambda: mute.cause,
         lamp=lamp,
         voice=voice,
+        permit_playback=_permit_playback(runtime),
     )
     with contextlib.ExitStack() as closing, stop.on_signals():
         for resource in (requests, lamp, chime, state, runtime):
@@ -332,6 +339,13 @@ def run(arguments: argparse.Namespace, settings: config.Config) -> int:  # noqa:
             f" the first: {gate.broken[0]}"
         )
     return 0
+
+
+def _permit_playback(runtime: VoiceRuntime | None) -> Callable[[bool], object]:
+    if runtime is None:
+        return bool
+    permit = runtime.permit
+    return lambda is_permitted: permit.permit(is_permitted=is_permitted)
 
 
 def _networks(

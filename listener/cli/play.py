@@ -16,11 +16,12 @@ from listener.hear.microphone.devices import load_portaudio
 from listener.hear.seccomp import apply_sandbox, overwrite_freed_memory
 from listener.ipc.datagrams import Inbox
 from listener.ipc.player_state import SoundName
-from listener.ipc.voice_paths import PLAYER_SOCKET, RUNTIME_FOLDER, find_folder
+from listener.ipc.voice_folder import locate_voice_folder
+from listener.ipc.voice_paths import PLAYER_SOCKET
 from listener.player.button import StopButton
 from listener.player.loop import Player
 from listener.player.loudspeaker import Loudspeaker
-from listener.player.replies import Moment
+from listener.player.replies import ClockReading
 from listener.storage.atomic import make_folder
 from listener.system.output import bound_logging
 from listener.system.systemd import Notifier, StopSignal
@@ -53,8 +54,7 @@ def run(arguments: argparse.Namespace, settings: Config) -> int:
         ConfigError: the sandbox is required and cannot be applied.
     """
     bound_logging(logging.getLogger())
-    home = Path(settings.home)
-    folder = Path(find_folder(home, is_runtime=Path(RUNTIME_FOLDER).is_dir()))
+    folder = locate_voice_folder(Path(settings.home))
     make_folder(folder)
     apply_sandbox(
         landlock_paths(settings, folder),
@@ -73,7 +73,7 @@ def run(arguments: argparse.Namespace, settings: Config) -> int:
                 device=settings.device.name,
                 inbox=inbox,
                 output=Loudspeaker(portaudio, settings.player.device or "", settings.player.volume),
-                clock=SystemClocks(),
+                clock=PlayerClocks(),
                 is_stopping=lambda: stop.requested,
                 alive=notifier.ping_watchdog,
                 button=button,
@@ -90,16 +90,16 @@ def run(arguments: argparse.Namespace, settings: Config) -> int:
     return 0
 
 
-class SystemClocks:
+class PlayerClocks:
     """The clocks of this machine."""
 
     def monotonic_s(self) -> float:
         """Return a monotonic time in seconds."""
         return time.monotonic()
 
-    def moment(self) -> Moment:
+    def moment(self) -> ClockReading:
         """Return this moment on both clocks of the device."""
-        return Moment(time.clock_gettime(time.CLOCK_BOOTTIME), time.time())
+        return ClockReading(time.clock_gettime(time.CLOCK_BOOTTIME), time.time())
 
     def sleep(self, seconds: float) -> None:
         """Wait."""

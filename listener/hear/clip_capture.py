@@ -3,9 +3,10 @@
 ```
             wake, no chime
 idle ────────────────────────────────► recording ── endpoint ──► offered to the sealer ──► idle
-  │                                        ▲   │
-  └── wake ──► waiting for the chime ──────┘   └── gap, mute, stop ──► abandoned ──────────► idle
-                    │  ▲ chime over
+  │                                        ▲   │  │
+  └── wake ──► waiting for the chime ──────┘   │  └── gap, mute, stop ──► abandoned ───────► idle
+                    │  ▲ chime over            │
+                    │  └────── no speech: chime in the pause
                     └── gap, mute, stop, no free buffer ──► abandoned ──────────────────────► idle
 ```
 
@@ -15,7 +16,7 @@ clip is offered to the sealer, or the wake is counted as abandoned and a `NotKep
 
 from collections import deque
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Final, Literal, Protocol
 
@@ -26,6 +27,7 @@ from listener.hear.command_sealer import CommandOrder
 from listener.hear.counters import ClipOutcome, Counters, PendingClip
 from listener.hear.events import Event, NotKeptEvent
 from listener.hear.indicators.chime import AFTER_S, Chime
+from listener.hear.indicators.pause_chime import PAUSE_S, PauseChime
 from listener.hear.sealer import CapturedClip
 from listener.wakeword.detector import Wake
 
@@ -68,6 +70,9 @@ class _ChimeWait:
     """A wake whose clip begins after the chime."""
 
     wake: Wake
+    chime: Chime | PauseChime
+    after_s: float
+    """Time from the end of the chime to the begin of the clip, in seconds."""
     begin_sample: int | None = None
     """First sample that the clip may hold; None while the chime sounds."""
 
@@ -78,6 +83,7 @@ class _Recording:
 
     wake: Wake
     pending: PendingClip
+    is_after_chime: bool = False
 
 
 class ClipCapture:
@@ -93,6 +99,7 @@ class ClipCapture:
         models: Mapping[str, str],
         now: Callable[[], datetime],
         chime: Chime | None = None,
+        pause_chime: PauseChime | None = None,
         voice: VoiceAsks | None = None,
     ) -> None:
         """Start without a clip.
@@ -106,6 +113,8 @@ class ClipCapture:
             now: wall clock with time zone; called once per finished clip.
             chime: played at a wake. The clip then begins after it, so the recorder must be
                 configured without a pre-roll.
+            pause_chime: played where nothing is said after the wake word; the clip begins again
+                after it.
             voice: asks at each wake that begins a clip; None where there is no voice control.
         """
         self._recorder = recorder
@@ -115,6 +124,7 @@ class ClipCapture:
         self._models = models
         self._now = now
         self._chime = chime
+        self._pause_chime = pause_chime
         self._voice = voice
         self._levels: deque[float] = deque(maxlen=_LEVEL_FRAMES)
         self._state: _ChimeWait | _Recording | None = None
@@ -147,6 +157,7 @@ class ClipCapture:
         clip = self._recorder.push(frame)
         if clip is not None:
             self._offer(clip)
+        self._chime_in_pause(frame)
         self._begin_after_chime(frame)
 
     def start(self, wake: Wake) -> None:
@@ -163,7 +174,7 @@ class ClipCapture:
             self._record(wake, wake.end_sample)
         else:
             self._chime.play()
-            self._state = _ChimeWait(wake)
+            self._state = _ChimeWait(wake, self._chime, AFTER_S)
         if self._voice is not None and self.is_active:
             since_s = (self._position_samples - wake.end_sample) / SAMPLE_RATE_HZ
             self._voice.ask(max(self._levels, default=SILENCE_DBFS), since_s)
@@ -202,21 +213,39 @@ class ClipCapture:
         """Wipe what the sealer cannot encrypt in time; to be called in every turn of the loop."""
         self._sealer.expire()
 
+    def _chime_in_pause(self, frame: Frame) -> None:
+        """Play the chime and begin the clip again, if nothing was said since the wake word."""
+        state = self._state
+        if (
+            self._pause_chime is None
+            or not isinstance(state, _Recording)
+            or state.is_after_chime
+            or frame.end_sample - state.wake.end_sample < round(PAUSE_S * SAMPLE_RATE_HZ)
+        ):
+            return
+        if not self._recorder.has_speech and self._pause_chime.start():
+            self._recorder.abandon()
+            self._counters.release_clip(state.pending)
+            # The player announces the end of the chime after its echo.
+            self._state = _ChimeWait(state.wake, self._pause_chime, 0.0)
+            return
+        self._state = replace(state, is_after_chime=True)
+
     def _begin_after_chime(self, frame: Frame) -> None:
         """Begin the clip with the first frame that holds nothing of the chime."""
         state = self._state
-        if not isinstance(state, _ChimeWait) or self._chime is None or self._chime.is_playing:
+        if not isinstance(state, _ChimeWait) or state.chime.is_playing:
             return
         if state.begin_sample is None:
-            state.begin_sample = frame.end_sample + round(AFTER_S * SAMPLE_RATE_HZ)
+            state.begin_sample = frame.end_sample + round(state.after_s * SAMPLE_RATE_HZ)
         if frame.first_sample >= state.begin_sample:
             self._state = None
-            self._record(state.wake, frame.first_sample)
+            self._record(state.wake, frame.first_sample, is_after_chime=True)
 
-    def _record(self, wake: Wake, at_sample: int) -> None:
+    def _record(self, wake: Wake, at_sample: int, *, is_after_chime: bool = False) -> None:
         if self._recorder.start(at_sample):
             pending = self._counters.begin_clip(self._recorder.first_sample)
-            self._state = _Recording(wake, pending)
+            self._state = _Recording(wake, pending, is_after_chime)
             return
         self._drop_wake(at_sample, "busy")
 

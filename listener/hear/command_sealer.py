@@ -38,7 +38,7 @@ class CommandOrder:
 
 
 @dataclass(frozen=True, slots=True)
-class CommandResult:
+class CopyResult:
     """End of an order for a command copy."""
 
     ask: str
@@ -73,7 +73,7 @@ class CommandSealer:
         key: Ed25519PrivateKey,
         copies: CopySink,
         now: Callable[[], Instant],
-        report: Callable[[CommandResult], object],
+        report: Callable[[CopyResult], object],
     ) -> None:
         """Prepare.
 
@@ -158,7 +158,7 @@ class CommandSealer:
             owner: owner of the clip; empty if it has none.
             reason: as `make` returns it.
         """
-        self._report(CommandResult(order.grant.ask, owner, reason, self._now()))
+        self._report(CopyResult(order.grant.ask, owner, reason, self._now()))
 
     def clear(self) -> None:
         """Remove every copy that send has not taken, and report their asks as muted.
@@ -166,4 +166,4 @@ class CommandSealer:
         Safe for use by another thread.
         """
         for ask in self._copies.clear():
-            self._report(CommandResult(ask, "", "muted", self._now()))
+            self._report(CopyResult(ask, "", "muted", self._now()))

@@ -73,6 +73,8 @@ class Gate:
     def _read_unmuted(self) -> Iterator[Sound]:
         while not self._stop.requested:
             is_muted = self._is_muted(self._framer.position_samples)
+            if self._playback is not None:
+                self._playback.covers(0)
             block: Samples | GapReason | int | None
             try:
                 block = self._skip_muted() if is_muted else self._microphone.read()

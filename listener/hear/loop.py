@@ -109,26 +109,30 @@ class Listener:
         self._lamp.show("muted")  # until the mute switch has been read
         for sound in sounds:
             alive()
-            self._capture.expire()
-            if self._voice is not None:
-                # Before the audio: it may hold the endpoint, after which no answer counts.
-                self._voice.set_muted(is_muted=_is_muted(sound))
-                self._voice.turn(sound.first_sample / SAMPLE_RATE_HZ)
-            if isinstance(sound, Frame):
-                self._report_unmute(sound.first_sample)
-                self._last_gap = None
-                self._process_frame(sound)
-            else:
-                self._process_gap(sound)
-            self._permit_playback(self._muted_since is None and not self._capture.is_recording)
-            self._lamp.show(self.lamp_state)
-            now_s = self._monotonic_s()
-            if now_s - self._counted_s >= COUNT_EVERY_S:
-                self._counted_s = now_s
-                self._publisher.send_counters(self._counters.tally())
+            self.process(sound)
         self._capture.abandon("stopped")
         self._ring.wipe()
         self._counters.count_wipe()
+
+    def process(self, sound: Sound) -> None:
+        """Process one frame or gap."""
+        self._capture.expire()
+        if self._voice is not None:
+            # Before the audio: it may hold the endpoint, after which no answer counts.
+            self._voice.set_muted(is_muted=_is_muted(sound))
+            self._voice.turn(sound.first_sample / SAMPLE_RATE_HZ)
+        if isinstance(sound, Frame):
+            self._report_unmute(sound.first_sample)
+            self._last_gap = None
+            self._process_frame(sound)
+        else:
+            self._process_gap(sound)
+        self._permit_playback(self._muted_since is None and not self._capture.is_recording)
+        self._lamp.show(self.lamp_state)
+        now_s = self._monotonic_s()
+        if now_s - self._counted_s >= COUNT_EVERY_S:
+            self._counted_s = now_s
+            self._publisher.send_counters(self._counters.tally())
 
     def _process_frame(self, frame: Frame) -> None:
         self._ring.push(frame)

@@ -36,18 +36,22 @@ class PlaybackMonitor:
     def __init__(self, loudspeaker: LoudspeakerState, monotonic_s: Callable[[], float]) -> None:
         self._loudspeaker: Final = loudspeaker
         self._monotonic_s: Final = monotonic_s
-        self._judged_s = monotonic_s()
+        self._judged_s: float | None = None
         self._was_sounding = self._was_running = False
         self._waiting_samples = 0
 
     def covers(self, block_samples: int) -> bool:
         """Return whether the block that was read last may contain the device's own sound.
 
+        To be called before and after each read, so that the time between two calls is what the
+        microphone's pipe may hold.
+
         Args:
-            block_samples: length of the block; 0 for a wait without audio.
+            block_samples: length of the block; 0 without one.
         """
         now_s = self._monotonic_s()
-        since_s, self._judged_s = now_s - self._judged_s, now_s
+        since_s = 0.0 if self._judged_s is None else now_s - self._judged_s
+        self._judged_s = now_s
         was_running, self._was_running = (
             self._was_running,
             self._loudspeaker.is_player_running(),
@@ -58,7 +62,8 @@ class PlaybackMonitor:
         has_lagged = since_s > TAIL_S and (was_running or self._was_running)
         if self._was_sounding or has_lagged:
             self._was_sounding = False
-            self._waiting_samples = round(since_s * SAMPLE_RATE_HZ)
+            waiting_samples = round(since_s * SAMPLE_RATE_HZ)
+            self._waiting_samples = max(self._waiting_samples, waiting_samples)
         if self._waiting_samples <= 0:
             return False
         self._waiting_samples -= block_samples

@@ -15,7 +15,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey,
 from listener.audio.clip import Clip, EndReason
 from listener.envelope import keys
 from listener.errors import ConfigError, VoiceError
-from listener.hear.command_sealer import CommandOrder, CommandResult
+from listener.hear.command_sealer import CommandOrder, CopyResult
 from listener.hear.events import CommandEvent, ConsentEvent, Event
 from listener.hear.open_ask import CommandGrant, Instant, OpenAsk, Rejection
 from listener.ipc.notices import AskNotice, CommandEnd, LampState, Notice, VoiceNotice
@@ -78,7 +78,7 @@ class ResultSource(Protocol):
     def empty(self) -> bool:
         """Return whether none waits."""
 
-    def get_nowait(self) -> CommandResult:
+    def get_nowait(self) -> CopyResult:
         """Return the next one."""
 
 
@@ -198,7 +198,7 @@ class VoiceControl:
         while not self._results.empty():
             self._take_result(self._results.get_nowait())
         for ask in self._copies.expire():
-            self._take_result(CommandResult(ask, "", "not-sent", now))
+            self._take_result(CopyResult(ask, "", "not-sent", now))
         for payload in self._answers.receive():
             self._take_message(payload, now)
         if (end := self._open.expire(now)) is not None:
@@ -339,7 +339,7 @@ class VoiceControl:
                 " allowed"
             )
 
-    def _take_result(self, result: CommandResult) -> None:
+    def _take_result(self, result: CopyResult) -> None:
         ask, owner = self._last_copy
         if result.reason is None:
             if ask != result.ask:  # else it was removed before
@@ -350,6 +350,7 @@ class VoiceControl:
             return
         if ask == result.ask and owner:
             self._copied[owner] -= 1
+            self._status_due_s = result.at.boot_s
         self._last_copy = result.ask, ""
         if self._open.drop(result.ask):
             self._end(result.reason)

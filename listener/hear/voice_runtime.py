@@ -16,14 +16,17 @@ from typing import Final
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from listener.errors import EarmarkError
-from listener.hear.command_sealer import CommandResult, CommandSealer
+from listener.hear.command_sealer import CommandSealer, CopyResult
 from listener.hear.consent_follower import ConsentFollower
 from listener.hear.copy_folder import CopyFolder
+from listener.hear.indicators.pause_chime import PauseChime
 from listener.hear.open_ask import Instant
+from listener.hear.playback import PlaybackMonitor
 from listener.hear.publisher import EventPublisher
 from listener.hear.voice_control import MOST_AT_ONCE, VoiceControl
 from listener.ipc.datagrams import Inbox
 from listener.ipc.notices import CopyNotice
+from listener.ipc.playback_locks import PlaybackPermit
 from listener.ipc.player_state import PlayerStateWriter
 from listener.ipc.voice_folder import locate_voice_folder
 from listener.ipc.voice_paths import COPIES, REPLY_KEY, VOICE_SOCKET
@@ -38,12 +41,9 @@ _REPLY_KEY_BYTES: Final = 63
 _log = logging.getLogger(__name__)
 
 
-class SystemClocks:
-    """Both clocks of this machine."""
-
-    def __call__(self) -> Instant:
-        """Return this moment."""
-        return Instant(boottime_s(), time.time())
+def read_clocks() -> Instant:
+    """Return this moment by both clocks of this machine."""
+    return Instant(boottime_s(), time.time())
 
 
 def boottime_s() -> float:
@@ -101,15 +101,24 @@ class VoiceRuntime:
         )
         try:
             self._player = PlayerStateWriter(folder)
+            self.permit = PlaybackPermit(folder)
+            """Permission for the player to sound."""
         except EarmarkError:
             self._answers.close()
             raise
-        self._results: queue.SimpleQueue[CommandResult] = queue.SimpleQueue()
-        self._now = SystemClocks()
+        self._results: queue.SimpleQueue[CopyResult] = queue.SimpleQueue()
+
+    def playback_monitor(self) -> PlaybackMonitor:
+        """Return the detector of the device's own sound, for the gate."""
+        return PlaybackMonitor(self.permit, time.monotonic)
+
+    def pause_chime(self) -> PauseChime:
+        """Return the chime of the player in the pause after a wake word."""
+        return PauseChime(lambda: self._player.request_sound("wake"), self.permit, time.monotonic)
 
     def command_sealer(self, device: str, key: Ed25519PrivateKey) -> CommandSealer:
         """Return the maker of command copies."""
-        return CommandSealer(device, key, self._copies, self._now, self._report)
+        return CommandSealer(device, key, self._copies, read_clocks, self._report)
 
     def control(  # noqa: PLR0913 - the parts of hear that voice control connects
         self,
@@ -145,16 +154,17 @@ class VoiceRuntime:
             publish=self._publisher.publish,
             reserve_seq=lambda: run_soon(reserve_seq),
             new_nonce=lambda: secrets.token_hex(_NONCE_BYTES),
-            now=self._now,
+            now=read_clocks,
         )
 
     def close(self) -> None:
         """Remove the command copies that send has not taken, and close the sockets."""
         self._copies.clear()
         self._answers.close()
+        self.permit.close()
         self._player.close()
 
-    def _report(self, result: CommandResult) -> None:
+    def _report(self, result: CopyResult) -> None:
         """Tell send about a copy at once; the listen loop takes the result in its next turn."""
         if result.reason is None:
             self._publisher.notify(CopyNotice())

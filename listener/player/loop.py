@@ -18,7 +18,7 @@ from listener.ipc.player_state import PlayerState, SoundName, read_player_state
 from listener.ipc.voice_paths import REPLIES
 from listener.player.loudspeaker import LoudspeakerError
 from listener.player.replies import (
-    Moment,
+    ClockReading,
     PlayableSound,
     decide_reply,
     take_reply_files,
@@ -62,7 +62,7 @@ class PlayerClock(Protocol):
     def monotonic_s(self) -> float:
         """Return a monotonic time in seconds."""
 
-    def moment(self) -> Moment:
+    def moment(self) -> ClockReading:
         """Return this moment on both clocks of the device."""
 
     def sleep(self, seconds: float) -> None:

@@ -25,7 +25,7 @@ Refusal = Literal["form", "ask", "device", "late", "clock", "muted", "key", "sig
 
 
 @dataclass(frozen=True, slots=True)
-class Moment:
+class ClockReading:
     """One moment on both clocks of this device."""
 
     boot_s: float
@@ -69,7 +69,7 @@ def take_reply_files(folder: Path) -> list[bytes]:
 
 
 def decide_reply(
-    data: bytes, state: PlayerState, keys: ReplyKeys, device: str, now: Moment
+    data: bytes, state: PlayerState, keys: ReplyKeys, device: str, now: ClockReading
 ) -> PlayableSound | Refusal:
     """Open a reply that may be played now, or return the reason against it.
 
@@ -105,7 +105,7 @@ def decide_reply(
 
 
 def _check_header(
-    header: ReplyHeader, latest: AskedReply, device: str, now: Moment
+    header: ReplyHeader, latest: AskedReply, device: str, now: ClockReading
 ) -> Refusal | None:
     asked_s, asked_wall_s = latest.boot_ms / 1000, latest.wall_ms / 1000
     checks: tuple[tuple[Refusal, bool], ...] = (

@@ -80,6 +80,9 @@ ARCHIVE_LOCATIONS: Final = (
 
 _ENVELOPE: Final = rf"[0-9]{{12}}\.{_OWNER}\.{_UUID}\.earmark"
 
+_COPY: Final = r"[0-9a-f]{32}\.[1-3]"
+"""Name of a command copy; only a home without systemd has the folder of voice control in it."""
+
 SPEAKER_LOCATIONS: Final = (
     Location(rf"spool/{_ENVELOPE}", "clip", "acknowledgement, limits, owner's retention, erasure"),
     Location(rf"spool/{_ENVELOPE}\.part", "clip", "the end of the write, or the next start"),
@@ -107,6 +110,21 @@ SPEAKER_LOCATIONS: Final = (
         "never",
     ),
     Location(r"\.(?:device\.key|sequence|(?:roster|consent)\.json)\.part", "none", "write"),
+    Location(
+        rf"run/voice/copies/(?:{_COPY}|\.{_COPY}\.part)",
+        "clip",
+        "publication, a mute, 10 s, or the next start of hear or send",
+    ),
+    Location(
+        r"run/voice/replies/(?:[0-9a-f]{32}|\.[0-9a-f]{32}\.part)",
+        "none",
+        "the player, 10 s, or the next start of send",
+    ),
+    Location(
+        r"run/voice/(?:voice\.sock|player\.sock|player\.json|reply\.key)|run/voice/\.[^/]+\.part",
+        "none",
+        "the next start",
+    ),
 )
 """Files that the spool and send write below a speaker's home."""
 

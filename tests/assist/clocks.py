@@ -3,7 +3,7 @@
 import itertools
 from dataclasses import dataclass
 
-from listener.assist.asks import ClockReading
+from listener.assist.asks import ClockPair
 
 
 class Clocks:
@@ -13,8 +13,8 @@ class Clocks:
         self.boot_s = 100.0
         self.wall_s = 1_000_000.0
 
-    def __call__(self) -> ClockReading:
-        return ClockReading(self.boot_s, self.wall_s)
+    def __call__(self) -> ClockPair:
+        return ClockPair(self.boot_s, self.wall_s)
 
     def run(self, seconds: float) -> None:
         self.boot_s += seconds

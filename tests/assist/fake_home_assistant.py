@@ -17,7 +17,7 @@ PLAIN = {"id": "plain1", "name": "Plain", "stt_engine": None, "tts_engine": None
 
 
 class FakeHomeAssistant:
-    """Knows two speakers, and the sentences "turn on the lights" and "what time is it".
+    """Knows three speakers, and the sentences "turn on the lights" and "what time is it".
 
     Attributes:
         lights: areas whose light is on, in the order of the commands.
@@ -33,7 +33,7 @@ class FakeHomeAssistant:
         self.no_vad: object = None
         self.lights: list[str] = []
         self.breaks = ""
-        """ClockReading at which the connection breaks: ``run``, ``intent`` or empty."""
+        """ClockPair at which the connection breaks: ``run``, ``intent`` or empty."""
         self.spoken: list[dict[str, Any]] = []
         self.sound = b""
 
@@ -61,7 +61,7 @@ class FakeHomeAssistant:
             case "config/device_registry/list":
                 rows = [
                     {"id": f"id-{name}", "identifiers": [["mqtt", f"earmark-{name}"]]}
-                    for name in ("kitchen", "bedroom")
+                    for name in ("kitchen", "bedroom", "hall")
                 ]
                 rows.append({"id": "other", "identifiers": [["hue", "1"]]})
                 reply(type="result", success=True, result=rows)

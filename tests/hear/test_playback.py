@@ -121,9 +121,12 @@ def test_no_sample_of_a_sound_passes_whatever_the_lag(
     end_s = begin_s + length_s
     captured_s = 0.0
     passed: list[float] = []
-    for wait_s, _ in [*waits, *[(BLOCK_S, False)] * 120]:
+    monitor.covers(0)  # as the gate does before the microphone starts
+    for wait_s, is_in_consumer in [*waits, *[(BLOCK_S, False)] * 120]:
         speaker.now_s += wait_s
         speaker.sounds = begin_s <= speaker.now_s < end_s + TAIL_S
+        if is_in_consumer:  # else it waited in the read itself
+            monitor.covers(0)
         while captured_s + BLOCK_S <= speaker.now_s:
             if not monitor.covers(FRAME_SAMPLES):
                 passed.append(captured_s)
@@ -133,3 +136,20 @@ def test_no_sample_of_a_sound_passes_whatever_the_lag(
     heard = [at for at in passed if at + BLOCK_S > begin_s and at < end_s]
     assert heard == []
     assert passed, "it listens again afterwards"
+
+
+def test_first_read_after_the_start_and_after_a_mute_is_no_lag() -> None:
+    speaker, switch = FakeLoudspeaker(), FakeSwitch()
+
+    def turn() -> None:
+        speaker.now_s += BLOCK_S
+
+    monitor = PlaybackMonitor(speaker, speaker.clock)
+    speaker.now_s += 5.0  # the models are loaded
+    muted = [event for _ in range(60) for event in (block(2), turn)]
+    microphone = FakeMicrophone(block(1), switch.shut, *muted, switch.release, block(3))
+    gate = Gate(microphone, switch, StopSignal(), monitor)
+
+    reasons = [sound.reason for sound in gate.stream() if isinstance(sound, Gap)]
+
+    assert GapReason.PLAYBACK not in reasons

@@ -15,7 +15,7 @@ from listener.ipc.player_state import AskedReply, PlayerStateWriter
 from listener.ipc.voice_paths import PLAYER_SOCKET, REPLIES, REPLY_KEY
 from listener.player.loop import Player
 from listener.player.loudspeaker import PIECE_S, LoudspeakerError
-from listener.player.replies import Moment
+from listener.player.replies import ClockReading
 from listener.voice.reply import ReplyHeader, seal_reply
 
 BOOT_S, WALL_S = 5_000.0, 1_900_000_000.0
@@ -40,8 +40,8 @@ class FakeClocks:
     def monotonic_s(self) -> float:
         return self.passed_s
 
-    def moment(self) -> Moment:
-        return Moment(BOOT_S + self.passed_s, WALL_S + self.passed_s + self.wall_step_s)
+    def moment(self) -> ClockReading:
+        return ClockReading(BOOT_S + self.passed_s, WALL_S + self.passed_s + self.wall_step_s)
 
     def sleep(self, seconds: float) -> None:
         self.passed_s += seconds

@@ -1,5 +1,6 @@
 """`earmark assist` as a process, with a real broker: what it keeps, and what a replay does."""
 
+import json
 import os
 import signal
 import threading
@@ -16,11 +17,14 @@ from paho.mqtt.enums import CallbackAPIVersion
 
 from listener.audio.pcm import Samples
 from listener.envelope import keys
+from listener.envelope.open import parse_identities
 from listener.mqtt.paho_thread import stop_network_thread
 from listener.selftest.memory import MemorySnapshot, snapshot_memory
 from listener.selftest.processes import freeze, process_tree
 from listener.selftest.watermark import BLOCK_SAMPLES, Watermark
 from listener.storage.home import Home
+from listener.voice import timing
+from listener.voice.consent import Consent, encode_consents, make_consent
 from listener.voice.messages import Answer, Outcome
 from tests.assist import fake_home_assistant, fake_wyoming
 from tests.assist.fake_home_assistant import TOKEN, FakeHomeAssistant
@@ -28,11 +32,13 @@ from tests.assist.fake_wyoming import FakeWyoming
 from tests.assist.speaker import Speaker
 
 if TYPE_CHECKING:
+    from tests.conftest import Household
     from tests.system.conftest import Earmark, Mosquitto
 
 pytestmark = pytest.mark.system
 
 Wait = Callable[[Callable[[], object], str], None]
+FIXTURES = Path(__file__).resolve().parents[1] / "fixtures"
 BLOCKS = 2_000  # 2 s
 SECRET_BYTES = 32
 
@@ -245,6 +251,66 @@ def test_memory_holds_no_sound_and_no_key_after_the_command(
             assert b"turn on" not in data, file
     said = earmark.said("assist")
     assert "lights" not in said.lower()
+
+
+@pytest.mark.timeout(180)
+def test_spoken_command_switches_the_light_in_its_room(
+    started: Callable[[], None],
+    mosquitto: "Mosquitto",
+    earmark: "Earmark",
+    household: "Household",
+    wyoming: FakeWyoming,
+    home_assistant: FakeHomeAssistant,
+    tmp_path: Path,
+    wait_until: Wait,
+) -> None:
+    """Real hear, send and assist; recognised text and Home Assistant are fakes."""
+    names = ["quiet", "alexa_command", "talk", *["quiet"] * 60]
+    files = [str(FIXTURES / f"{name}.flac") for name in names]
+    config = tmp_path / "earmark.toml"
+    text = config.read_text("utf-8")
+    client = paho.Client(CallbackAPIVersion.VERSION2)
+    events: list[dict[str, object]] = []
+    client.on_message = lambda _client, _data, message: events.append(json.loads(message.payload))
+    started()
+    # Keys of a table before it: dotted ones go to the beginning.
+    config.write_text(
+        f'attribution.keeper = "ada"\nmicrophone.files = {json.dumps(files)}\n{text}', "utf-8"
+    )
+    client.connect("127.0.0.1", mosquitto.port)
+    client.subscribe("earmark/v1/event/hall")
+    client.loop_start()
+    client.publish("earmark/v1/consents/hall", consent_of(household), 1, retain=True)
+    earmark.start("send")
+    wait_until((household.home.path / "spool" / "consents.json").exists, "the consent is stored")
+    time.sleep(timing.GROUP_S)  # assist answers nothing before
+
+    earmark.start("hear", "--json")
+    wait_until(lambda: home_assistant.lights, "the light")
+    wait_until(lambda: [one for one in events if one["event_type"] == "command"], "an outcome")
+    client.disconnect()
+    stop_network_thread(client)
+
+    assert home_assistant.lights == ["hall"]
+    (outcome,) = [one for one in events if one["event_type"] == "command"]
+    assert outcome["outcome"] == "done"
+    assert len(wyoming.sound) > 2 * 16_000, "more than a second"
+    assert "turn on" not in earmark.said("assist") + earmark.said("hear") + earmark.said("send")
+
+
+def consent_of(household: "Household") -> bytes:
+    """Return ada's consent for the speaker hall and the assist of this home."""
+    (identity,) = parse_identities(household.identities["ada"].encode(), "ada's")
+    consent = Consent(
+        assist=keys.device_text(household.home.assist_key().public_key()),
+        device="hall",
+        n=7,
+        okey=identity.okey,
+        on=1,
+        owner="ada",
+    )
+    speaker = household.device_key.public_key()
+    return encode_consents([make_consent(consent, identity.agreement(), speaker)])
 
 
 @pytest.mark.timeout(180)
