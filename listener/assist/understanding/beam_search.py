@@ -12,8 +12,8 @@ from typing import Final
 import numpy as np
 
 from listener.assist.understanding.grammar import WordGrammar
-from listener.assist.understanding.whisper import EncodedClip, WhisperModel
 from listener.assist.understanding.text_tokens import TextTokens
+from listener.assist.understanding.whisper import EncodedClip, WhisperModel
 
 _START: Final = ("<|startoftranscript|>", "<|notimestamps|>")
 _END: Final = "<|endoftext|>"

@@ -18,8 +18,8 @@ from listener.assist.understanding.grammar import build_grammar
 from listener.assist.understanding.home_actions import HOME_INTENTS, resolve
 from listener.assist.understanding.home_file import HomeFile
 from listener.assist.understanding.sentences import HomeSentences
-from listener.assist.understanding.whisper import WhisperModel
 from listener.assist.understanding.text_tokens import TextTokens
+from listener.assist.understanding.whisper import WhisperModel
 from listener.audio.pcm import SAMPLE_RATE_HZ, Samples
 
 LONGEST_S: Final = 16.0

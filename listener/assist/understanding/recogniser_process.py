@@ -19,9 +19,9 @@ from listener.assist.understanding import process_limits
 from listener.assist.understanding.command_recogniser import CommandRecogniser
 from listener.assist.understanding.home_file import parse_home_file
 from listener.assist.understanding.model_files import TOKENIZER, WEIGHTS, read_model_file
-from listener.assist.understanding.whisper import WhisperModel
 from listener.assist.understanding.text_tokens import TextTokens
 from listener.assist.understanding.weights import parse_weights
+from listener.assist.understanding.whisper import WhisperModel
 from listener.errors import EarmarkError
 
 LONGEST_BYTES: Final = 1 << 20

@@ -14,9 +14,9 @@ from listener.assist.understanding.command_recogniser import (
 from listener.assist.understanding.free_text import differ, write_freely
 from listener.assist.understanding.grammar import WordGrammar
 from listener.assist.understanding.mel_spectrogram import compute_spectrogram
-from listener.assist.understanding.whisper import WhisperModel
 from listener.assist.understanding.text_tokens import TextTokens
 from listener.assist.understanding.weights import Array, parse_weights
+from listener.assist.understanding.whisper import WhisperModel
 
 VOCABULARY = 300
 SIZE = 64
