@@ -21,8 +21,10 @@ _MOST_BEFORE: Final = 24
 def write_freely(model: WhisperModel, tokens: TextTokens, clip: EncodedClip) -> str:
     """Return the text of a clip by the most probable token at each step.
 
-    A model that begins to repeat itself is stopped.
+    Remarks about the sound, such as "(unintelligible)", are not allowed, as in Whisper's own
+    program. A model that begins to repeat itself is stopped.
     """
+    unspoken = np.array(tokens.unspoken(), np.intp)
     end = tokens.special(_END)
     special = min(end, *(tokens.special(name) for name in _START))
     cache = model.start()
@@ -31,6 +33,7 @@ def write_freely(model: WhisperModel, tokens: TextTokens, clip: EncodedClip) -> 
         scores, cache = model.advance(clip, cache, [0], [tokens.special(name)])
     said: list[int] = []
     while len(said) < _LONGEST_TOKENS:
+        scores[0, unspoken] = -np.inf
         token = int(scores[0].argmax())
         if token >= special:
             break

@@ -15,6 +15,8 @@ import msgspec
 # GPT-2's pattern, for English text: contractions, words and numbers with the space before them.
 _PIECES: Final = re.compile(r"'(?:s|t|re|ve|m|ll|d)| ?[^\W\d_]+| ?\d+| ?[^\s\w]+|\s+")
 
+_REMARKS: Final = frozenset('()[]{}<>*#@^_=|~"/' + chr(92))
+
 
 class _Model(msgspec.Struct):
     vocab: dict[str, int]
@@ -63,6 +65,10 @@ class TextTokens:
         if number is None:
             raise ValueError(f"the model has no token {name}")
         return number
+
+    def unspoken(self) -> list[int]:
+        """Return the tokens with signs of remarks, such as the bracket of "(laughter)"."""
+        return [number for number, text in self._texts.items() if not _REMARKS.isdisjoint(text)]
 
     def encode(self, text: str) -> list[int]:
         """Return the tokens of a text."""
