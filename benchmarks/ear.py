@@ -19,13 +19,14 @@ from listener.hear.loop import Listener
 from listener.hear.memory import ClipBuffers
 from listener.hear.publisher import EventPublisher
 from listener.hear.sealer import Sealer, SealingContext
+from listener.hear.voice_control import VoiceControl
 from listener.inference.build import build_detector
 from listener.inference.catalogue import Catalogue
 from listener.inference.onnx import SpeechNet
 
 
 def build_listener(
-    folder: Path, settings: config.Config, memory: Samples
+    folder: Path, settings: config.Config, memory: Samples, voice: VoiceControl | None = None
 ) -> tuple[Listener, Sealer]:
     """Build a listener with its real detector and stubs for the parts after the clip.
 
@@ -33,6 +34,7 @@ def build_listener(
         folder: data directory.
         settings: configuration of wake word and clip.
         memory: memory of the ring buffer, int16, ``settings.clip.ring_s`` long.
+        voice: voice control, if it is part of the measurement.
     """
     catalogue = Catalogue(folder)
     words = [catalogue.load(name) for name in settings.wake.words]
@@ -58,6 +60,7 @@ def build_listener(
         publish=publisher.publish,
         models={word.name: word.manifest.sha256 for word in words},
         now=partial(datetime.now, UTC),
+        voice=voice,
     )
     listener = Listener(
         detector=build_detector(words, catalogue.embedding(), settings.wake),
@@ -66,6 +69,7 @@ def build_listener(
         counters=counters,
         publisher=publisher,
         monotonic_s=time.monotonic,
+        voice=voice,
     )
     return listener, sealer
 

@@ -78,6 +78,9 @@ class MicrophoneSettings(Settings, frozen=True, kw_only=True):
     """WAV, FLAC or Ogg files to use instead of a microphone, one after the other."""
     channel: Annotated[int, Meta(ge=0, le=63)] = 0
     """Channel of a microphone array or a stereo file, from 0."""
+    cancels_echo: bool = False
+    """Whether the card removes the sound of its own loudspeaker. If not, `hear` discards all audio
+    while `play` sounds, and for 0.4 s after it."""
 
 
 class MuteSettings(Settings, frozen=True, kw_only=True):
@@ -126,11 +129,27 @@ class ChimeSettings(Settings, frozen=True, kw_only=True):
     """A short tone after the wake word."""
 
     on_wake: bool = False
-    """Play the tone. A clip then begins after it, and ``clip.pre_roll_s`` must be 0."""
+    """Play the tone at every wake, by `hear` itself. A clip then begins after it, and
+    ``clip.pre_roll_s`` must be 0."""
+    in_pause: bool = True
+    """Play the tone, by `play`, only where nothing is said for 1.2 s after the wake word; the clip
+    then begins after it. A command in one breath with the wake word has no tone and is not cut."""
     device: Annotated[str, Meta(min_length=1)] | None = None
     """Name or index of the loudspeaker; by default the system's."""
     volume: Annotated[float, Meta(gt=0, le=1)] = 0.2
     """Fraction of full scale."""
+
+
+class PlayerSettings(Settings, frozen=True, kw_only=True):
+    """Replies and built-in sounds, played by `earmark play`."""
+
+    device: Annotated[str, Meta(min_length=1)] | None = None
+    """Name or index of the loudspeaker; by default the system's."""
+    volume: Annotated[float, Meta(gt=0, le=1)] = 0.5
+    """Factor for the samples of every sound."""
+    button: PathText | None = None
+    """Input device of a button that stops a sound, such as ``/dev/input/earmark-stop``; any of its
+    keys."""
 
 
 class WakeSettings(Settings, frozen=True, kw_only=True):
@@ -260,6 +279,7 @@ class Config(Settings, frozen=True, kw_only=True):
     mute: MuteSettings = MuteSettings()
     lamp: LampSettings = LampSettings()
     chime: ChimeSettings = ChimeSettings()
+    player: PlayerSettings = PlayerSettings()
     wake: WakeSettings = WakeSettings()
     clip: ClipSettings = ClipSettings()
     attribution: AttributionSettings = AttributionSettings()

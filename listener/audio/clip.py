@@ -140,6 +140,11 @@ class Recorder:
         """Position of the first sample of the clip that is being recorded."""
         return self._first_sample
 
+    @property
+    def has_speech(self) -> bool:
+        """True once the clip that is being recorded holds speech after the wake word."""
+        return self._speech_end_sample > self._wake_sample + _samples(TAIL_S)
+
     def start(self, wake_sample: int) -> bool:
         """Start a clip with the content of the ring buffer: the pre-roll and everything after it.
 
@@ -188,7 +193,7 @@ class Recorder:
         self._end_sample += len(samples)
         self._listen(frame.samples)
         since_wake = self._judged_sample - self._wake_sample
-        if self._speech_end_sample > self._wake_sample + _samples(TAIL_S):
+        if self.has_speech:
             if self._judged_sample - self._speech_end_sample >= self._hush_samples:
                 return self._end(self._buffer, EndReason.SILENCE)
         elif since_wake >= self._no_speech_samples:

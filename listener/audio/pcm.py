@@ -28,6 +28,8 @@ class GapReason(StrEnum):
     """Samples lost by the driver."""
     LOST = "lost"
     """Device removed or stalled."""
+    PLAYBACK = "playback"
+    """The device's own loudspeaker sounded; the microphone's samples were overwritten."""
     END = "end"
     """End of the last file."""
 

@@ -45,6 +45,7 @@ from listener.hear.sealer import BUFFERS, Sealer, SealingContext
 from listener.hear.seccomp import apply_sandbox, overwrite_freed_memory
 from listener.hear.sequence import SequenceNumbers
 from listener.hear.state_feed import StateFeed
+from listener.hear.voice_runtime import VoiceRuntime, open_voice_runtime
 from listener.inference.build import build_detector
 from listener.inference.catalogue import Catalogue
 from listener.inference.onnx import SpeechNet
@@ -52,6 +53,7 @@ from listener.ipc import control
 from listener.ipc.hear_locks import HearLocks
 from listener.ipc.notice_socket import SOCKET, NoticeSender
 from listener.ipc.notices import DetectorNotice, sign_tally
+from listener.ipc.voice_folder import locate_voice_folder
 from listener.owner.attribution import Keeper
 from listener.spool.queue import Spool
 from listener.storage.home import Home
@@ -195,7 +197,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--json", action="store_true", help="print events as JSON, one a line")
 
 
-def run(arguments: argparse.Namespace, settings: config.Config) -> int:
+def run(arguments: argparse.Namespace, settings: config.Config) -> int:  # noqa: PLR0915 - one statement per part of the process
     """Listen until the recordings end or SIGTERM arrives.
 
     Raises:
@@ -212,7 +214,8 @@ def run(arguments: argparse.Namespace, settings: config.Config) -> int:
     if is_live:
         bound_logging(logging.getLogger())
     landlock = apply_sandbox(
-        landlock_paths(settings), is_required=settings.device.confinement == "required"
+        landlock_paths(settings, locate_voice_folder(Path(settings.home))),
+        is_required=settings.device.confinement == "required",
     )
     use_single_malloc_arena()
     home = Home(Path(settings.home), LOCK_PATIENCE_S)
@@ -235,6 +238,7 @@ def run(arguments: argparse.Namespace, settings: config.Config) -> int:
         key.sign,
         on_reader_gone=stop.request,
     )
+    runtime = open_voice_runtime(home, publisher)
     gate = open_gate(
         settings.microphone,
         mute,
@@ -242,6 +246,9 @@ def run(arguments: argparse.Namespace, settings: config.Config) -> int:
         publisher.publish,
         is_fast=arguments.fast,
         lock=state.lock_microphone,
+        playback=None
+        if runtime is None or settings.microphone.cancels_echo
+        else runtime.playback_monitor(),
     )
     detector, speech, models, thresholds = _networks(Catalogue(home.path), settings.wake)
     timed = TimedDetector(detector, time.monotonic, time.process_time)
@@ -253,15 +260,27 @@ def run(arguments: argparse.Namespace, settings: config.Config) -> int:
     boot = os.urandom(_BOOT_BYTES).hex()
     counters = Counters(settings.device.name, boot)
     systemd = Notifier(os.environ, time.monotonic)
+    numbers = SequenceNumbers(home, settings.device.name, key.public_key())
     sealer = Sealer(
         attribution=Keeper(keeper, RosterUpdater(home, settings.device.name, key)),
-        context=_sealing_context(settings, home, key, boot),
+        context=_sealing_context(settings, numbers.next_seq, key, boot),
         spool=Spool(home.path / "spool", settings.spool, patience_s=LOCK_PATIENCE_S),
         counters=counters,
         buffers=buffers,
         publish=publisher.publish,
         is_blocking=arguments.fast,
+        commands=None if runtime is None else runtime.command_sealer(settings.device.name, key),
     )
+    voice = None
+    if runtime is not None:
+        voice = runtime.control(
+            device=settings.device.name,
+            key=key,
+            boot=boot,
+            keeper=keeper,
+            run_soon=sealer.run_soon,
+            reserve_seq=numbers.reserve,
+        )
     capture = ClipCapture(
         recorder=Recorder(ring, speech, settings.clip, buffers),
         sealer=sealer,
@@ -270,6 +289,10 @@ def run(arguments: argparse.Namespace, settings: config.Config) -> int:
         models=models,
         now=partial(datetime.now, UTC),
         chime=chime,
+        pause_chime=runtime.pause_chime()
+        if runtime is not None and is_live and settings.chime.in_pause and chime is None
+        else None,
+        voice=voice,
     )
     loop = Listener(
         detector=timed,
@@ -280,9 +303,11 @@ def run(arguments: argparse.Namespace, settings: config.Config) -> int:
         monotonic_s=time.monotonic,
         muted_by=lambda: mute.cause,
         lamp=lamp,
+        voice=voice,
+        permit_playback=_permit_playback(runtime),
     )
     with contextlib.ExitStack() as closing, stop.on_signals():
-        for resource in (requests, lamp, chime, state):
+        for resource in (requests, lamp, chime, state, runtime):
             if resource is not None:
                 closing.callback(resource.close)
         publisher.publish(
@@ -327,6 +352,13 @@ def run(arguments: argparse.Namespace, settings: config.Config) -> int:
     return 0
 
 
+def _permit_playback(runtime: VoiceRuntime | None) -> Callable[[bool], object]:
+    if runtime is None:
+        return bool
+    permit = runtime.permit
+    return lambda is_permitted: permit.permit(is_permitted=is_permitted)
+
+
 def _networks(
     catalogue: Catalogue, settings: config.WakeSettings
 ) -> tuple[StreamDetector, SpeechNet, dict[str, str], dict[str, float]]:
@@ -363,12 +395,12 @@ def _route_sensitivity(
 
 
 def _sealing_context(
-    settings: config.Config, home: Home, key: Ed25519PrivateKey, boot: str
+    settings: config.Config, next_seq: Callable[[], int], key: Ed25519PrivateKey, boot: str
 ) -> SealingContext:
     return SealingContext(
         device=settings.device.name,
         key=key,
-        next_seq=SequenceNumbers(home, settings.device.name, key.public_key()).next_seq,
+        next_seq=next_seq,
         new_clip_id=lambda: str(uuid.uuid4()),
         boot=boot,
         ttl_s=settings.clip.keep_days * 86_400,

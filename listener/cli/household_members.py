@@ -214,7 +214,7 @@ def revoke(arguments: argparse.Namespace, settings: config.Config, home: Home) -
     """Revoke a member's certificates and access rights, and refuse a device's signature."""
     del settings
     who = identity.parse(arguments.name)
-    if who.kind is IdentityKind.SERVICE and who != identity.HOME_ASSISTANT:
+    if who.kind is IdentityKind.SERVICE and who not in identity.OPTIONAL:
         raise UsageError(
             f"{who.cn} is a service of this computer and cannot be revoked",
             "replace its key: earmark household renew",

@@ -118,6 +118,7 @@ COMMANDS: Final[Mapping[str, tuple[str, str]]] = {
     "demo": ("listener.cli.demo", "run a one-minute demonstration; needs no hardware"),
     "run": ("listener.cli.run", "run hear and send together, without systemd"),
     "hear": ("listener.cli.hear", "listen for the wake word; encrypt each clip into the spool"),
+    "play": ("listener.cli.play", "play assist's replies and built-in sounds"),
     "send": ("listener.cli.send", "publish encrypted clips from the spool to the broker"),
     "mute": ("listener.cli.mute", "mute or unmute by software, or print the mute state"),
     "monitor": ("listener.cli.monitor", "show hear live: level, scores, states and counters"),
@@ -139,7 +140,7 @@ COMMANDS: Final[Mapping[str, tuple[str, str]]] = {
 GROUPS: Final[Mapping[str, tuple[str, ...]]] = {
     "start here": ("demo",),
     "speaker": (
-        *("run", "hear", "send", "mute", "monitor"),
+        *("run", "hear", "send", "play", "mute", "monitor"),
         *("doctor", "selftest", "first-boot", "update"),
     ),
     "owner of clips": ("clips", "owner"),
@@ -149,7 +150,7 @@ GROUPS: Final[Mapping[str, tuple[str, ...]]] = {
 """Commands by reader, as ``earmark --help`` lists them."""
 
 
-_ONE_THREAD: Final = frozenset({"hear", "survey"})
+_ONE_THREAD: Final = frozenset({"hear", "play", "survey"})
 """Commands that start no thread before their sandbox."""
 
 

@@ -14,6 +14,7 @@ from listener.errors import Unavailable
 from listener.ipc import control
 from listener.ipc.control import ControlClient
 from listener.ipc.notice_socket import SOCKET, NoticeSocket
+from listener.ipc.voice_folder import locate_voice_folder
 from listener.mqtt.paho_client import PahoBroker
 from listener.release import state
 from listener.release.state import VersionReport
@@ -23,14 +24,16 @@ from listener.send.inbound import InboundMessages
 from listener.send.loop import Sender
 from listener.send.status import will
 from listener.send.suspension import MOST_REFUSALS
+from listener.send.voice_relay import VoiceRelay
 from listener.spool.queue import Spool
 from listener.storage import atomic
 from listener.storage.atomic import read_plain_file
 from listener.system import systemd
 from listener.system.systemd import with_credentials
+from listener.voice.limits import LONGEST_FILE_BYTES
 
-LONGEST_ANSWER_BYTES = 8192
-"""Longest MQTT payload that a device accepts."""
+LONGEST_PACKET_BYTES = LONGEST_FILE_BYTES + 8192
+"""Longest MQTT packet that a device accepts: a reply, with room for topic and properties."""
 
 
 _TEMPERATURE: Final = Path("/sys/class/thermal/thermal_zone0/temp")
@@ -88,7 +91,7 @@ def run(arguments: argparse.Namespace, settings: Config) -> int:
             with_credentials(settings.broker, os.environ),
             f"d-{settings.device.name}",
             will(settings.device.name),
-            LONGEST_ANSWER_BYTES,
+            LONGEST_PACKET_BYTES,
         )
         inbound = InboundMessages(home, settings.device.name)
         with systemd.StopSignal().on_signals() as stop:
@@ -96,6 +99,7 @@ def run(arguments: argparse.Namespace, settings: Config) -> int:
                 return _once(Sender(delivery, broker, inbound=inbound), stop, arguments.patience)
             notice_socket = NoticeSocket(home / SOCKET)
             controller = ControlClient(home / control.SOCKET)
+            voice = VoiceRelay(settings.device.name, locate_voice_folder(home), broker)
             try:
                 notifier = systemd.Notifier(os.environ, time.monotonic)
                 notifier.ready()
@@ -105,6 +109,7 @@ def run(arguments: argparse.Namespace, settings: Config) -> int:
                     notice_socket=notice_socket,
                     controller=controller,
                     inbound=inbound,
+                    voice=voice,
                     service=notifier,
                     version=partial(_read_version, Path(settings.update.folder) / state.FILE),
                     temperature_c=_read_temperature_c,
@@ -114,6 +119,7 @@ def run(arguments: argparse.Namespace, settings: Config) -> int:
             finally:
                 notice_socket.close()
                 controller.close()
+                voice.close()
     return 0
 
 

@@ -3,9 +3,10 @@
 ```
             wake, no chime
 idle ────────────────────────────────► recording ── endpoint ──► offered to the sealer ──► idle
-  │                                        ▲   │
-  └── wake ──► waiting for the chime ──────┘   └── gap, mute, stop ──► abandoned ──────────► idle
-                    │  ▲ chime over
+  │                                        ▲   │  │
+  └── wake ──► waiting for the chime ──────┘   │  └── gap, mute, stop ──► abandoned ───────► idle
+                    │  ▲ chime over            │
+                    │  └────── no speech: chime in the pause
                     └── gap, mute, stop, no free buffer ──► abandoned ──────────────────────► idle
 ```
 
@@ -13,18 +14,42 @@ At most one clip is captured at a time, and every wake that begins one is decide
 clip is offered to the sealer, or the wake is counted as abandoned and a `NotKeptEvent` says why.
 """
 
+from collections import deque
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
-from typing import Literal, Protocol
+from typing import Final, Literal, Protocol
 
 from listener.audio.clip import Clip, Recorder
+from listener.audio.level import SILENCE_DBFS, level_dbfs
 from listener.audio.pcm import SAMPLE_RATE_HZ, Frame
+from listener.hear.command_sealer import CommandOrder
 from listener.hear.counters import ClipOutcome, Counters, PendingClip
 from listener.hear.events import Event, NotKeptEvent
 from listener.hear.indicators.chime import AFTER_S, Chime
+from listener.hear.indicators.pause_chime import PAUSE_S, PauseChime
 from listener.hear.sealer import CapturedClip
 from listener.wakeword.detector import Wake
+
+_LEVEL_FRAMES: Final = 12
+"""Frames of a wake's level: about the length of a wake word."""
+
+
+class VoiceAsks(Protocol):
+    """Voice control at a wake and at its endpoint; see `voice_control.VoiceControl`."""
+
+    @property
+    def is_on(self) -> bool:
+        """Whether wakes are asked about."""
+
+    def ask(self, level_dbfs: float, since_s: float) -> None:
+        """Ask for a key at a wake."""
+
+    def order(self, clip: Clip) -> CommandOrder | None:
+        """Return the order for a clip's command copy at its endpoint; None if there is none."""
+
+    def abandon(self) -> None:
+        """End the ask of a clip that ended without an endpoint."""
 
 
 class ClipSink(Protocol):
@@ -45,6 +70,9 @@ class _ChimeWait:
     """A wake whose clip begins after the chime."""
 
     wake: Wake
+    chime: Chime | PauseChime
+    after_s: float
+    """Time from the end of the chime to the begin of the clip, in seconds."""
     begin_sample: int | None = None
     """First sample that the clip may hold; None while the chime sounds."""
 
@@ -55,6 +83,7 @@ class _Recording:
 
     wake: Wake
     pending: PendingClip
+    is_after_chime: bool = False
 
 
 class ClipCapture:
@@ -70,6 +99,8 @@ class ClipCapture:
         models: Mapping[str, str],
         now: Callable[[], datetime],
         chime: Chime | None = None,
+        pause_chime: PauseChime | None = None,
+        voice: VoiceAsks | None = None,
     ) -> None:
         """Start without a clip.
 
@@ -82,6 +113,9 @@ class ClipCapture:
             now: wall clock with time zone; called once per finished clip.
             chime: played at a wake. The clip then begins after it, so the recorder must be
                 configured without a pre-roll.
+            pause_chime: played where nothing is said after the wake word; the clip begins again
+                after it.
+            voice: asks at each wake that begins a clip; None where there is no voice control.
         """
         self._recorder = recorder
         self._sealer = sealer
@@ -90,6 +124,9 @@ class ClipCapture:
         self._models = models
         self._now = now
         self._chime = chime
+        self._pause_chime = pause_chime
+        self._voice = voice
+        self._levels: deque[float] = deque(maxlen=_LEVEL_FRAMES)
         self._state: _ChimeWait | _Recording | None = None
         self._position_samples = 0
 
@@ -98,6 +135,16 @@ class ClipCapture:
         """True from a wake until its clip is finished or abandoned."""
         return self._state is not None
 
+    @property
+    def is_recording(self) -> bool:
+        """True while a clip is being recorded."""
+        return isinstance(self._state, _Recording)
+
+    @property
+    def is_before_clip(self) -> bool:
+        """True from a wake until its chime has ended and its clip begins."""
+        return isinstance(self._state, _ChimeWait)
+
     def push(self, frame: Frame) -> None:
         """Record a frame; finish the clip at its endpoint, or begin it after the chime.
 
@@ -105,9 +152,12 @@ class ClipCapture:
             frame: the newest frame, already in the ring buffer and in the counters.
         """
         self._position_samples = frame.end_sample
+        if self._voice is not None and self._voice.is_on:
+            self._levels.append(level_dbfs(frame.samples))
         clip = self._recorder.push(frame)
         if clip is not None:
             self._offer(clip)
+        self._chime_in_pause(frame)
         self._begin_after_chime(frame)
 
     def start(self, wake: Wake) -> None:
@@ -122,9 +172,12 @@ class ClipCapture:
             return
         if self._chime is None:
             self._record(wake, wake.end_sample)
-            return
-        self._chime.play()
-        self._state = _ChimeWait(wake)
+        else:
+            self._chime.play()
+            self._state = _ChimeWait(wake, self._chime, AFTER_S)
+        if self._voice is not None and self.is_active:
+            since_s = (self._position_samples - wake.end_sample) / SAMPLE_RATE_HZ
+            self._voice.ask(max(self._levels, default=SILENCE_DBFS), since_s)
 
     def finish(self) -> None:
         """Finish the clip here: a recording that was played to its end holds all speech.
@@ -139,7 +192,10 @@ class ClipCapture:
     def abandon(self, reason: Literal["muted", "gap", "stopped"]) -> None:
         """Wipe the clip that is active, and reset the recorder in any case."""
         self._recorder.abandon()
+        self._levels.clear()
         state, self._state = self._state, None
+        if state is not None and self._voice is not None:
+            self._voice.abandon()
         match state:
             case _ChimeWait(wake=wake):
                 self._drop_wake(wake.end_sample, reason)
@@ -157,23 +213,43 @@ class ClipCapture:
         """Wipe what the sealer cannot encrypt in time; to be called in every turn of the loop."""
         self._sealer.expire()
 
+    def _chime_in_pause(self, frame: Frame) -> None:
+        """Play the chime and begin the clip again, if nothing was said since the wake word."""
+        state = self._state
+        if (
+            self._pause_chime is None
+            or not isinstance(state, _Recording)
+            or state.is_after_chime
+            or frame.end_sample - state.wake.end_sample < round(PAUSE_S * SAMPLE_RATE_HZ)
+        ):
+            return
+        if not self._recorder.has_speech and self._pause_chime.start():
+            self._recorder.abandon()
+            self._counters.release_clip(state.pending)
+            # The player announces the end of the chime after its echo.
+            self._state = _ChimeWait(state.wake, self._pause_chime, 0.0)
+            return
+        self._state = replace(state, is_after_chime=True)
+
     def _begin_after_chime(self, frame: Frame) -> None:
         """Begin the clip with the first frame that holds nothing of the chime."""
         state = self._state
-        if not isinstance(state, _ChimeWait) or self._chime is None or self._chime.is_playing:
+        if not isinstance(state, _ChimeWait) or state.chime.is_playing:
             return
         if state.begin_sample is None:
-            state.begin_sample = frame.end_sample + round(AFTER_S * SAMPLE_RATE_HZ)
+            state.begin_sample = frame.end_sample + round(state.after_s * SAMPLE_RATE_HZ)
         if frame.first_sample >= state.begin_sample:
             self._state = None
-            self._record(state.wake, frame.first_sample)
+            self._record(state.wake, frame.first_sample, is_after_chime=True)
 
-    def _record(self, wake: Wake, at_sample: int) -> None:
+    def _record(self, wake: Wake, at_sample: int, *, is_after_chime: bool = False) -> None:
         if self._recorder.start(at_sample):
             pending = self._counters.begin_clip(self._recorder.first_sample)
-            self._state = _Recording(wake, pending)
+            self._state = _Recording(wake, pending, is_after_chime)
             return
         self._drop_wake(at_sample, "busy")
+        if self._voice is not None:
+            self._voice.abandon()  # it was asked about before the chime
 
     def _offer(self, clip: Clip) -> None:
         state, self._state = self._state, None
@@ -181,6 +257,7 @@ class ClipCapture:
             raise RuntimeError("the recorder returned a clip without a wake")  # noqa: TRY004 - a state
         self._counters.end_clip(state.pending, clip.end_sample)
         age_s = (self._position_samples - clip.first_sample) / SAMPLE_RATE_HZ
+        command = None if self._voice is None else self._voice.order(clip)
         self._sealer.offer(
             CapturedClip(
                 clip=clip,
@@ -189,6 +266,7 @@ class ClipCapture:
                 score=state.wake.score,
                 began=self._now() - timedelta(seconds=age_s),
                 pending=state.pending,
+                command=command,
             )
         )
 

@@ -121,6 +121,13 @@ class Counters:
             pending.end_sample = end_sample
             self._settle()
 
+    def release_clip(self, pending: PendingClip) -> None:
+        """Stop holding the samples of a clip that begins again later; it has no outcome."""
+        with self._lock:
+            if pending in self._pending:
+                self._pending.remove(pending)
+                self._settle()
+
     def set_outcome(self, pending: PendingClip, outcome: ClipOutcome, seq: int = 0) -> None:
         """Count a clip's outcome and stop holding its samples; a second call has no effect.
 

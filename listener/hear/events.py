@@ -5,6 +5,7 @@ Times are seconds of the stream, which continues through gaps and from file to f
 no audio and no transcript. Programs read `to_json`; `to_text` may change between releases.
 """
 
+from collections.abc import Mapping
 from typing import Annotated, Final, Literal, assert_never
 
 import msgspec
@@ -13,6 +14,7 @@ from msgspec import Meta
 from listener.audio.pcm import GapReason
 from listener.config import ShortName
 from listener.hear.microphone.protocol import Cause
+from listener.ipc.notices import CommandEnd
 
 Seconds = Annotated[float, Meta(ge=0)]
 Count = Annotated[int, Meta(ge=0)]
@@ -121,12 +123,31 @@ class MicrophoneLostEvent(_Event, frozen=True, kw_only=True, tag="microphone_los
     cause: Cause
 
 
+class CommandEvent(_Event, frozen=True, kw_only=True, tag="command"):
+    """End of an ask: what became of a command. Contains nothing of what was said."""
+
+    time_s: Seconds
+    end: CommandEnd
+
+
+class ConsentEvent(_Event, frozen=True, kw_only=True, tag="consent"):
+    """Change of an owner's consent to voice control, in force from now on."""
+
+    time_s: Seconds
+    owner: ShortName
+    on: bool
+    assist: str
+    """Public key of the assist that may receive command copies, or might until now."""
+    n: Count
+    """Number of the consent."""
+
+
 class InterruptedEvent(_Event, frozen=True, kw_only=True, tag="gap"):
-    """Gap in the audio that is not a mute: the next file, an overrun, a failed file or device."""
+    """Gap in the audio that is not a mute: next file, overrun, failed source, or own playback."""
 
     time_s: Seconds
     reason: GapReason
-    """``start``: begin of the next file."""
+    """``start``: begin of the next file; ``playback``: published once for each sound."""
 
 
 class EndedEvent(_Event, frozen=True, kw_only=True, tag="ended"):
@@ -165,6 +186,8 @@ Event = (
     | UnmutedEvent
     | MicrophoneOpenEvent
     | MicrophoneLostEvent
+    | CommandEvent
+    | ConsentEvent
     | InterruptedEvent
     | EndedEvent
 )
@@ -193,6 +216,7 @@ _GAPS: Final = {
     GapReason.MUTED: "muted",
     GapReason.OVERRUN: "audio overrun: samples were lost",
     GapReason.LOST: "the recording or the device failed",
+    GapReason.PLAYBACK: "the loudspeaker of this device sounds",
     GapReason.END: "end of the stream",
 }
 CAUSES: Final = {
@@ -214,6 +238,27 @@ _MUTES: Final = {
     "software": "software (to unmute: earmark mute off)",
     "fault": "FAULT: switch and microphone contradict each other (see: earmark mute status)",
 }
+COMMAND_ENDS: Final[Mapping[CommandEnd, str]] = {
+    "done": "carried out",
+    "failed": "not carried out: it failed",
+    "not-understood": "not carried out: not understood",
+    "late": "not carried out: too late",
+    "again": "not carried out: it came a second time",
+    "unknown": "not known whether it was carried out",
+    "elsewhere": "left to another speaker",
+    "no-speech": "no command: nothing was said",
+    "busy": "not sent: assist is busy",
+    "no-answer": "not sent: assist did not answer",
+    "not-allowed": "not sent: its owner does not allow it",
+    "muted": "not sent: muted",
+    "interrupted": "not sent: audio interrupted",
+    "too-long": "not sent: too long",
+    "no-place": "not sent: earlier commands wait",
+    "not-sealed": "not sent: it could not be sealed",
+    "not-sent": "not sent: no connection",
+    "clock": "not sent: the clock was set",
+}
+"""Text for people, by the end of an ask."""
 _REASONS: Final = {
     "muted": "microphone muted",
     "gap": "audio interrupted",
@@ -224,7 +269,7 @@ _REASONS: Final = {
 }
 
 
-def to_text(event: Event) -> str:  # noqa: C901, PLR0911 - one case per event; mypy checks that none is missing
+def to_text(event: Event) -> str:  # noqa: C901, PLR0911, PLR0912 - one case per event; mypy checks that none is missing
     """Return an event as a line of text for people, without the newline."""
     match event:
         case StartedEvent():
@@ -258,6 +303,13 @@ def to_text(event: Event) -> str:  # noqa: C901, PLR0911 - one case per event; m
             return _line("opened", f"{event.time_s:8.2f} s  the microphone, at {event.rate_hz} Hz")
         case MicrophoneLostEvent():
             return _line("lost", f"{event.time_s:8.2f} s  the microphone: {CAUSES[event.cause]}")
+        case CommandEvent():
+            return _line("command", f"{event.time_s:8.2f} s  {COMMAND_ENDS[event.end]}")
+        case ConsentEvent():
+            state = "on" if event.on else "off"
+            return _line(
+                "voice", f"{event.time_s:8.2f} s  {event.owner}: {state}, assist {event.assist}"
+            )
         case InterruptedEvent():
             return _line("gap", f"{event.time_s:8.2f} s  {_GAPS[event.reason]}")
         case EndedEvent():

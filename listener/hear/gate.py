@@ -18,18 +18,34 @@ from listener.hear.microphone.live import LiveMicrophone, MicrophoneTimeouts, ca
 from listener.hear.microphone.protocol import Cause, FailedRecord, OpenedRecord
 from listener.hear.mute.controller import MuteController
 from listener.hear.mute.switch import Switch
+from listener.hear.playback import PlaybackMonitor
 from listener.system.systemd import StopSignal
 
 _log = logging.getLogger(__name__)
 
 
 class Gate:
-    """Source of frames and gaps; owns the microphone. For one thread only."""
+    """Source of frames and gaps; owns the microphone. For one thread only.
 
-    def __init__(self, microphone: Microphone, switch: Switch, stop: StopSignal) -> None:
+    Args:
+        microphone: recordings or a capture device.
+        switch: mute switch.
+        stop: stop signal; ends every wait.
+        playback: detects the device's own sound, which becomes a gap; None where there is none, or
+            the card cancels its echo.
+    """
+
+    def __init__(
+        self,
+        microphone: Microphone,
+        switch: Switch,
+        stop: StopSignal,
+        playback: PlaybackMonitor | None = None,
+    ) -> None:
         self._microphone = microphone
         self._switch = switch
         self._stop = stop
+        self._playback = playback
         self._framer = Framer()
         self._line_failed = False
         self.broken: list[str] = []
@@ -57,6 +73,8 @@ class Gate:
     def _read_unmuted(self) -> Iterator[Sound]:
         while not self._stop.requested:
             is_muted = self._is_muted(self._framer.position_samples)
+            if self._playback is not None:
+                self._playback.covers(0)
             block: Samples | GapReason | int | None
             try:
                 block = self._skip_muted() if is_muted else self._microphone.read()
@@ -81,13 +99,21 @@ class Gate:
                 block[...] = 0
                 yield self._framer.cut(GapReason.MUTED, len(block))
                 continue
-            frames = self._framer.push(block)
-            block[...] = 0
-            for frame in frames:
-                yield frame
-                _wipe(frame)
+            yield from self._pass_on(block)
         if not self._stop.requested:
             yield self._framer.cut(GapReason.END)
+
+    def _pass_on(self, block: Samples) -> Iterator[Sound]:
+        """Yield the frames of an unmuted block, or a gap for the device's own sound; wipe both."""
+        if self._playback is not None and self._playback.covers(len(block)):
+            block[...] = 0
+            yield self._framer.cut(GapReason.PLAYBACK, len(block))
+            return
+        frames = self._framer.push(block)
+        block[...] = 0
+        for frame in frames:
+            yield frame
+            _wipe(frame)
 
     def _skip_muted(self) -> int | None:
         self._microphone.close()
@@ -140,6 +166,7 @@ def listen_to_device(  # noqa: PLR0913 - keyword arguments
     tell: Callable[[OpenedRecord | FailedRecord], None],
     monotonic_s: Callable[[], float],
     lock: Callable[[], int] | None = None,
+    playback: PlaybackMonitor | None = None,
 ) -> Gate:
     """Open a gate on a capture device; the microphone process starts with the first read.
 
@@ -152,6 +179,7 @@ def listen_to_device(  # noqa: PLR0913 - keyword arguments
         monotonic_s: monotonic clock, in seconds.
         lock: returns a descriptor for the microphone process to keep open; see
             `ipc.hear_locks.HearLocks.lock_microphone`.
+        playback: as for `Gate`.
     """
     microphone = LiveMicrophone(
         capture_command(settings.device, settings.channel),
@@ -161,7 +189,7 @@ def listen_to_device(  # noqa: PLR0913 - keyword arguments
         limits=MicrophoneTimeouts(constant_s=settings.constant_s),
         lock=lock,
     )
-    return Gate(microphone, switch, stop)
+    return Gate(microphone, switch, stop, playback)
 
 
 def _wipe(frame: Frame) -> None:
@@ -179,6 +207,7 @@ def open_gate(  # noqa: PLR0913 - collaborators of the process; each caller has 
     *,
     is_fast: bool,
     lock: Callable[[], int] | None = None,
+    playback: PlaybackMonitor | None = None,
 ) -> Gate:
     """Open the configured gate; a microphone process starts with the first read.
 
@@ -189,6 +218,7 @@ def open_gate(  # noqa: PLR0913 - collaborators of the process; each caller has 
         publish: publishes the events of the device.
         is_fast: True to process recordings as fast as possible.
         lock: as for `listen_to_device`.
+        playback: as for `Gate`; not used for recordings.
 
     Raises:
         Unavailable: a recording is missing or cannot be read.
@@ -224,5 +254,6 @@ def open_gate(  # noqa: PLR0913 - collaborators of the process; each caller has 
         tell=publish_state,
         monotonic_s=time.monotonic,
         lock=lock,
+        playback=playback,
     )
     return gate

@@ -24,6 +24,20 @@ class WakeDetector(Protocol):
         """Take the next frame, or the gap before it; return the detections, oldest first."""
 
 
+class VoiceTurns(Protocol):
+    """Voice control in each turn of the loop; see `voice_control.VoiceControl`."""
+
+    @property
+    def lamp_state(self) -> LampState | None:
+        """State that the LED shows for a moment after a command; None for no such state."""
+
+    def turn(self, position_s: float) -> None:
+        """Process results and messages."""
+
+    def set_muted(self, *, is_muted: bool) -> None:
+        """State whether the microphone is muted."""
+
+
 class Listener:
     """The listen loop and its state between two frames or gaps. For one thread only."""
 
@@ -38,6 +52,8 @@ class Listener:
         monotonic_s: Callable[[], float],
         muted_by: Callable[[], MuteState] = lambda: "hardware",
         lamp: Lamp | None = None,
+        voice: VoiceTurns | None = None,
+        permit_playback: Callable[[bool], object] = bool,
     ) -> None:
         """Connect the parts of the pipeline.
 
@@ -50,6 +66,9 @@ class Listener:
             monotonic_s: monotonic clock, in seconds.
             muted_by: returns the cause of the mute; called only at a gap.
             lamp: LED that shows `lamp_state`; None for a speaker without an LED.
+            voice: voice control; None where there is none.
+            permit_playback: called after each frame or gap: whether this device's loudspeaker may
+                sound now.
         """
         self._detector = detector
         self._ring = ring
@@ -60,18 +79,22 @@ class Listener:
         self._counted_s = monotonic_s()
         self._muted_by = muted_by
         self._lamp = lamp or NoLamp()
+        self._voice = voice
+        self._permit_playback = permit_playback
         self._muted_since: int | None = None
         self._mute: MuteState = "open"
-        self._is_lost = False
+        self._last_gap: GapReason | None = None
 
     @property
     def lamp_state(self) -> LampState:
-        """State that the LED shows: a fault takes precedence over a mute, a mute over a clip."""
+        """State that the LED shows: a fault before a mute, a clip, and the end of a command."""
         if self._mute == "fault":
             return "fault"
         if self._muted_since is not None:
             return "muted"
-        return "hearing" if self._capture.is_active else "idle"
+        if self._capture.is_active:
+            return "hearing"
+        return (None if self._voice is None else self._voice.lamp_state) or "idle"
 
     def listen(self, sounds: Iterable[Sound], alive: Callable[[], object]) -> None:
         """Process frames and gaps until ``sounds`` ends; then wipe all audio that is not encrypted.
@@ -86,21 +109,30 @@ class Listener:
         self._lamp.show("muted")  # until the mute switch has been read
         for sound in sounds:
             alive()
-            self._capture.expire()
-            if isinstance(sound, Frame):
-                self._report_unmute(sound.first_sample)
-                self._is_lost = False
-                self._process_frame(sound)
-            else:
-                self._process_gap(sound)
-            self._lamp.show(self.lamp_state)
-            now_s = self._monotonic_s()
-            if now_s - self._counted_s >= COUNT_EVERY_S:
-                self._counted_s = now_s
-                self._publisher.send_counters(self._counters.tally())
+            self.process(sound)
         self._capture.abandon("stopped")
         self._ring.wipe()
         self._counters.count_wipe()
+
+    def process(self, sound: Sound) -> None:
+        """Process one frame or gap."""
+        self._capture.expire()
+        if self._voice is not None:
+            # Before the audio: it may hold the endpoint, after which no answer counts.
+            self._voice.set_muted(is_muted=_is_muted(sound))
+            self._voice.turn(sound.first_sample / SAMPLE_RATE_HZ)
+        if isinstance(sound, Frame):
+            self._report_unmute(sound.first_sample)
+            self._last_gap = None
+            self._process_frame(sound)
+        else:
+            self._process_gap(sound)
+        self._permit_playback(self._muted_since is None and not self._capture.is_recording)
+        self._lamp.show(self.lamp_state)
+        now_s = self._monotonic_s()
+        if now_s - self._counted_s >= COUNT_EVERY_S:
+            self._counted_s = now_s
+            self._publisher.send_counters(self._counters.tally())
 
     def _process_frame(self, frame: Frame) -> None:
         self._ring.push(frame)
@@ -121,8 +153,8 @@ class Listener:
                 )
 
     def _process_gap(self, gap: Gap) -> None:
-        if gap.reason is GapReason.LOST and self._muted_by() == "open":
-            # The device is lost, and the mute switch is not the cause.
+        if gap.reason in (GapReason.LOST, GapReason.PLAYBACK) and self._muted_by() == "open":
+            # There is no audio, and the mute switch is not the cause.
             self._report_unmute(gap.first_sample)
         if gap.reason is GapReason.MUTED:
             if self._muted_since is not None:
@@ -130,17 +162,18 @@ class Listener:
                 self._report_mute(gap.first_sample)
                 return
             self._capture.wipe()
-        elif gap.reason is GapReason.LOST and self._is_lost:
+        elif gap.reason is self._last_gap and gap.reason in (GapReason.LOST, GapReason.PLAYBACK):
             self._counters.count_gap(gap)
             return
         elif gap.reason in (GapReason.START, GapReason.END):
             self._capture.finish()
-        else:
+        elif not (gap.reason is GapReason.PLAYBACK and self._capture.is_before_clip):
+            # The chime is a gap too; the clip of its wake begins behind it.
             self._capture.abandon("gap")
         self._ring.wipe()
         self._detector.push(gap)
         self._counters.count_gap(gap)
-        self._is_lost = gap.reason is GapReason.LOST
+        self._last_gap = gap.reason
         since = gap.first_sample + gap.cut_samples
         if gap.reason is GapReason.MUTED:
             self._muted_since = since
@@ -170,3 +203,7 @@ class Listener:
         self._publisher.publish(
             events.UnmutedEvent(time_s=at_sample / SAMPLE_RATE_HZ, muted_s=max(0.0, muted_s))
         )
+
+
+def _is_muted(sound: Sound) -> bool:
+    return isinstance(sound, Gap) and sound.reason is GapReason.MUTED

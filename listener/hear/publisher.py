@@ -83,6 +83,11 @@ class EventPublisher:
         )
         return self._microphone
 
+    def notify(self, notice: Notice) -> None:
+        """Send a notice that belongs to no event."""
+        with self._lock:
+            self._sink.send(notice)
+
     def send_counters(self, tally: Tally) -> None:
         """Send the signed counters."""
         with self._lock:
@@ -126,6 +131,8 @@ def _notice(event: events.Event) -> Notice | None:  # noqa: PLR0911 - one case p
             return notices.NearMissNotice(word=event.word, score=event.score)
         case events.SealedEvent():
             return notices.SpooledNotice()
+        case events.CommandEvent(end=end):
+            return notices.CommandNotice(end=end)
         case events.MutedEvent(cause=cause):
             return notices.MuteNotice(state=cause)
         case events.UnmutedEvent():

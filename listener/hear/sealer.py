@@ -1,15 +1,19 @@
 """Sealer thread: attributes each clip to its owner, encrypts it, and writes it to the spool.
 
+Where an owner allows voice control, and assist has answered the ask, the command copy is made
+between the encryption of the clip and its way into the spool: the owner is the same for both, the
+sequence number of the clip is on the disk by then, and no disk delays the copy.
+
 The listen loop does not wait for the disk: the queue holds two clips, and a clip for which there is
-no slot is wiped and counted. `offer`, `wipe` and `close` are for the thread of the listen loop; all
-other work is done in the sealer thread. `seal_clip` is pure.
+no slot is wiped and counted. `offer`, `run_soon`, `wipe` and `close` are for the thread of the
+listen loop; all other work is done in the sealer thread. `seal_clip` is pure.
 """
 
 import logging
 import queue
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from functools import partial
@@ -22,10 +26,13 @@ from listener.audio.pcm import SAMPLE_RATE_HZ
 from listener.envelope import format as form
 from listener.envelope import keys, seal
 from listener.errors import EarmarkError
+from listener.hear.command_sealer import CommandOrder, CommandSealer
 from listener.hear.counters import ClipOutcome, Counters, PendingClip
 from listener.hear.events import Event, NotKeptEvent, SealedEvent
 from listener.hear.memory import ClipBuffers
+from listener.hear.open_ask import NoCopyReason
 from listener.owner.attribution import Attribution, AttributionResult
+from listener.owner.records import Owner
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -58,6 +65,8 @@ class CapturedClip:
     """Begin of the clip, with time zone."""
     pending: PendingClip
     """The clip's samples in the counters."""
+    command: CommandOrder | None = None
+    """Order for a command copy; None if there is none to make."""
 
 
 def seal_clip(
@@ -138,6 +147,25 @@ class _Job:
     """Whether its outcome is counted and published."""
     is_released: bool = False
     """Whether its buffer is wiped and belongs to another clip."""
+    is_sealed: bool = False
+    """Whether its envelope is made; its audio may still be needed for the command copy."""
+    is_late: bool = False
+    """Whether its audio was wiped because the command copy took too long."""
+    is_copy_decided: bool = False
+    """Whether the end of its order for a command copy is reported."""
+
+
+class _Chores:
+    """Mark in the queue: the sealer thread runs the waiting chores."""
+
+
+_NO_COPY: Final[Mapping[str, NoCopyReason]] = {
+    "busy": "no-place",
+    "muted": "muted",
+    "unattributed": "not-allowed",
+    "refused": "not-sealed",
+}
+"""Reason for which there is no command copy, by the reason for which the clip is not kept."""
 
 
 class Sealer:
@@ -154,6 +182,7 @@ class Sealer:
         publish: Callable[[Event], None],
         is_blocking: bool,
         monotonic_s: Callable[[], float] = time.monotonic,
+        commands: CommandSealer | None = None,
     ) -> None:
         """Start the sealer thread.
 
@@ -167,7 +196,9 @@ class Sealer:
             is_blocking: True if `offer` waits until the clip is sealed. Only for recordings that
                 are processed as fast as possible: a live microphone does not wait.
             monotonic_s: monotonic clock, in seconds.
+            commands: makes command copies; None if no clip has an order for one.
         """
+        self._commands = commands
         self._attribution = attribution
         self._context = context
         self._spool = spool
@@ -176,7 +207,9 @@ class Sealer:
         self._publish = publish
         self._is_blocking = is_blocking
         self._monotonic_s = monotonic_s
-        self._queue: queue.Queue[_Job | None] = queue.Queue(QUEUE_CLIPS)
+        # One slot more than clips, for `_Chores`, which never displace a clip.
+        self._queue: queue.Queue[_Job | _Chores | None] = queue.Queue(QUEUE_CLIPS + 1)
+        self._chores: list[Callable[[], object]] = []
         self._lock = threading.Lock()
         self._current: _Job | None = None
         """Clip of the sealer thread, while it is not encrypted."""
@@ -195,7 +228,7 @@ class Sealer:
             if not self._thread.is_alive():
                 raise RuntimeError("the sealer thread ended unexpectedly")
             try:
-                self._queue.put(job, block=self._is_blocking, timeout=_POLL_S)
+                self._put(job)
             except queue.Full:
                 if self._is_blocking:
                     self.expire()
@@ -206,26 +239,47 @@ class Sealer:
                 self._settle()
             return
 
+    def run_soon(self, chore: Callable[[], object]) -> None:
+        """Run something in the sealer thread, after the clips that wait already.
+
+        Args:
+            chore: raises nothing but `EarmarkError`, which is logged. One that waits already is not
+                added again.
+        """
+        with self._lock:
+            if chore in self._chores:
+                return
+            self._chores.append(chore)
+            if len(self._chores) > 1:
+                return
+        self._queue.put_nowait(_Chores())
+
     def wipe(self) -> None:
         """Wipe every clip that is not encrypted yet, including the one that is being sealed.
 
-        A clip that was sealed before is still written to the spool.
+        A clip that was sealed before is still written to the spool. Its command copy is removed if
+        send has not taken it.
         """
         with self._lock:
             self._wipes += 1
             if self._current is not None:
                 # The thread may be reading it; an envelope of zeros is not spooled.
                 self._buffers.wipe(self._current.capture.clip.samples)
+        if self._commands is not None:
+            self._commands.clear()
+        kept: list[_Chores | None] = []
         while True:
             try:
                 waiting = self._queue.get_nowait()
             except queue.Empty:
-                return
+                break
             self._queue.task_done()
-            if waiting is None:
-                self._queue.put(None)  # the request to end stays in the queue
-                return
-            self._drop(waiting, "muted")
+            if isinstance(waiting, _Job):
+                self._drop(waiting, "muted")
+            else:
+                kept.append(waiting)
+        for each in kept:  # such as the request to end
+            self._queue.put_nowait(each)
 
     def expire(self) -> None:
         """Wipe and count as lost every clip that is not encrypted within `LONGEST_S`.
@@ -236,9 +290,12 @@ class Sealer:
         now_s = self._monotonic_s()
         with self._lock, self._queue.mutex:
             held = [self._current, *self._queue.queue]
-            late = [job for job in held if job and not job.is_decided and now_s >= job.due_s]
+            jobs = [job for job in held if isinstance(job, _Job)]
+            late = [job for job in jobs if not job.is_decided and now_s >= job.due_s]
             for job in late:
                 self._buffers.wipe(job.capture.clip.samples)
+                job.is_late = True
+            late = [job for job in late if not job.is_sealed]
         for job in late:
             _log.error("a clip is lost: it was not encrypted within %g s", LONGEST_S)
             self._decide(job, "refused", ClipOutcome.LOST)
@@ -256,6 +313,16 @@ class Sealer:
             self.expire()
             self._thread.join(_POLL_S)
 
+    def _put(self, job: _Job) -> None:
+        """Add a clip; raise `queue.Full` if there are `QUEUE_CLIPS` clips, or after a wait."""
+        if not self._is_blocking:
+            # Only this thread adds clips, so there is room afterwards too.
+            with self._queue.mutex:
+                clips = sum(isinstance(other, _Job) for other in self._queue.queue)
+            if clips >= QUEUE_CLIPS:
+                raise queue.Full
+        self._queue.put(job, block=self._is_blocking, timeout=_POLL_S)
+
     def _settle(self) -> None:
         """Wait until the queue is empty, so that a clip is published before later events."""
         while self._thread.is_alive():
@@ -267,6 +334,10 @@ class Sealer:
 
     def _work(self) -> None:
         while (job := self._queue.get()) is not None:
+            if isinstance(job, _Chores):
+                self._run_chores()
+                self._queue.task_done()
+                continue
             with self._lock:
                 self._current = job
             try:
@@ -274,6 +345,15 @@ class Sealer:
             finally:
                 self._forget_audio(job)
                 self._queue.task_done()
+
+    def _run_chores(self) -> None:
+        with self._lock:
+            chores, self._chores = self._chores, []
+        for chore in chores:
+            try:
+                chore()
+            except EarmarkError as error:
+                _log.error("%s%s", error, f"; {error.hint}" if error.hint else "")
 
     def _seal(self, job: _Job) -> None:
         try:
@@ -306,7 +386,11 @@ class Sealer:
         )
 
     def _encrypt(self, job: _Job) -> tuple[form.PublicHeader, bytes] | None:
-        """Return the header and the envelope; None if there is no owner, or after a wipe."""
+        """Encrypt a clip and make its command copy; return the header and the envelope.
+
+        Returns:
+            None if there is no owner, or after a wipe.
+        """
         try:
             attributed = self._attribution.attribute(job.capture.clip)
         except EarmarkError as error:
@@ -318,13 +402,47 @@ class Sealer:
         job.seq = self._context.next_seq()
         envelope = seal_clip(job.capture, attributed, self._context, job.seq)
         with self._lock:
-            # A wipe after this has no effect: the clip is encrypted.
-            was_wiped = self._wipes != job.wipes or job.is_decided
-            self._current = None
-        if was_wiped:
+            # A wipe after this has no effect on the envelope: the clip is encrypted.
+            job.is_sealed = self._is_whole(job)
+            if not job.is_sealed or job.capture.command is None:
+                self._current = None
+        if not job.is_sealed:
             self._decide(job, "muted", ClipOutcome.ABANDONED)
             return None
+        self._make_copy(job, attributed.owner)
         return envelope
+
+    def _make_copy(self, job: _Job, owner: Owner) -> None:
+        """Make the command copy if there is an order for one; after a wipe there is none."""
+        order = job.capture.command
+        if order is not None and self._commands is not None:
+            reason = self._commands.make(
+                job.capture.clip, job.capture.word, owner, order, lambda: self._is_whole(job)
+            )
+            if reason == "muted" and job.is_late:
+                reason = "not-sealed"
+            self._decide_copy(job, owner.name, reason)
+
+    def _is_whole(self, job: _Job) -> bool:
+        """Return whether the audio of a clip has not been wiped."""
+        return self._wipes == job.wipes and not job.is_decided and not job.is_late
+
+    def _decide_copy(self, job: _Job, owner: str, reason: NoCopyReason | None) -> None:
+        """Report the end of an order for a command copy, unless it is reported.
+
+        Args:
+            job: the clip.
+            owner: its owner; empty if it has none.
+            reason: reason for which there is no copy; None if it was made.
+        """
+        order = job.capture.command
+        if order is None or self._commands is None:
+            return
+        with self._lock:
+            if job.is_copy_decided:
+                return
+            job.is_copy_decided = True
+        self._commands.report(order, owner, reason)
 
     def _forget_audio(self, job: _Job) -> None:
         """Wipe and release the clip's buffer, once."""
@@ -349,6 +467,7 @@ class Sealer:
             if job.is_decided:
                 return
             job.is_decided = True
+        self._decide_copy(job, "", _NO_COPY[reason])
         self._counters.set_outcome(job.capture.pending, outcome, job.seq)
         first_sample = job.capture.clip.first_sample
         self._publish(NotKeptEvent(time_s=first_sample / SAMPLE_RATE_HZ, reason=reason))

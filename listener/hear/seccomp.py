@@ -120,7 +120,9 @@ MACHINES: Final[Mapping[str, SeccompArch]] = {
 }
 
 
-def apply_sandbox(paths: LandlockPaths | None = None, *, is_required: bool = True) -> LandlockState:
+def apply_sandbox(
+    paths: LandlockPaths | None = None, *, is_required: bool = True, name: str = "hear"
+) -> LandlockState:
     """Disable core dumps, new privileges, network sockets and other files in threads and children.
 
     Call it before the microphone is opened and before the first child process or thread. It cannot
@@ -130,6 +132,7 @@ def apply_sandbox(paths: LandlockPaths | None = None, *, is_required: bool = Tru
         paths: files that this process and its children need; None for no limit of files.
         is_required: True to raise an error where the filter is not supported; False to log a
             warning. Where the filter is supported it is always installed.
+        name: the command, for messages.
 
     Returns:
         State of the Landlock domain, which is never required: not every kernel has Landlock.
@@ -142,8 +145,8 @@ def apply_sandbox(paths: LandlockPaths | None = None, *, is_required: bool = Tru
     inherited = _network_sockets()
     if inherited:
         raise ConfigError(
-            f"hear has inherited a network socket (descriptor {inherited[0]})",
-            "start hear with files, pipes or a terminal as standard input, output and error",
+            f"{name} has inherited a network socket (descriptor {inherited[0]})",
+            f"start {name} with files, pipes or a terminal as standard input, output and error",
         )
     try:
         _install(_this_arch())
@@ -153,7 +156,7 @@ def apply_sandbox(paths: LandlockPaths | None = None, *, is_required: bool = Tru
                 f"cannot install the seccomp filter against network access: {error}",
                 'set device.confinement to "where-possible" to run without the filter',
             ) from error
-        _log.warning("hear is NOT confined, it could open a network connection: %s", error)
+        _log.warning("%s is NOT confined, it could open a network connection: %s", name, error)
     if paths is None:
         return LandlockState(0, "no paths are given")
     state = restrict(paths)

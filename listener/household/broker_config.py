@@ -51,6 +51,7 @@ _SERVICES: Final = {
             topics.STATUS.name(device=identity.ARCHIVE.name),
             topics.RETENTION.topic_filter(),
             topics.KEYS.topic_filter(),
+            topics.CONSENTS.topic_filter(),
             topics.SEQUENCE.topic_filter(),
             # Only to remove what a device left retained there: an envelope needs a signature.
             topics.CLIP.topic_filter(),
@@ -61,6 +62,15 @@ _SERVICES: Final = {
             topics.CLIP.topic_filter(),
             topics.STATUS.name(device=identity.ARCHIVE.name),
             topics.RETAINED_COUNT,
+        ),
+    ),
+    # No clips and no events: it learns of a wake by the ask that a device signs for it.
+    identity.ASSIST: TopicRights(
+        writes=(topics.ANSWER.topic_filter(), topics.SAY.topic_filter()),
+        reads=(
+            topics.ASK.topic_filter(),
+            topics.SPOKEN.topic_filter(),
+            topics.CONSENTS.topic_filter(),
         ),
     ),
     identity.HOUSEHOLD: TopicRights(
@@ -173,6 +183,8 @@ def topic_rights(who: HouseholdIdentity) -> TopicRights:
                     topics.CLIP.topic_filter(device=who.name),
                     topics.STATUS.name(device=who.name),
                     topics.EVENT.name(device=who.name),
+                    topics.ASK.name(device=who.name),
+                    topics.SPOKEN.topic_filter(device=who.name),
                 ),
                 reads=(
                     topics.ACK.topic_filter(device=who.name),
@@ -180,6 +192,9 @@ def topic_rights(who: HouseholdIdentity) -> TopicRights:
                     topics.RETENTION.topic_filter(),
                     topics.KEYS.name(device=who.name),
                     topics.SEQUENCE.name(device=who.name),
+                    topics.CONSENTS.name(device=who.name),
+                    topics.ANSWER.name(device=who.name),
+                    topics.SAY.name(device=who.name),
                     topics.RETAINED_COUNT,
                 ),
             )

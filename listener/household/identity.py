@@ -49,8 +49,12 @@ ARCHIVE: Final = HouseholdIdentity("s-archive")
 """The archive as a client of the broker."""
 HOUSEHOLD: Final = HouseholdIdentity("s-household")
 """``earmark household`` as a client of the broker; publishes discovery messages."""
+ASSIST: Final = HouseholdIdentity("s-assist")
+"""The service that carries out spoken commands, as a client of the broker."""
 HOME_ASSISTANT: Final = HouseholdIdentity("s-home-assistant")
-SERVICES: Final = (BROKER, API, ARCHIVE, HOUSEHOLD, HOME_ASSISTANT)
+SERVICES: Final = (BROKER, API, ARCHIVE, HOUSEHOLD, ASSIST, HOME_ASSISTANT)
+OPTIONAL: Final = frozenset({ASSIST, HOME_ASSISTANT})
+"""Services that a household has only if they were added; each can be revoked."""
 SERVERS: Final = frozenset({BROKER, API})
 
 _RESERVED: Final = frozenset({"archive"})

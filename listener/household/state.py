@@ -98,8 +98,8 @@ class HouseholdStore:
             settled = self._update(settle)
             signer = self.authority()
             for service in identity.SERVICES:
-                if service == identity.HOME_ASSISTANT:
-                    continue  # it gets its certificate by `issue`, for another machine
+                if service in identity.OPTIONAL:
+                    continue  # they get their certificates by `issue`
                 if renew or not self._is_current(service, signer, settled.hosts):
                     self._renew(service, signer, settled.hosts)
                     done.append(service.cn)

@@ -76,13 +76,22 @@ class Inbox:
         path: the socket file.
         longest_bytes: upper limit of a message; a longer one is cut to one byte more than this.
         is_for_group: whether the group of a setgid folder may send too.
+        most_at_once: datagrams read in one call.
 
     Raises:
         Unavailable: the socket cannot be created, or another process listens on it.
     """
 
-    def __init__(self, path: Path, longest_bytes: int, *, is_for_group: bool = False) -> None:
+    def __init__(
+        self,
+        path: Path,
+        longest_bytes: int,
+        *,
+        is_for_group: bool = False,
+        most_at_once: int = MOST_AT_ONCE,
+    ) -> None:
         self._path = path
+        self._most_at_once = most_at_once
         self._longest_bytes = longest_bytes
         if has_listener(path):
             raise Unavailable(f"another process already listens on {path}", "stop it first")
@@ -107,8 +116,8 @@ class Inbox:
         return self._socket.fileno()
 
     def receive(self) -> Iterator[bytes]:
-        """Yield the waiting messages, at most `MOST_AT_ONCE`. Never blocks."""
-        for _ in range(MOST_AT_ONCE):
+        """Yield the waiting messages, at most ``most_at_once``. Never blocks."""
+        for _ in range(self._most_at_once):
             try:
                 # One byte more, so that a message over the limit is recognised.
                 data = self._socket.recv(self._longest_bytes + 1)

@@ -1,8 +1,8 @@
 """State of a running hear as locks on one file: readable by other processes, true without a writer.
 
 A lock is released by the kernel when its process ends, so the state cannot outlive the process and
-a process that hangs cannot announce what it has not done. The locks are open file description locks
-(``F_OFD_SETLK`` in ``fcntl(2)``), shared, on ranges of one byte; readers only query them.
+a process that hangs cannot announce what it has not done. The locks are those of `byte_locks`;
+readers only query them.
 
 * byte 0: the microphone process runs, so the device may be open;
 * byte 1: hear runs;
@@ -11,16 +11,15 @@ a process that hangs cannot announce what it has not done. The locks are open fi
 
 import contextlib
 import errno
-import fcntl
 import os
 import stat
-import struct
 import zlib
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Final
 
 from listener.errors import Unavailable
+from listener.ipc.byte_locks import is_byte_locked, lock_byte, unlock_byte
 from listener.storage.atomic import PUBLIC_MODE, chown_to_folder_owner
 
 FILE: Final = "hear.lock"
@@ -30,8 +29,6 @@ _MICROPHONE: Final = 0
 _HEAR: Final = 1
 _RECORDS: Final = 1 << 32
 """Offset of the bytes of the records; the kinds of records are this far apart."""
-_FLOCK: Final = struct.Struct("hhqqi0q")
-"""``struct flock`` of a 64-bit kernel: type, whence, start, length, process."""
 
 
 class HearLocks:
@@ -50,7 +47,7 @@ class HearLocks:
         self._file = -1
         try:
             self._file = _open(self._path)
-            _lock(self._file, _HEAR)
+            lock_byte(self._file, _HEAR)
         except OSError as error:
             self.close()
             raise Unavailable(f"cannot use {self._path}: {error.strerror or error}") from error
@@ -70,9 +67,9 @@ class HearLocks:
                 continue
             with contextlib.suppress(OSError):
                 if kind in self._applied:
-                    _lock(self._file, _offset(kind, self._applied[kind]), fcntl.F_UNLCK)
+                    unlock_byte(self._file, _offset(kind, self._applied[kind]))
                 self._applied[kind] = record
-                _lock(self._file, _offset(kind, record))
+                lock_byte(self._file, _offset(kind, record))
 
     def close(self) -> None:
         """Release the locks."""
@@ -94,7 +91,7 @@ def lock_microphone(home: Path) -> int:
     """
     file = _open(home / FILE)
     try:
-        _lock(file, _MICROPHONE)
+        lock_byte(file, _MICROPHONE)
     except BaseException:
         os.close(file)
         raise
@@ -135,9 +132,7 @@ class HearLockReader:
         with self._opened() as file:
             if file is None:
                 return False
-            query = _FLOCK.pack(fcntl.F_WRLCK, os.SEEK_SET, offset, 1, 0)
-            answer: tuple[int, ...] = _FLOCK.unpack(fcntl.fcntl(file, fcntl.F_OFD_GETLK, query))
-            return answer[0] != fcntl.F_UNLCK
+            return is_byte_locked(file, offset)
 
     @contextlib.contextmanager
     def _opened(self) -> Iterator[int | None]:
@@ -170,10 +165,6 @@ def _open(path: Path) -> int:
         os.close(file)
         raise
     return file
-
-
-def _lock(file: int, offset: int, kind: int = fcntl.F_RDLCK) -> None:
-    fcntl.fcntl(file, fcntl.F_OFD_SETLK, _FLOCK.pack(kind, os.SEEK_SET, offset, 1, 0))
 
 
 def _offset(kind: int, record: bytes) -> int:

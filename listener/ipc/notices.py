@@ -36,7 +36,30 @@ Seconds = Annotated[float, Meta(ge=0, le=1e9)]
 MuteState = Literal["open", "hardware", "software", "fault"]
 """``open``: not muted; otherwise the cause of the mute. A fault precedes the switch (``hardware``),
 and the switch precedes ``software``."""
-LampState = Literal["idle", "hearing", "muted", "fault"]
+LampState = Literal["idle", "hearing", "muted", "fault", "done", "refused"]
+"""``done``: a command was carried out; ``refused``: it was not, or that is not known."""
+CommandEnd = Literal[
+    "done",
+    "failed",
+    "not-understood",
+    "late",
+    "again",
+    "unknown",
+    "elsewhere",
+    "no-speech",
+    "busy",
+    "no-answer",
+    "not-allowed",
+    "muted",
+    "interrupted",
+    "too-long",
+    "no-place",
+    "not-sealed",
+    "not-sent",
+    "clock",
+]
+"""Ends of an ask. ``done`` to ``again`` are outcomes that assist stated. ``unknown``: a command
+copy left, and no outcome came. All others: there was no command copy, or it did not leave."""
 Signature = Annotated[str, Meta(pattern=r"^[A-Za-z0-9+/]{86}==\Z")]
 Sign = Callable[[bytes], bytes]
 
@@ -141,6 +164,30 @@ class SpooledNotice(_Notice, frozen=True, kw_only=True, tag="spooled"):
     """Envelope stored in the spool: send reads it now instead of at its next turn."""
 
 
+class AskNotice(_Notice, frozen=True, kw_only=True, tag="ask"):
+    """Ask of this device, signed; send publishes it unread."""
+
+    message: msgspec.Raw
+    """A payload of ``voice.messages``, verbatim."""
+
+
+class CopyNotice(_Notice, frozen=True, kw_only=True, tag="copy"):
+    """Command copy stored for send, in the folder of ``voice_paths``."""
+
+
+class CommandNotice(_Notice, frozen=True, kw_only=True, tag="command"):
+    """End of an ask: what became of a command, as far as this device can verify it."""
+
+    end: CommandEnd
+
+
+class VoiceNotice(_Notice, frozen=True, kw_only=True, tag="voice"):
+    """Consent of one owner that this device follows, signed; send publishes it unread."""
+
+    message: msgspec.Raw
+    """A payload of ``voice.messages``, verbatim."""
+
+
 class Tally(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Signed counters of hear since its start: every sample and clip by its outcome.
 
@@ -214,6 +261,10 @@ Notice = (
     | StateNotice
     | DetectorNotice
     | SpooledNotice
+    | AskNotice
+    | CopyNotice
+    | CommandNotice
+    | VoiceNotice
     | CountersNotice
 )
 """Notices that send accepts."""

@@ -68,6 +68,10 @@ class HearState:
                 | notices.StateNotice()
                 | notices.DetectorNotice()
                 | notices.SpooledNotice()
+                | notices.AskNotice()
+                | notices.CopyNotice()
+                | notices.CommandNotice()
+                | notices.VoiceNotice()
             ):
                 pass  # the next level has their content
 

@@ -26,7 +26,14 @@ LOWEST_DBFS: Final = -80
 
 _HIGHLIGHT_S: Final = 3.0
 """Seconds for which the last detection is shown in bold."""
-_LAMPS: Final = {"idle": "green", "hearing": "bright_cyan", "muted": "red", "fault": "bold yellow"}
+_LAMPS: Final = {
+    "idle": "green",
+    "hearing": "bright_cyan",
+    "muted": "red",
+    "fault": "bold yellow",
+    "done": "bold green",
+    "refused": "magenta",
+}
 
 
 @contextlib.contextmanager

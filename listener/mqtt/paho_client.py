@@ -224,6 +224,7 @@ _QOS_NOT_SUPPORTED: Final = 0x9B
 _ANSWER_S: Final = 5.0  # for TCP, for TLS and for the CONNACK, each
 # For the CONNACK while another version is left to try: amqtt falls silent at a version 5.
 _TRIAL_S: Final = 2.0
+_MOST_READS: Final = 4  # in one turn, after the first; the rest is read in the next turn
 _MOST_QUEUED: Final = 64  # bounds the memory with a broker that acknowledges nothing
 
 
@@ -326,10 +327,11 @@ class PahoBroker:
                 select.select(also, (), (), longest_s)
         else:
             # paho checks keep-alive by its own clock in loop_misc, at each call.
-            wait_s = 0.0 if self._events else longest_s
+            is_pending = has_pending_data(wire)
+            wait_s = 0.0 if self._events or is_pending else longest_s
             writing = (wire,) if client.want_write() else ()
             readable, writable, _ = select.select((wire, *also), writing, (), wait_s)
-            self._turn(client, reads=wire in readable, writes=bool(writable))
+            self._turn(client, reads=is_pending or wire in readable, writes=bool(writable))
         return self._events.drain()
 
     def close(self) -> None:
@@ -346,8 +348,11 @@ class PahoBroker:
             if reads:
                 client.loop_read()
                 enable_quick_ack(client.socket())
-                # TLS may hold decrypted bytes that select does not see.
-                while has_pending_data(client.socket()):
+                # TLS may hold decrypted bytes that select does not see. Bounded: a flood of
+                # messages must neither fill the memory nor keep the caller from its other work.
+                for _ in range(_MOST_READS):
+                    if not has_pending_data(client.socket()):
+                        break
                     client.loop_read()
             client.loop_misc()
         except Exception as error:  # noqa: BLE001 - paho raises whatever its parser trips over

@@ -200,11 +200,13 @@ class _Payload(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
 class EventPayload(_Payload, frozen=True, kw_only=True, omit_defaults=True):
     """Payload of the event topic: a detection, never a transcript or a person."""
 
-    event_type: Literal["wake", "near_miss", "mute"]
+    event_type: Literal["wake", "near_miss", "mute", "command"]
     word: ShortName | None = None
     """The wake word, for ``wake`` and ``near_miss``."""
     state: Annotated[str, Meta(max_length=16)] | None = None
     """For ``mute``: ``open``, ``hardware``, ``software`` or ``fault``."""
+    outcome: ShortName | None = None
+    """For ``command``: how it ended; ``notices.CommandEnd``."""
 
 
 OFFLINE: Final = b'{"state":"offline"}'

@@ -14,6 +14,7 @@ from typing import Any, Final, Self
 
 from listener.errors import EarmarkError, Unavailable
 from listener.selftest import memory, syscalls
+from listener.selftest.assist import FakeAssist
 from listener.selftest.processes import Process, process_tree
 from listener.selftest.setup import KEEPER, TemporaryHome, WatermarkScene
 from listener.selftest.sources import AudioSource
@@ -44,6 +45,7 @@ class Harness:
         self._events: list[dict[str, Any]] = []
         self._commands: dict[str, subprocess.Popen[bytes]] = {}
         self._names: dict[int, str] = {}
+        self._assist = FakeAssist(setup.home, KEEPER)
         self._reader = threading.Thread(target=self._read, name="events", daemon=True)
 
     def __enter__(self) -> Self:
@@ -107,6 +109,32 @@ class Harness:
         patience_s = self._scene.length_s + _START_S
         self._wait(has_come, patience_s, f"hear did not print the event {event} in time")
         return events[0]
+
+    def seal_clip(self) -> dict[str, Any]:
+        """Answer hear's ask, and wait until the clip and its command copy are encrypted.
+
+        Returns:
+            The fields of the event of the clip.
+
+        Raises:
+            EarmarkError: hear or send ended before, or there is no clip or no command copy in time.
+        """
+
+        def is_answered() -> bool:
+            self._source.played_s(self.processes())
+            return self._assist.answer()
+
+        patience_s = self._scene.length_s + _START_S
+        self._wait(is_answered, patience_s, "hear did not ask for a key at the wake in time")
+        sealed = self.wait_for("sealed")
+        self._assist.state_outcome()
+        end = self.wait_for("command")["end"]
+        if end != "done":
+            raise Unavailable(
+                f"hear made no command copy ({end})",
+                "run the selftest again while this machine is less busy",
+            )
+        return sealed
 
     def mute(self, word: str) -> None:
         """Mute or unmute with `earmark mute`, unless the source mutes by its own script.

@@ -22,6 +22,7 @@ from listener.selftest.setup import CLIP_S, WatermarkScene, compose, set_up
 from listener.selftest.sources import AudioSource, RecordingSource
 from listener.selftest.watermark import Watermark
 from listener.storage.recordings import open_recording
+from listener.voice.limits import LONGEST_PRE_ROLL_MS
 
 PATHS: Final = ("recording", "device")
 """Audio sources: the file microphone, and PortAudio with ALSA's file plugin."""
@@ -157,10 +158,13 @@ def _moments(
 
     def sealed() -> None:
         harness.mute("off")
-        clip = harness.wait_for("sealed")
+        clip = harness.seal_clip()
         first = round(clip["time_s"] * SAMPLE_RATE_HZ)
         end = first + round(clip["length_s"] * SAMPLE_RATE_HZ)
         watermark.expect(encode_clip(scene.samples[first:end], "clip"))
+        # The command copy begins later, so its encoder packs the samples into other blocks.
+        skipped = _command_skip_samples(end - first)
+        watermark.expect(encode_clip(scene.samples[first + skipped : end], "command"))
         harness.wait_until_played(scene.sealed_s)
 
     return (
@@ -168,6 +172,12 @@ def _moments(
         ("muted", muted),
         ("sealed", sealed),
     )
+
+
+def _command_skip_samples(length_samples: int) -> int:
+    """Return how much of the begin of the clip its command copy leaves out."""
+    longest = LONGEST_PRE_ROLL_MS * SAMPLE_RATE_HZ // 1_000 + round(CLIP_S * SAMPLE_RATE_HZ)
+    return max(0, length_samples - longest)
 
 
 def _word() -> Samples:

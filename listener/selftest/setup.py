@@ -21,7 +21,8 @@ from listener.storage.home import Home
 KEEPER: Final = "selftest"
 WORD: Final = "alexa"
 CLIP_S: Final = 2.0
-"""Seconds of watermark after the word. It is not speech, so hear waits for some and keeps it."""
+"""Seconds of watermark after the word. It is not speech, so the clip ends at its greatest length; a
+clip that ended without speech would have no command copy."""
 MARGIN_S: Final = 3 * FRAME_SAMPLES / SAMPLE_RATE_HZ
 """Three frames: one being read, one being scored, one in the microphone process."""
 
@@ -42,7 +43,8 @@ device.name = "selftest"
 wake.words = ["{WORD}"]
 clip.ring_s = {{ring_s}}
 clip.post_roll_s = 2.0
-clip.no_speech_s = {CLIP_S - 0.5}
+clip.no_speech_s = {CLIP_S + 1.0}
+clip.longest_s = {CLIP_S}
 mute.switch = "none"
 broker.host = "127.0.0.1"
 broker.port = 9

@@ -129,7 +129,7 @@ class Watermark:
         return blocks.ravel()
 
     def expect(self, encoded: bytes) -> None:
-        """Also search for pieces of these bytes from now on.
+        """Also search for pieces of these bytes from now on, beside those of earlier calls.
 
         Args:
             encoded: part of the signal as an encoder wrote it.
@@ -137,7 +137,7 @@ class Watermark:
         step = max(_PIECE_BYTES, len(encoded) // _PIECES)
         pieces = (encoded[at : at + _PIECE_BYTES] for at in range(step // 2, len(encoded), step))
         # Repetitive pieces, as of silence, could match by chance.
-        self._pieces = [piece for piece in pieces if len(set(piece)) > _PIECE_BYTES // 2]
+        self._pieces += [piece for piece in pieces if len(set(piece)) > _PIECE_BYTES // 2]
 
     def find(self, data: bytes) -> FoundBlocks:
         """Return the blocks made by `signal` that are in ``data``, at any byte offset."""

@@ -24,8 +24,7 @@ WRITE_PAUSE_S: Final = 600.0
 """Time between two writes of the time listened, in seconds. A false wake is written at once."""
 MOST_FALSE_WAKES: Final = 100_000
 _LONGEST_BYTES: Final = 4 << 10
-_SAMPLE_RATE_HZ: Final = 16_000
-"""Of the counters; send does not import what handles audio."""
+_SAMPLES_PER_HOUR: Final = 16_000 * 3600  # of a tally
 _TAIL: Final = 0.025
 _STEPS: Final = 60
 
@@ -109,7 +108,7 @@ class FalseWakes:
 
     def rate(self) -> FalseWakeRate:
         """Return the rate so far; without a value before the first hour."""
-        hours = self._stored.samples / _SAMPLE_RATE_HZ / 3600
+        hours = self._stored.samples / _SAMPLES_PER_HOUR
         marked = self._stored.marked
         if hours < 1:
             return FalseWakeRate(marked=marked, hours=round(hours, 1))

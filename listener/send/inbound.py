@@ -2,8 +2,8 @@
 
 Send applies retention limits to the spool; it verifies the archive's signature with the key that
 was pinned on joining. It verifies the highest accepted number too, and stores it for hear, which
-verifies it again. Key rotations it stores unread for hear, which accepts only the proof of the key
-that it seals to now.
+verifies it again. Key rotations and consents to voice control it stores unread for hear, which
+accepts only those that the owner's key proves.
 
 Mute commands are forwarded to hear, which decides. A mute is repeated until hear receives it.
 """
@@ -28,8 +28,9 @@ from listener.mqtt import retention, sequence, topics
 from listener.mqtt.client import Message
 from listener.mqtt.sequence import AcceptedSequence
 from listener.mqtt.signed_statement import LONGEST_BYTES
-from listener.spool.files import ACCEPTED, FOLLOWING, TERMS
+from listener.spool.files import ACCEPTED, CONSENTS, FOLLOWING, TERMS
 from listener.storage.atomic import read_plain_file, translate_os_errors, write_atomic
+from listener.voice.limits import LONGEST_CONSENTS_BYTES
 
 PIN: Final = "archive.pub"
 LONGEST_FOLLOWING_BYTES: Final = 7 << 10
@@ -61,7 +62,10 @@ class InboundMessages:
     def __init__(self, home: Path, device: str) -> None:
         self._folder = home / "spool"
         self._verify = _load_verifier(home / PIN)
-        self._keys = topics.KEYS.name(device=device)
+        self._unread = {
+            topics.KEYS.name(device=device): (FOLLOWING, LONGEST_FOLLOWING_BYTES),
+            topics.CONSENTS.name(device=device): (CONSENTS, LONGEST_CONSENTS_BYTES),
+        }
         self._device = device
         self._sequence = topics.SEQUENCE.name(device=device)
         self._limits = _read(self._folder / TERMS)
@@ -72,8 +76,8 @@ class InboundMessages:
     def topics(self) -> tuple[str, ...]:
         """Topics to subscribe to; without a pinned key not those that need a signature."""
         if self._verify is None:
-            return (self._keys,)
-        return (self._keys, topics.RETENTION.topic_filter(), self._sequence)
+            return tuple(self._unread)
+        return (*self._unread, topics.RETENTION.topic_filter(), self._sequence)
 
     def longest_s(self) -> Mapping[str, float]:
         """Return the seconds that a clip may wait here, by owner, if they set a limit."""
@@ -86,8 +90,8 @@ class InboundMessages:
         """
         try:
             with translate_os_errors(self._folder):
-                if message.topic == self._keys:
-                    self._store_key_rotation(message.payload)
+                if message.topic in self._unread:
+                    self._store_unread(*self._unread[message.topic], message.payload)
                 elif message.topic == self._sequence:
                     self._store_sequence(message.payload)
                 elif (levels := topics.RETENTION.levels(message.topic)) is not None:
@@ -96,13 +100,14 @@ class InboundMessages:
             _log.warning("cannot store a message of the archive: %s", error)
         return False
 
-    def _store_key_rotation(self, payload: bytes) -> None:
-        if len(payload) > LONGEST_FOLLOWING_BYTES:
+    def _store_unread(self, name: str, longest_bytes: int, payload: bytes) -> None:
+        """Store a message for hear, which verifies it."""
+        if len(payload) > longest_bytes:
             self._count_ignored()
             return
-        path = self._folder / FOLLOWING
+        path = self._folder / name
         with contextlib.suppress(OSError):  # whatever is there, it is replaced
-            if read_plain_file(path, LONGEST_FOLLOWING_BYTES) == payload:
+            if read_plain_file(path, longest_bytes) == payload:
                 return
         _write(path, payload)
 

@@ -8,6 +8,7 @@ from typing import Final, assert_never
 
 from listener.ipc.control import ControlClient
 from listener.ipc.notice_socket import NoticeSocket
+from listener.ipc.notices import AskNotice
 from listener.mqtt import topics
 from listener.mqtt.client import (
     NO_SUBSCRIBERS,
@@ -26,6 +27,7 @@ from listener.send.delivery import ClipDelivery
 from listener.send.false_wakes import FalseWakes
 from listener.send.inbound import CommandForwarder, InboundMessages
 from listener.send.status import StatusPublisher, will
+from listener.send.voice_relay import VoiceRelay
 from listener.system.backoff import Backoff
 from listener.system.systemd import Notifier, StopSignal
 
@@ -69,6 +71,7 @@ class Sender:
         notice_socket: source of hear's notices; None to empty the spool alone.
         controller: sends mute requests to hear; None as above.
         inbound: handles the archive's messages; None as above.
+        voice: relays the messages of voice control; None as above.
         service: pinged at each turn.
         version: returns the running version and the state of an update; None to publish neither.
         temperature_c: returns the temperature of the processor, if it is known.
@@ -84,6 +87,7 @@ class Sender:
         notice_socket: NoticeSocket | None = None,
         controller: ControlClient | None = None,
         inbound: InboundMessages | None = None,
+        voice: VoiceRelay | None = None,
         service: Notifier | None = None,
         version: Callable[[], VersionReport] | None = None,
         temperature_c: Callable[[], float | None] = lambda: None,
@@ -96,6 +100,7 @@ class Sender:
         self._broker = broker
         self._notices = notice_socket
         self._inbound = inbound
+        self._voice = voice
         self._service = service
         self._status = StatusPublisher(
             self._device,
@@ -156,6 +161,9 @@ class Sender:
             self._handle_event(event)
         if self._notices is not None:
             for notice in self._notices.receive():
+                if isinstance(notice, AskNotice) and self._voice is not None:
+                    # First: assist has to answer before the speaker's command ends.
+                    self._voice.publish_ask(bytes(notice.message), connected=self._link is not None)
                 self._status.take(notice, connected=self._link is not None)
         self._work()
 
@@ -192,6 +200,8 @@ class Sender:
                 if levels and levels["device"] == self._device:
                     self.delivery.on_answer(levels["clip"], event.payload)
                 self.commands.take(event)
+                if self._voice is not None:
+                    self._voice.take(event)
                 if self._inbound is not None and self._inbound.take(event):
                     self._due.trim_s = 0.0
             case _ as never:
@@ -202,10 +212,12 @@ class Sender:
         self.was_connected = True
         _log.info("connected with MQTT %s", connected.protocol)
         inbound_topics = () if self._inbound is None else self._inbound.topics
+        voice_topics = () if self._voice is None else self._voice.topics
         for topic in (
             topics.ACK.topic_filter(device=self._device),
             *self.commands.topics,
             *inbound_topics,
+            *voice_topics,
         ):
             self._broker.subscribe(topic)
         self._link.status = self._status.publish(self._link.limits)
@@ -232,6 +244,9 @@ class Sender:
     def _work(self) -> None:
         now_s = self._monotonic_s()
         self._status.expire_state(now_s)
+        if self._voice is not None:
+            self._voice.turn(None if self._link is None else self._link.limits)
+            self._status.set_dropped_copies(self._voice.dropped)
         if self._service is not None:
             self._service.ping_watchdog()
         self.commands.retry()

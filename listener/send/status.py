@@ -5,6 +5,7 @@ from typing import Final, assert_never
 
 import msgspec
 
+from listener.errors import VoiceError
 from listener.ipc import notices
 from listener.ipc.notices import Notice, Tally
 from listener.mqtt import topics
@@ -13,6 +14,7 @@ from listener.release.state import VersionReport
 from listener.send.false_wakes import FalseWakeRate, FalseWakes
 from listener.spool.ledger import Counts
 from listener.spool.queue import Spool
+from listener.voice.messages import parse_voice_status
 
 
 class Status(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
@@ -39,6 +41,10 @@ class Status(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     waiting: int | None = None
     suspended: str | None = None
     """Why no clips are published: ``refusals`` or ``deferred``."""
+    voice: list[msgspec.Raw] | None = None
+    """Voice status of each owner with a consent, signed by hear and passed on unchanged."""
+    copies_dropped: int = 0
+    """Command copies that send removed without publishing them."""
     events_missed: int = 0
     version: VersionReport | None = None
     """Running version, and the state of an update."""
@@ -67,6 +73,8 @@ REPEAT_S: Final = 60.0
 EXPIRY_S: Final = 180
 """Message expiry of the status. A broker that is killed publishes no last will after its restart; a
 status that it stored would otherwise describe a device that has ended in the meantime."""
+
+_MOST_OWNERS: Final = 64
 
 _UNKNOWN: Final = dict.fromkeys(
     (
@@ -111,8 +119,10 @@ class StatusPublisher:
         self._repeat_s: float | None = None
         self._has_news = False
         self._fresh_until_s = float("-inf")
+        self._voice: dict[str, msgspec.Raw] = {}
+        self._voice_boot = ""
 
-    def take(self, notice: Notice, *, connected: bool) -> None:  # noqa: C901, PLR0912 - a case for each notice
+    def take(self, notice: Notice, *, connected: bool) -> None:
         """Publish a notice of hear: an event at once, a change of the status soon.
 
         Args:
@@ -120,19 +130,15 @@ class StatusPublisher:
             connected: whether there is a connection; without one, an event is counted as missed.
         """
         self._has_news = True
+        if isinstance(notice, notices.WakeNotice) and self._false_wakes is not None:
+            self._false_wakes.on_wake()
+        if (event := _as_event(notice)) is not None:
+            self._event(event, connected=connected)
+        self._take_state(notice)
+
+    def _take_state(self, notice: Notice) -> None:  # noqa: C901 - a case for each notice
         match notice:
-            case notices.WakeNotice(word=word):
-                if self._false_wakes is not None:
-                    self._false_wakes.on_wake()
-                self._event(topics.EventPayload(event_type="wake", word=word), connected=connected)
-            case notices.NearMissNotice(word=word):
-                self._event(
-                    topics.EventPayload(event_type="near_miss", word=word), connected=connected
-                )
             case notices.MuteNotice(state=state):
-                self._event(
-                    topics.EventPayload(event_type="mute", state=state), connected=connected
-                )
                 self._update(mute=state)
             case notices.MicrophoneNotice():
                 self._update(
@@ -143,30 +149,33 @@ class StatusPublisher:
             case notices.CountersNotice(tally=tally, signature=signature):
                 if self._false_wakes is not None:
                     self._false_wakes.on_tally(tally)
-                known = self._status.counters
-                is_new_run = known is None or known.boot != tally.boot
+                last = self._status.counters
+                is_new_run = last is None or last.boot != tally.boot
                 self._set(is_urgent=is_new_run, counters=tally, signature=signature)
             case notices.StartedNotice(thresholds=thresholds, switch=switch):
                 started = {"hearing": True, "thresholds": thresholds or None, "switch": switch}
-                self._update(**_UNKNOWN | started)
+                self._voice.clear()
+                self._update(**_UNKNOWN | started, voice=None)
             case notices.StateNotice():
-                self._update(
-                    hearing=True,
-                    mute=notice.mute,
-                    switch=notice.switch,
-                    microphone=notice.microphone,
-                    losses=notice.losses,
-                    overruns=notice.overruns,
-                    thresholds=notice.thresholds or None,
-                )
+                known = msgspec.structs.asdict(notice)
+                self._update(**known | {"hearing": True, "thresholds": notice.thresholds or None})
             case notices.DetectorNotice(only=only):
                 self._update(only=only)
                 speed = {"p99_ms": notice.p99_ms, "cpu_percent": notice.cpu_percent}
                 self._set(is_urgent=False, **speed)
             case notices.StoppedNotice():
                 self._update(**_UNKNOWN | {"hearing": False})
-            case notices.SpooledNotice():
-                pass  # it has already ended the wait
+            case notices.VoiceNotice(message=message):
+                self._take_voice_status(bytes(message))
+            case (
+                notices.WakeNotice()
+                | notices.NearMissNotice()
+                | notices.CommandNotice()
+                | notices.SpooledNotice()
+                | notices.AskNotice()
+                | notices.CopyNotice()
+            ):
+                pass  # an event, or a notice that has already ended the wait
             case _ as never:
                 assert_never(never)
 
@@ -181,8 +190,12 @@ class StatusPublisher:
         if self._has_news:
             self._has_news = False
             self._fresh_until_s = now_s + notices.STATE_FRESH_S
-        elif now_s >= self._fresh_until_s and self._status.hearing:
+        elif now_s >= self._fresh_until_s and self._status.hearing is not False:
             self._update(**_UNKNOWN)
+
+    def set_dropped_copies(self, count: int) -> None:
+        """Publish a change of the number of command copies that were not published soon."""
+        self._update(copies_dropped=count)
 
     def mark_false_wake(self) -> bool:
         """Count the last wake as false; return whether there was one to count."""
@@ -240,6 +253,19 @@ class StatusPublisher:
         if now_s >= min(self._due_s, self._repeat_s):
             self.publish(limits)
 
+    def _take_voice_status(self, payload: bytes) -> None:
+        """Keep the newest voice status of each owner, of one run of hear; verify nothing."""
+        try:
+            status = parse_voice_status(payload).statement
+        except VoiceError:
+            return
+        if status.boot != self._voice_boot:
+            self._voice_boot = status.boot
+            self._voice.clear()
+        if status.owner in self._voice or len(self._voice) < _MOST_OWNERS:
+            self._voice[status.owner] = msgspec.Raw(payload)
+            self._update(voice=[self._voice[owner] for owner in sorted(self._voice)])
+
     def _event(self, event: topics.EventPayload, *, connected: bool) -> None:
         """Publish an event at once or never: a late wake is worse than none."""
         message = Message(
@@ -265,3 +291,17 @@ class StatusPublisher:
     def _numbers(self) -> tuple[Counts, int, VersionReport | None]:
         version = None if self._version is None else self._version()
         return self._spool.counts(), len(self._spool.waiting()), version
+
+
+def _as_event(notice: Notice) -> topics.EventPayload | None:
+    match notice:
+        case notices.WakeNotice(word=word):
+            return topics.EventPayload(event_type="wake", word=word)
+        case notices.NearMissNotice(word=word):
+            return topics.EventPayload(event_type="near_miss", word=word)
+        case notices.MuteNotice(state=state):
+            return topics.EventPayload(event_type="mute", state=state)
+        case notices.CommandNotice(end=end):
+            return topics.EventPayload(event_type="command", outcome=end)
+        case _:
+            return None

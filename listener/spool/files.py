@@ -1,8 +1,8 @@
 """Files of the spool's folder: names, scanning, locking and writing of envelopes.
 
 Besides envelopes it holds the ledger, the quarantine, the reason for which send publishes no clips,
-files that hear and send share (the owners' retention limits, their key rotations, the highest
-accepted number), and send's list of replays.
+files that hear and send share (the owners' retention limits, their key rotations and consents, the
+highest accepted number), and send's list of replays.
 """
 
 import contextlib
@@ -25,13 +25,17 @@ FOLLOWING: Final = "following.json"
 """File of the owners' key rotations; send stores it, hear verifies it."""
 ACCEPTED: Final = "sequence.json"
 """File of the highest number that the archive accepted; send stores it, hear verifies it."""
+CONSENTS: Final = "consents.json"
+"""File of the owners' consents to voice control; send stores it, hear verifies it."""
 REPLAYED: Final = "replayed.json"
 """File of the clips that the archive refused because their number was used; send's own."""
 
 SUSPENDED: Final = "suspended"
 """File with the reason for which send publishes no clips; send's own."""
 
-_OURS: Final = frozenset({LEDGER, QUARANTINE, TERMS, FOLLOWING, ACCEPTED, REPLAYED, SUSPENDED})
+_OURS: Final = frozenset(
+    {LEDGER, QUARANTINE, TERMS, FOLLOWING, ACCEPTED, CONSENTS, REPLAYED, SUSPENDED}
+)
 
 # Name of an envelope's file: sequence number, owner, clip.
 NAME: Final = re.compile(

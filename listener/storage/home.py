@@ -29,7 +29,15 @@ from listener.storage.atomic import (
     write_atomic,
 )
 from listener.storage.reserve import Reserve
+from listener.voice.consent_table import (
+    LONGEST_TABLE_BYTES,
+    ConsentTable,
+    parse_table,
+    render_table,
+)
 
+CONSENT_TABLE: Final = "consent.json"
+"""File of the owners' consents to voice control, on a speaker; hear alone can read it."""
 ARCHIVE_PIN: Final = "archive.pub"
 """File of the archive's public key, pinned when this machine joined the household."""
 _SEQUENCE_LIMIT: Final = 999_999_999_999
@@ -61,6 +69,7 @@ class Home:
         self._archive_pin = path / ARCHIVE_PIN
         self._sequence = path / "sequence"
         self._roster = path / "roster.json"
+        self._consents = path / CONSENT_TABLE
 
     def device_key(self) -> Ed25519PrivateKey:
         """Return the key this device signs with; the first call creates it.
@@ -215,6 +224,36 @@ class Home:
                 write = partial(write_atomic, self._roster, rosters.render(after), SECRET_MODE)
                 # The archive's home has a reserve: an owner's new key must not wait for room.
                 Reserve(self.path).run(write)
+            return after
+
+    def consents(self) -> ConsentTable:
+        """Return the consents that this speaker keeps; an empty table where there is no file.
+
+        Raises:
+            ConfigError: the file is damaged.
+        """
+        with translate_os_errors(self._consents):
+            try:
+                data = read_plain_file(self._consents, LONGEST_TABLE_BYTES)
+            except FileNotFoundError:
+                return ConsentTable()
+        return parse_table(data, str(self._consents))
+
+    def change_consents(self, edit: Callable[[ConsentTable], ConsentTable]) -> ConsentTable:
+        """Replace the consents by what ``edit`` returns, and return that.
+
+        Args:
+            edit: called with the directory locked, so that no other edit is lost; if it raises, the
+                consents are unchanged.
+
+        Raises:
+            ConfigError: the file is damaged.
+        """
+        with self._locked():
+            before = self.consents()
+            after = edit(before)
+            if after != before:
+                write_atomic(self._consents, render_table(after), SECRET_MODE)
             return after
 
     def _read_seq(self) -> int:

@@ -80,6 +80,9 @@ ARCHIVE_LOCATIONS: Final = (
 
 _ENVELOPE: Final = rf"[0-9]{{12}}\.{_OWNER}\.{_UUID}\.earmark"
 
+_COPY: Final = r"[0-9a-f]{32}\.[1-3]"
+"""Name of a command copy; only a home without systemd has the folder of voice control in it."""
+
 SPEAKER_LOCATIONS: Final = (
     Location(rf"spool/{_ENVELOPE}", "clip", "acknowledgement, limits, owner's retention, erasure"),
     Location(rf"spool/{_ENVELOPE}\.part", "clip", "the end of the write, or the next start"),
@@ -89,22 +92,43 @@ SPEAKER_LOCATIONS: Final = (
         "limits, owner's retention, erasure; --release moves it back",
     ),
     Location(r"spool/counts", "none", "never: counts only"),
-    Location(r"spool/(?:retention|following|sequence)\.json", "none", "the archive's next message"),
+    Location(
+        r"spool/(?:retention|following|sequence|consents)\.json",
+        "none",
+        "the archive's next message",
+    ),
     Location(r"spool/replayed\.json(?:\.part)?", "metadata", "erasure, or 1,000 more such clips"),
     Location(r"spool/suspended", "none", "the end of the suspension"),
     Location(
-        r"spool/\.(?:(?:retention|following|sequence)\.json|suspended)\.part", "none", "write"
+        r"spool/\.(?:(?:retention|following|sequence|consents)\.json|suspended)\.part",
+        "none",
+        "write",
     ),
     Location(
         r"send/(?:send\.lock|notices\.sock|false_wakes\.json)"
-        r"|device\.key|archive\.pub|sequence|lock|roster\.json",
+        r"|device\.key|archive\.pub|sequence|lock|(?:roster|consent)\.json",
         "none",
         "never",
     ),
     Location(
-        r"\.(?:device\.key|sequence|roster\.json)\.part|send/\.false_wakes\.json\.part",
+        r"\.(?:device\.key|sequence|(?:roster|consent)\.json)\.part|send/\.false_wakes\.json\.part",
         "none",
         "write",
+    ),
+    Location(
+        rf"run/voice/copies/(?:{_COPY}|\.{_COPY}\.part)",
+        "clip",
+        "publication, a mute, 10 s, or the next start of hear or send",
+    ),
+    Location(
+        r"run/voice/replies/(?:[0-9a-f]{32}|\.[0-9a-f]{32}\.part)",
+        "none",
+        "the player, 10 s, or the next start of send",
+    ),
+    Location(
+        r"run/voice/(?:voice\.sock|player\.sock|player\.json|reply\.key|playback\.lock|another-assist)|run/voice/\.[^/]+\.part",
+        "none",
+        "the next start",
     ),
 )
 """Files that the spool and send write below a speaker's home."""

@@ -15,7 +15,12 @@ import msgspec
 from listener.audio.pcm import SAMPLE_RATE_HZ
 from listener.errors import EarmarkError, Unavailable
 
-SERVICES: Final = ("earmark-hear.service", "earmark-send.service", "earmark-archive.service")
+SERVICES: Final = (
+    "earmark-hear.service",
+    "earmark-send.service",
+    "earmark-play.service",
+    "earmark-archive.service",
+)
 SCORED_SAMPLES: Final = SAMPLE_RATE_HZ
 """Samples that hear has to count after its start for its version to be healthy: one second."""
 RESTART_S: Final = 150.0

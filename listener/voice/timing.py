@@ -40,8 +40,12 @@ LONGEST_REPLY_AGE_MS: Final = 30_000
 
 GROUP_WAIT_S: Final = 0.25
 """Time from the first ask of a group of speakers to assist's choice."""
-GROUP_S: Final = 3.5
-"""Time from the winner's ask in which each other speaker of the group is told ``elsewhere``."""
+WAKE_SPREAD_S: Final = 0.5
+"""Longest time between the wakes of two speakers at one word."""
+GROUP_S: Final = ANSWER_S + WAKE_SPREAD_S + DRIFT_S
+"""Time from the arrival of the winner's ask in which each other speaker of the group is told
+``elsewhere``, and time from its start in which assist answers no ask: an ask of the same word that
+arrives later is answered too late for its speaker."""
 PART_INTERVAL_S: Final = 0.5
 """Least time between two parts of one command."""
 POKE_INTERVAL_S: Final = 5.0
@@ -58,6 +62,18 @@ def is_answer_in_time(wake_s: float, now_s: float) -> bool:
         now_s: now, on the speaker's clock.
     """
     return 0 <= now_s - wake_s <= ANSWER_S
+
+
+def may_answer(started_s: float, now_s: float) -> bool:
+    """Return whether assist has run long enough to answer an ask with ``speak``.
+
+    Before its restart it may have chosen another speaker for the same word, and have acted.
+
+    Args:
+        started_s: start of this run of assist, on its clock.
+        now_s: now, on assist's clock.
+    """
+    return now_s - started_s > GROUP_S
 
 
 def may_act(answered_s: float, age_ms: int, now_s: float) -> bool:

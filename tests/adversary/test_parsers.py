@@ -30,6 +30,7 @@ from listener.release import file as release_file
 from listener.release import state
 from listener.rights import receipts, requests
 from listener.system import findings
+from listener.voice import command_copy, consent, messages, reply
 from listener.wakeword import manifest, trace
 
 KEY = Ed25519PrivateKey.generate().public_key()
@@ -79,6 +80,16 @@ PARSERS: dict[str, Callable[[bytes], object]] = {
     "finding": findings.from_json,
     "trace": trace.decode,
     "mute state": read_mute_file,
+    "ask": messages.parse_ask,
+    "answer or outcome of assist": messages.parse_from_assist,
+    "voice status": messages.parse_voice_status,
+    "consents": consent.parse_consents,
+    "command copy": command_copy.parse_copy,
+    "command copy with its first line": lambda data: command_copy.parse_copy(
+        command_copy.MAGIC + data
+    ),
+    "reply": reply.parse_reply,
+    "reply with its first line": lambda data: reply.parse_reply(reply.MAGIC + data),
 }
 
 SIZE = 60_000

@@ -17,12 +17,14 @@ from listener.envelope.open import OpenedClip, open_envelope, parse_identities
 from listener.errors import ConfigError, Unavailable
 from listener.hear import events
 from listener.hear.clip_capture import ClipCapture
+from listener.hear.command_sealer import CommandSealer
 from listener.hear.counters import Counters
 from listener.hear.indicators.chime import Chime
 from listener.hear.loop import Listener
 from listener.hear.memory import ClipBuffers
 from listener.hear.publisher import EventPublisher
 from listener.hear.sealer import BUFFERS, CapturedClip, Sealer, SealingContext
+from listener.hear.voice_control import VoiceControl
 from listener.owner.attribution import Keeper
 from listener.owner.roster import Roster
 from listener.wakeword.detector import NearMiss, Wake
@@ -116,7 +118,9 @@ class PipelineFixture:
             publish=self.publisher.publish,
             is_blocking=is_blocking,
             monotonic_s=lambda: self.clock_s,
+            commands=self.build_commands(),
         )
+        self.voice = self.build_voice()
         self.detector = ScriptedDetector(*wakes)
         self.speech = LoudnessModel()
         self.recorder = Recorder(self.ring, self.speech, self.settings, self.buffers)
@@ -127,7 +131,16 @@ class PipelineFixture:
             counters=self.counters,
             publisher=self.publisher,
             monotonic_s=lambda: self.clock_s,
+            voice=self.voice,
         )
+
+    def build_commands(self) -> CommandSealer | None:
+        """Return the maker of command copies, which a plain pipeline does not have."""
+        return None
+
+    def build_voice(self) -> VoiceControl | None:
+        """Return voice control, which a plain pipeline does not have."""
+        return None
 
     def build_capture(self, chime: Chime | None = None) -> ClipCapture:
         """Return a new clip capture over the fixture's recorder and sealer."""
@@ -139,6 +152,7 @@ class PipelineFixture:
             models={"alexa": "ab" * 32},
             now=lambda: NOW,
             chime=chime,
+            voice=self.voice,
         )
 
     def free_buffers(self) -> int:

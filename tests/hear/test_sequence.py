@@ -101,3 +101,24 @@ def test_pipe_or_link_in_place_of_the_statement_is_ignored(
     speaker.statement.unlink()
     speaker.statement.symlink_to(tmp_path / "elsewhere")
     assert speaker.numbers.next_seq() == 2
+
+
+def test_reserved_number_is_on_the_disk_before_it_is_used(speaker: Speaker) -> None:
+    speaker.numbers.reserve()
+    assert (speaker.home.path / "sequence").read_bytes() == b"1\n"
+
+    speaker.numbers.reserve()
+    assert [speaker.numbers.next_seq() for _ in range(2)] == [1, 2]
+    speaker.numbers.reserve()
+    restarted = SequenceNumbers(speaker.home, "hall", speaker.key)
+
+    assert restarted.next_seq() == 4, "a number that was reserved before a restart is a gap"
+
+
+def test_reserved_number_that_the_archive_has_accepted_meanwhile_is_not_used(
+    speaker: Speaker,
+) -> None:
+    speaker.numbers.reserve()
+    speaker.state(7)
+
+    assert speaker.numbers.next_seq() == 8

@@ -114,6 +114,7 @@ def test_acl_has_one_section_per_identity_and_no_pattern() -> None:
         "d-hall",
         "o-ada",
         "s-archive",
+        "s-assist",
         "s-home-assistant",
         "s-household",
     ]

@@ -449,6 +449,45 @@ def test_socket_options_of_a_closed_socket_raise_nothing() -> None:
     assert not paho_client.has_pending_data(None)
 
 
+class FloodedClient:
+    """A client whose TLS connection holds messages that no ``select`` sees."""
+
+    def __init__(self, waiting: int) -> None:
+        self.waiting = waiting
+        self._wire, self._peer = socket.socketpair()
+
+    def socket(self) -> socket.socket:
+        return self._wire
+
+    def want_write(self) -> bool:
+        return False
+
+    def loop_read(self) -> None:
+        self.waiting -= 1
+
+    def loop_misc(self) -> None:
+        pass
+
+    def close(self) -> None:
+        self._wire.close()
+        self._peer.close()
+
+
+def test_flood_inside_tls_is_read_in_bounded_turns(monkeypatch: pytest.MonkeyPatch) -> None:
+    flooded = FloodedClient(100)
+    monkeypatch.setattr(paho_client, "has_pending_data", lambda _: flooded.waiting > 0)
+    broker = PahoBroker(BrokerSettings(), "d-hall")
+    broker._client = flooded  # type: ignore[assignment] # noqa: SLF001 - as after a connection
+    left = []
+    while flooded.waiting:
+        broker.poll(30.0)  # and waits for nothing, with so much to read
+        left.append(flooded.waiting)
+
+    assert left == list(range(95, -1, -5))
+    broker._client = None  # noqa: SLF001 - it is none of paho's
+    flooded.close()
+
+
 @pytest.mark.parametrize("waited_s", [1, 86_400, 10**12])
 def test_time_waited_is_a_user_property_of_mqtt_5(waited_s: int) -> None:
     message = Message("a", b"", waited_s=waited_s)

@@ -41,6 +41,7 @@ from listener.send.inbound import LONGEST_FOLLOWING_BYTES, InboundMessages
 from listener.send.loop import Sender
 from listener.spool.queue import Spool
 from listener.storage.home import Home
+from listener.voice.limits import LONGEST_CONSENTS_BYTES
 
 if TYPE_CHECKING:
     from tests.send.conftest import FakeBroker, FakeClock
@@ -138,6 +139,23 @@ def test_key_rotation_is_stored_unread(home: Path) -> None:
     assert inbound.ignored == 1
 
 
+def test_consents_are_stored_unread_and_are_not_foreign(
+    home: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    inbound = InboundMessages(home, "hall")
+    path = home / "spool" / "consents.json"
+
+    assert not inbound.take(Message("earmark/v1/consents/hall", b"\xffanything", 1, retain=True))
+    inbound.take(Message("earmark/v1/consents/kitchen", b"[]", 1, retain=True))
+    inbound.take(Message("earmark/v1/consents/hall", b"x" * (LONGEST_CONSENTS_BYTES + 1), 1))
+
+    assert path.read_bytes() == b"\xffanything"
+    assert inbound.ignored == 1
+    assert not (home / "spool" / "following.json").exists()
+    assert Spool(home / "spool", SpoolSettings()).waiting() == []
+    assert "foreign" not in caplog.text
+
+
 def test_unwritable_disk_is_logged(pinned: Path, caplog: pytest.LogCaptureFixture) -> None:
     inbound = InboundMessages(pinned, "hall")
     (pinned / "spool" / ".retention.json.part").mkdir(parents=True)
@@ -165,7 +183,8 @@ def test_clips_over_the_retention_limit_expire_and_are_counted(
     sender.turn(0.1)
 
     assert broker.subscribed[1:] == [
-        *("earmark/v1/keys/hall", "earmark/v1/retention/+", "earmark/v1/sequence/hall"),
+        *("earmark/v1/keys/hall", "earmark/v1/consents/hall"),
+        *("earmark/v1/retention/+", "earmark/v1/sequence/hall"),
     ]
     assert [(one.seq, one.owner) for one in spool.waiting()] == [(3, "bob"), (4, "ada")]
     assert not list((pinned.parent / "spool" / "quarantine").iterdir())
@@ -252,7 +271,7 @@ def test_number_is_ignored_without_a_pinned_key(home: Path) -> None:
 
     inbound.take(accepted(7))
 
-    assert inbound.topics == ("earmark/v1/keys/hall",)
+    assert inbound.topics == ("earmark/v1/keys/hall", "earmark/v1/consents/hall")
     assert not (home / "spool" / "sequence.json").exists()
 
 

@@ -32,6 +32,7 @@ pytestmark = pytest.mark.system
 
 Wait = Callable[[Callable[[], object], str], None]
 
+ASK = "0123456789abcdef" * 2
 CLIP = "0a0a0a0a-0000-4000-8000-000000000000"
 ALL_SEEING = HouseholdIdentity("s-watch")
 ALL_SAYING = HouseholdIdentity("s-shout")
@@ -42,6 +43,7 @@ MEMBERS = (
     identity.owner("ada"),
     identity.owner("hall"),  # named like a device
     identity.ARCHIVE,
+    identity.ASSIST,
     identity.HOUSEHOLD,
     identity.HOME_ASSISTANT,
 )
@@ -60,9 +62,10 @@ TOPICS = (
     *(f"earmark/v1/retention/{owner}" for owner in ("ada", "hall", "bob")),
     *(
         f"earmark/v1/{kind}/{device}"
-        for kind in ("keys", "sequence")
+        for kind in ("keys", "sequence", "consents", "ask", "answer", "say")
         for device in ("hall", "kitchen", "ada", "archive")
     ),
+    *(f"earmark/v1/spoken/{device}/{ASK}" for device in ("hall", "kitchen", "ada", "archive")),
     *(f"homeassistant/device/earmark-{device}/config" for device in ("hall", "kitchen")),
     "homeassistant/status",
     "homeassistant/switch/door/config",
@@ -72,6 +75,9 @@ TOPICS = (
     "earmark/v1/clips",
     "earmark/v1/status",
     "earmark/v1/status/hall/more",
+    f"earmark/v1/spoken/hall/{ASK}/more",
+    "earmark/v1/spoken/hall",
+    "earmark/v1/answer/hall/more",
     "earmark/v2/status/hall",
     "earmark",
     "lamp/set",
@@ -80,6 +86,7 @@ TOPICS = (
 PATTERNS = (
     *("#", "+/#", "/#", "+/+/+/+", "earmark/#", "earmark/v1/clips/#", "homeassistant/#"),
     *("$SYS/#", "+/v1/+/hall/#", "earmark/v1/clips/+/hall/+", "earmark/v1/+/+"),
+    *("earmark/v1/spoken/#", "earmark/v1/spoken/+/+", "earmark/v1/+/hall"),
     *TOPICS,
 )
 

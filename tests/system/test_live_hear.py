@@ -21,6 +21,8 @@ from listener.config import MicrophoneSettings, SpoolSettings
 from listener.hear.mute.state import MuteFiles
 from listener.hear.mute.switch import LineSwitch
 from listener.hear.probe.microphone import prove_switch_cuts_microphone
+from listener.ipc.playback_locks import TAIL_S, PlaybackLock
+from listener.ipc.voice_paths import HOME_FOLDER, REPLY_KEY
 from listener.spool.queue import Spool
 from tests import cards
 from tests.conftest import ROOT, Household
@@ -136,8 +138,15 @@ def room(tmp_path: Path) -> Iterator[Room]:
 
 @pytest.fixture
 def environ(tmp_path: Path) -> dict[str, str]:
+    # In the folder that the player may write to.
+    loudspeaker = tmp_path / "home" / HOME_FOLDER / "loudspeaker.raw"
     settings = cards.write_settings(
-        tmp_path, **{NAME: cards.of_file(tmp_path / "room"), "earmark-silent": cards.SILENT}
+        tmp_path,
+        **{
+            NAME: cards.of_file(tmp_path / "room"),
+            "earmark-silent": cards.SILENT,
+            "earmark-loud": f'type file; slave.pcm "null"; file "{loudspeaker}"; format raw',
+        },
     )
     return os.environ | {cards.VARIABLE: settings}
 
@@ -229,6 +238,62 @@ def test_silent_card_is_reported_as_no_microphone(environ: dict[str, str], setti
     assert lost["cause"] == "zeros"
     assert hear.count("microphone_open") == 0
     assert code == 0
+
+
+def test_hear_permits_sound_only_while_it_is_not_muted(
+    room: Room, environ: dict[str, str], settings: Path, household: Household
+) -> None:
+    del room
+    lock = PlaybackLock(household.home.path / HOME_FOLDER)
+    hear = Hear(settings, environ)
+    try:
+        wait_until(lock.refresh, "sound is permitted")
+
+        assert earmark(settings, environ, "mute", "on").returncode == 0
+        wait_until(lambda: not lock.refresh(), "it is forbidden")
+        assert earmark(settings, environ, "mute", "off").returncode == 0
+        wait_until(lock.refresh, "it is permitted again")
+
+        os.kill(hear.pid, signal.SIGKILL)
+        wait_until(lambda: not lock.refresh(), "without hear it is forbidden")
+    finally:
+        hear.end()
+        lock.close()
+
+
+def test_chime_sounds_in_a_pause_only_and_is_a_gap(
+    room: Room, environ: dict[str, str], settings: Path, household: Household
+) -> None:
+    with settings.open("a", encoding="utf-8") as file:
+        file.write('player.device = "earmark-loud"\n')
+    folder = household.home.path / HOME_FOLDER
+    sounded = folder / "loudspeaker.raw"
+    hear = Hear(settings, environ)
+    player = subprocess.Popen([*EARMARK, "play", f"--config={settings}"], env=environ)
+    try:
+        wait_until((folder / REPLY_KEY).exists, "the player runs")
+        wait_until(lambda: hear.count("microphone_open") == 1, "the microphone is open")
+        room.say("alexa_command.flac")
+        wait_until(lambda: hear.count("sealed") == 1, "the command in one breath is sealed")
+        assert not sounded.exists()
+        room.say("alexa_pause_command.flac")
+        wait_until(lambda: hear.count("sealed") == 2, "one with a short pause is sealed")
+        assert not sounded.exists()
+
+        room.say("alexa.flac")
+        wait_until(sounded.exists, "the chime sounds")
+        wait_until(lambda: hear.count("sealed") == 3, "the clip begins behind it")
+    finally:
+        player.terminate()
+        player.wait(PATIENCE_S)
+        code = hear.end()
+
+    assert code == 0
+    assert player.returncode == 0
+    gaps = [line for line in hear.lines if line["event"] == "gap"]
+    assert gaps[-1]["reason"] == "playback"
+    sealed = [line for line in hear.lines if line["event"] == "sealed"]
+    assert float(str(sealed[-1]["time_s"])) >= float(str(gaps[-1]["time_s"])) + TAIL_S
 
 
 def test_doctor_reports_the_room_level(room: Room, environ: dict[str, str], settings: Path) -> None:

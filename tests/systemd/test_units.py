@@ -10,10 +10,13 @@ import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
 SYSTEMD = ROOT / "systemd"
-THRESHOLDS = {"earmark-hear": 10, "earmark-send": 15, "earmark-archive": 15}
+THRESHOLDS = {"earmark-hear": 10, "earmark-send": 15, "earmark-play": 10, "earmark-archive": 15}
 """Exposure, in tenths."""
 SERVICES = tuple(THRESHOLDS)
-OURS = ("/opt/earmark", "/etc/earmark", "/var/lib/earmark", "/var/lib/earmark-archive")
+OURS = (
+    *("/opt/earmark", "/etc/earmark", "/var/lib/earmark", "/var/lib/earmark-archive"),
+    "/run/earmark-voice",
+)
 """Made by the package, and by tmpfiles.d; `-` before a path says that it may be missing."""
 DEBIANS = (
     *("/", "/tmp", "/var/tmp", "/dev/shm", "/run"),  # noqa: S108 - names of a sandbox's own
@@ -126,6 +129,22 @@ def test_hear_has_no_network_and_send_no_device() -> None:
     assert send["LoadCredential"] == ["tls:/etc/earmark/tls"]
 
 
+def test_player_has_the_loudspeaker_and_no_network_or_home() -> None:
+    play = settings("earmark-play")
+
+    assert play["PrivateNetwork"] == ["yes"]
+    assert play["RestrictAddressFamilies"] == ["AF_UNIX"]
+    assert play["DeviceAllow"] == [
+        "/dev/snd/earmark-playback rw",
+        "/dev/snd/earmark-playback-control rw",
+        "/dev/input/earmark-stop r",
+    ]
+    assert play["ReadWritePaths"] == ["/run/earmark-voice"]
+    assert "-/var/lib/earmark" in " ".join(play["InaccessiblePaths"]).split()
+    assert "LoadCredential" not in play
+    assert (play["LimitCORE"], play["MemorySwapMax"]) == (["0"], ["0"])
+
+
 def test_memory_cannot_be_swapped_or_dumped() -> None:
     hear = settings("earmark-hear")
 
@@ -156,7 +175,7 @@ def test_users_and_groups_are_created(tmp_path: Path) -> None:
     for service in SERVICES:
         assert f"\n{service}:" in "\n" + users
         assert settings(service)["User"] == [service]
-    for group in ("earmark-spool", "earmark-mute"):
+    for group in ("earmark-spool", "earmark-voice", "earmark-mute"):
         assert f"\n{group}:" in "\n" + groups
 
 
@@ -164,7 +183,9 @@ def test_folders_are_created(tmp_path: Path) -> None:
     (tmp_path / "etc").mkdir()
     # Whoever runs the tests owns them all: only root can give folders away.
     text = (SYSTEMD / "tmpfiles.d/earmark.conf").read_text()
-    text = re.sub(r"\b(root|earmark-(hear|send|archive|spool))\b(?!/)", "-", text)
+    text = re.sub(
+        r"\b(root|earmark-(hear|send|archive|spool|voice))\b(?!/)(?<!/run/earmark-voice)", "-", text
+    )
     conf = tmp_path / "earmark.conf"
     conf.write_text("\n".join(line for line in text.splitlines() if not line.startswith("#")))
 
@@ -173,12 +194,18 @@ def test_folders_are_created(tmp_path: Path) -> None:
     assert told.returncode == 0, told.stderr
     found = {
         path: oct((tmp_path / path).stat().st_mode & 0o7777)
-        for path in ("etc/earmark/tls", "var/lib/earmark/spool", "var/lib/earmark/send")
+        for path in (
+            *("etc/earmark/tls", "var/lib/earmark/spool", "var/lib/earmark/send"),
+            *("run/earmark-voice", "run/earmark-voice/copies", "run/earmark-voice/replies"),
+        )
     }
     assert found == {
         "etc/earmark/tls": "0o700",
         "var/lib/earmark/spool": "0o2770",
         "var/lib/earmark/send": "0o2710",
+        "run/earmark-voice": "0o3770",
+        "run/earmark-voice/copies": "0o2770",
+        "run/earmark-voice/replies": "0o2770",
     }
 
 

@@ -1,5 +1,8 @@
 """Ask, answer, outcome and voice status: one spelling each, and no other signer or kind."""
 
+import subprocess
+import sys
+
 import msgspec
 import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
@@ -131,3 +134,16 @@ def test_topic_of_answers_carries_answers_outcomes_and_pokes(world: World) -> No
     for payload in (signed["ask"], signed["voice status"], POKE + b"\n", b"", b"{}"):
         with pytest.raises(VoiceError):
             messages.parse_from_assist(payload)
+
+
+def test_send_may_use_the_messages_without_loading_cryptography() -> None:
+    program = (
+        "import sys, listener.voice.messages, listener.voice.timing, listener.ipc.voice_paths;"
+        "print(sorted({name.partition('.')[0] for name in sys.modules}"
+        " & {'cryptography', 'pyrage', 'numpy', 'soundfile'}))"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, check=True
+    )
+
+    assert done.stdout.strip() == "[]"

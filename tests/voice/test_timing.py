@@ -58,3 +58,40 @@ def test_clock_that_was_set_or_stopped_is_noticed() -> None:
     assert timing.clock_moved(10, 1_000, 20, 1_008.9)
     assert timing.clock_moved(10, 0, 20, 1.7e9), "first setting of a speaker's clock"
     assert timing.clock_moved(20, 1_000, 10, 990), "another boot"
+
+
+def latest_act_s(age_ms: int, hear_rate: float, assist_rate: float) -> float:
+    """Return the longest true time from a sealing to an act, by the rules, in steps of 0.1 ms.
+
+    The ask is signed at the wake, at 0; its answer is used at the last moment, and the copy is
+    acted on at the last moment.
+    """
+    answered_s = next(
+        step / 10_000
+        for step in range(30_100, 0, -1)
+        if timing.is_answer_in_time(0, step / 10_000 * hear_rate)
+    )
+    # The age is rounded down: the sealing may be almost a millisecond later on hear's clock.
+    sealed_s = age_ms / 1000 / hear_rate
+    last_s = answered_s + (age_ms / 1000 + timing.ACT_S + 0.1) / assist_rate
+    while not timing.may_act(0, age_ms, (last_s - answered_s) * assist_rate):
+        last_s -= 0.0001
+    return last_s - sealed_s
+
+
+@pytest.mark.parametrize("hear_rate", [1 - 200e-6, 1, 1 + 200e-6])
+@pytest.mark.parametrize("assist_rate", [1 - 200e-6, 1, 1 + 200e-6])
+def test_no_drift_of_200_ppm_makes_an_act_later_than_10_s(
+    hear_rate: float, assist_rate: float, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    latest = [latest_act_s(age_ms, hear_rate, assist_rate) for age_ms in (0, 7_000, 15_000)]
+
+    assert 9.9 < max(latest) < 10.0
+    if (hear_rate, assist_rate) == (1 + 200e-6, 1 - 200e-6):
+        monkeypatch.setattr(timing, "DRIFT_S", 0.0)
+        assert latest_act_s(15_000, hear_rate, assist_rate) > 10.005, "the margin is needed"
+
+
+def test_assist_does_not_answer_just_after_its_start() -> None:
+    assert not timing.may_answer(100.0, 103.5)
+    assert timing.may_answer(100.0, 103.6)

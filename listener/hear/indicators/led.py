@@ -85,6 +85,8 @@ PATTERNS: Final[Mapping[LampState, Pattern]] = {
     # Lit for two turns of the loop, so that a late turn does not skip it.
     "muted": Pattern((255, 0, 0), lit_s=0.16, period_s=3.0),
     "fault": Pattern((255, 80, 0), lit_s=0.24, period_s=0.48),
+    "done": Pattern((0, 255, 0), lit_s=0.72, period_s=0.96),
+    "refused": Pattern((255, 0, 160), lit_s=0.24, period_s=0.64),
 }
 
 

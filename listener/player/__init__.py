@@ -1,0 +1,1 @@
+"""The player: opens replies and plays them and built-in sounds; playback only."""
