@@ -11,7 +11,7 @@ able to write any. Only `announce` uses the network; the rest is pure.
 import time
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
-from typing import Annotated, Any, Final
+from typing import Annotated, Any, Final, get_args
 
 import msgspec
 from msgspec import Meta
@@ -21,7 +21,7 @@ from listener.config import ShortName
 from listener.errors import Unavailable
 from listener.household import broker_config, identity
 from listener.household.registry import Speaker
-from listener.ipc.notices import MOST_THRESHOLDS, Score
+from listener.ipc.notices import MOST_THRESHOLDS, CommandEnd, Score
 from listener.mqtt import topics
 from listener.mqtt.client import (
     IN_FLIGHT,
@@ -193,6 +193,7 @@ def discovery_payload(
         device["sw_version"] = facts.version
     entities = _states() | _numbers()
     entities |= {"wake": _events(speaker), "mute": _mute(speaker), "update": _update()}
+    entities["command"] = _commands(speaker)
     entities |= _false_wakes(speaker) | _sensitivity(speaker, facts.words)
     components = {
         name: {
@@ -303,6 +304,19 @@ def _events(speaker: Speaker) -> Component:
     }
 
 
+def _commands(speaker: Speaker) -> Component:
+    """Return the event of a spoken command that ended; it says how, and not which command."""
+    return {
+        "platform": "event",
+        "name": "Command",
+        "icon": "mdi:home-import-outline",
+        "event_types": list(get_args(CommandEnd)),
+        "state_topic": topics.EVENT.name(device=speaker.name),
+        "value_template": "{% if value_json.event_type == 'command' %}"
+        "{{ {'event_type': value_json.outcome} | tojson }}{% endif %}",
+    }
+
+
 def _device_triggers(speaker: Speaker) -> dict[str, Component]:
     """Return triggers that the automation editor offers for the device."""
 
@@ -321,6 +335,7 @@ def _device_triggers(speaker: Speaker) -> dict[str, Component]:
         "wake-trigger": trigger("wake", "wake word", "detected"),
         "near-miss-trigger": trigger("near_miss", "near miss", "detected"),
         "mute-trigger": trigger("mute", "mute", "changed"),
+        "command-trigger": trigger("command", "command", "ended"),
     }
 
 

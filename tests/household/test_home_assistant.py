@@ -1,7 +1,7 @@
 import json
 from collections import deque
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, get_args
 
 import msgspec
 import pytest
@@ -10,7 +10,7 @@ from listener.errors import Unavailable
 from listener.household import home_assistant
 from listener.household.home_assistant import UNKNOWN_FACTS, SpeakerFacts, announce
 from listener.household.registry import Speaker
-from listener.ipc.notices import Tally
+from listener.ipc.notices import CommandEnd, Tally
 from listener.mqtt import topics
 from listener.mqtt.client import (
     BrokerEvent,
@@ -209,6 +209,21 @@ def test_wake_and_mute_are_events_and_other_kinds_are_ignored() -> None:
     assert not topics.EVENT.retain
 
 
+@pytest.mark.parametrize("outcome", get_args(CommandEnd))
+def test_end_of_a_command_is_an_event_without_its_text(outcome: str) -> None:
+    components = discovery()["components"]
+    payload = topics.EventPayload(event_type="command", outcome=outcome).encode()
+    command, wake = components["command"], components["wake"]
+
+    shown = json.loads(fake_home_assistant.render(command["value_template"], payload))
+
+    assert shown == {"event_type": outcome}
+    assert outcome in command["event_types"]
+    assert fake_home_assistant.render(wake["value_template"], payload) == ""
+    other = topics.EventPayload(event_type="wake", word="alexa").encode()
+    assert fake_home_assistant.render(command["value_template"], other) == ""
+
+
 def test_device_triggers_fire_at_their_event_only() -> None:
     triggers = {
         name: component
@@ -216,7 +231,8 @@ def test_device_triggers_fire_at_their_event_only() -> None:
         if component["platform"] == "device_automation"
     }
 
-    assert {one["payload"] for one in triggers.values()} == {"wake", "near_miss", "mute"}
+    kinds = {"wake", "near_miss", "mute", "command"}
+    assert {one["payload"] for one in triggers.values()} == kinds
     for one in triggers.values():
         event = topics.EventPayload(event_type=one["payload"], word="alexa").encode()
         assert fake_home_assistant.render(one["value_template"], event) == one["payload"]
