@@ -481,8 +481,8 @@ enable_units() {
     [ "$how" = lay ] || return 0
     for file in "$root"/usr/lib/systemd/system/earmark-*.service; do
         unit=${file##*/}
-        # The archive is enabled by hand, on the one computer that stores clips.
-        [ "$unit" != earmark-archive.service ] || continue
+        # These two are enabled by hand, on the one computer of the household.
+        case $unit in earmark-archive.service | earmark-assist.service) continue ;; esac
         systemctl --quiet --root "$root" enable "$unit" >/dev/null 2>&1 || :
     done
     if [ ! -e "$record/folders" ]; then
@@ -551,9 +551,11 @@ uninstall() {
         lay) remove_files ;;
     esac
     if [ -n "$erase" ]; then
-        rm -rf "$root/etc/earmark" "$root/var/lib/earmark" "$root/var/lib/earmark-archive"
+        rm -rf "$root/etc/earmark" "$root/var/lib/earmark" "$root/var/lib/earmark-archive" \
+            "$root/var/lib/earmark-archive-public" "$root/var/lib/earmark-assist"
     else
-        for kept in "$config" "$root"/var/lib/earmark "$root"/var/lib/earmark-archive; do
+        for kept in "$config" "$root"/var/lib/earmark "$root"/var/lib/earmark-archive \
+            "$root"/var/lib/earmark-assist; do
             [ ! -e "$kept" ] || note kept "$(named "$kept"); --erase deletes it"
         done
     fi

@@ -260,6 +260,41 @@ class ArchiveSettings(Settings, frozen=True, kw_only=True):
     """Bytes of one device that are stored in a day; more are deferred. 0: no limit."""
 
 
+class AssistSettings(Settings, frozen=True, kw_only=True):
+    """Voice control: speech to text, Home Assistant, and spoken replies."""
+
+    recogniser: Literal["home-assistant", "wyoming", "built-in"] = "home-assistant"
+    """Speech to text: by the pipeline of Home Assistant, by a Wyoming server, or built in: a
+    process on this computer that understands the sentences of ``home_file`` only."""
+    agent: Literal["home-assistant", "built-in"] = "home-assistant"
+    """What carries commands out: Home Assistant, or Earmark itself, by ``home_file``."""
+    home_file: PathText | None = None
+    """File of the home's things, for ``built-in``; docs/reference/home.example.toml is one."""
+    language: Annotated[str, Meta(pattern=r"^[a-z]{2,3}(-[A-Za-z]{2,4})?\Z")] = "en"
+    """Language of commands and replies, for Wyoming and for the program that speaks."""
+    url: Annotated[str, Meta(pattern=r"^https?://[\x21-\x7e]{1,200}\Z")] = "http://127.0.0.1:8123"
+    """Address of Home Assistant; ``https`` where it is another computer."""
+    ca_file: PathText | None = None
+    """Certificate authority of ``url``; by default those of the system."""
+    token_file: PathText | None = None
+    """File with a long-lived access token of Home Assistant; must not be readable by others."""
+    owner_token_files: dict[ShortName, PathText] = {}
+    """The same for the commands of one owner, who is then the user in Home Assistant."""
+    pipeline: Annotated[str, Meta(min_length=1, max_length=100)] | None = None
+    """Name of the Assist pipeline; by default the preferred one."""
+    wyoming_host: Annotated[str, Meta(min_length=1, max_length=253)] = "127.0.0.1"
+    """Host of the Wyoming server. The sound goes there without encryption."""
+    wyoming_port: Annotated[int, Meta(ge=1, le=65535)] = 10_300
+    """TCP port of the Wyoming server."""
+    voice: Literal["auto", "home-assistant", "program", "none"] = "auto"
+    """Spoken replies: by the pipeline of Home Assistant, by espeak-ng, by the first of them
+    that works, or none, so that only the sound of the outcome is played."""
+    groups: dict[ShortName, tuple[ShortName, ...]] = {}
+    """Speakers of which only one answers, by a name for each group; all others form one group."""
+    roster_folder: PathText | None = None
+    """Folder of the household's ``roster.json``; by default ``home``."""
+
+
 class UpdateSettings(Settings, frozen=True, kw_only=True):
     """Signed releases and where they are installed."""
 
@@ -286,6 +321,7 @@ class Config(Settings, frozen=True, kw_only=True):
     broker: BrokerSettings = BrokerSettings()
     spool: SpoolSettings = SpoolSettings()
     archive: ArchiveSettings = ArchiveSettings()
+    assist: AssistSettings = AssistSettings()
     update: UpdateSettings = UpdateSettings()
 
 
@@ -354,11 +390,19 @@ def parse_settings(text: str, source: str) -> Config:
             )
         raise ConfigError(f"{source}: {where}{expected[0].lower()}{expected[1:]}", hint) from error
     _check_consistency(config, source)
+    _check_groups(config.assist, source)
     return config
 
 
 def _check_consistency(config: Config, source: str) -> None:
     """Refuse values that are each in range and contradict each other."""
+    if "built-in" in {config.assist.recogniser, config.assist.agent} and (
+        config.assist.home_file is None
+    ):
+        raise ConfigError(
+            f"{source}: built-in needs assist.home_file, which is missing",
+            "set assist.home_file to a file such as docs/reference/home.example.toml",
+        )
     if config.clip.pre_roll_s > config.clip.ring_s:
         raise ConfigError(
             f"{source}: clip.pre_roll_s is longer than clip.ring_s",
@@ -397,6 +441,14 @@ def _check_consistency(config: Config, source: str) -> None:
         raise ConfigError(
             f"{source}: spool.oldest_s is longer than clip.keep_days",
             "lower spool.oldest_s to at most clip.keep_days, in seconds",
+        )
+
+
+def _check_groups(assist: AssistSettings, source: str) -> None:
+    grouped = [device for devices in assist.groups.values() for device in devices]
+    if len(set(grouped)) < len(grouped):
+        raise ConfigError(
+            f"{source}: assist.groups names a speaker twice", "let each speaker be in one group"
         )
 
 

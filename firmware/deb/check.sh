@@ -47,6 +47,7 @@ for suite in trixie bookworm; do
     tail -n 1 "$root/etc/earmark/earmark.toml" | grep -qx '# mine'
     ls "$root/etc/systemd/system/multi-user.target.wants"
     [ ! -e "$root/etc/systemd/system/multi-user.target.wants/earmark-archive.service" ]
+    [ ! -e "$root/etc/systemd/system/multi-user.target.wants/earmark-assist.service" ]
     echo "== $suite: remove; keys stay"
     touch "$root/var/lib/earmark/device.key"
     inside dpkg --remove earmark

@@ -4,7 +4,6 @@ The process holds no decryption key and imports no module that decrypts.
 """
 
 import logging
-import threading
 import time
 from collections.abc import Callable
 from typing import Final
@@ -15,7 +14,7 @@ from listener.archive.publisher import ArchivePublisher
 from listener.archive.receiver import Receiver
 from listener.archive.records import Store
 from listener.archive.retained_clips import RetainedClips
-from listener.errors import ConfigError, Unavailable
+from listener.errors import Unavailable
 from listener.mqtt import topics
 from listener.mqtt.client import (
     Broker,
@@ -25,8 +24,6 @@ from listener.mqtt.client import (
     Message,
     RejectedEvent,
 )
-from listener.owner.roster import Roster
-from listener.storage.home import Home
 from listener.system.backoff import Backoff
 from listener.system.systemd import Notifier, StopSignal
 
@@ -252,43 +249,3 @@ class ArchiveService:
             upkeep()
         except Unavailable as error:
             _log.warning("cannot maintain the archive's disk: %s", error)
-
-
-class ReloadingRoster:
-    """The household's roster, reloaded when its file changes. Safe for several threads.
-
-    A roster file that is damaged while the archive runs leaves the last good roster in force, so
-    that damaging the file grants no access.
-
-    Raises:
-        ConfigError: the roster is damaged at construction.
-    """
-
-    def __init__(self, home: Home) -> None:
-        self._home = home
-        self._path = home.path / "roster.json"
-        self._lock = threading.Lock()
-        self._version = self._file_version()
-        self._roster = home.roster()
-
-    def __call__(self) -> Roster:
-        """Return the current roster."""
-        # Without the lock, a second thread would use the previous roster while the first one reads.
-        with self._lock:
-            version = self._file_version()
-            if version != self._version:
-                self._version = version
-                try:
-                    self._roster = self._home.roster()
-                except (ConfigError, Unavailable) as error:
-                    _log.warning(
-                        "cannot reload the roster; the previous one stays in force: %s", error
-                    )
-            return self._roster
-
-    def _file_version(self) -> tuple[int, int, int] | None:
-        try:
-            status = self._path.stat()
-        except OSError:
-            return None
-        return status.st_mtime_ns, status.st_ino, status.st_size

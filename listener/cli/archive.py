@@ -26,7 +26,7 @@ from listener.archive.quota import DeferralReport, DeviceQuota
 from listener.archive.receiver import IntakeLimits, Receiver
 from listener.archive.records import RowMac
 from listener.archive.retained_clips import RetainedClips
-from listener.archive.service import ArchiveService, ExpirySweep, ReloadingRoster
+from listener.archive.service import ArchiveService, ExpirySweep
 from listener.archive.store import FileStore
 from listener.cli import archive_clock
 from listener.cli.main import Subcommands, with_examples
@@ -36,6 +36,7 @@ from listener.mqtt.paho_client import PahoBroker
 from listener.storage import atomic
 from listener.storage.access_log import ACCESS_LOG, AccessLog
 from listener.storage.home import Home
+from listener.storage.reloading_roster import ReloadingRoster
 from listener.system import systemd
 from listener.system.open_files import reserve_descriptors
 
@@ -134,6 +135,7 @@ def _serve(settings: Config) -> int:
     ):
         with contextlib.suppress(Unavailable):  # a full disk must not keep owners from erasing
             home.pin_own_archive()
+            home.publish_roster()
         roster = ReloadingRoster(home)
         disk = ArchiveDisk(store, _folder(settings), settings.archive.least_free_bytes)
         limits = IntakeLimits(

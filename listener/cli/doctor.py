@@ -11,6 +11,7 @@ from typing import Final
 import msgspec
 
 from listener.cli.archive_clock import check_archive
+from listener.cli.assist_checks import check_assist
 from listener.cli.main import with_examples
 from listener.config import Config
 from listener.doctor import (
@@ -96,6 +97,7 @@ def _run_checks(settings: Config, *, prove_mute: bool, throw_switch: bool) -> It
     yield from archive_files.check_archive(settings, time.time())
     yield installation.check_broker(settings.broker)
     yield from check_archive(settings)
+    yield from check_assist(settings)
     yield from _check_machine(settings, ROOT)
 
 

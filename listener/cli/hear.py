@@ -37,7 +37,7 @@ from listener.hear.indicators.chime import build_chime
 from listener.hear.inference_time import TimedDetector
 from listener.hear.key_rotation import RosterUpdater
 from listener.hear.loop import Listener
-from listener.hear.memory import ClipBuffers, allocate_locked, use_single_malloc_arena
+from listener.hear.memory import ClipBuffers, allocate_locked
 from listener.hear.monitor_feed import MonitorFeed, Tee
 from listener.hear.publisher import EventPublisher
 from listener.hear.request_router import RequestRouter
@@ -57,6 +57,7 @@ from listener.ipc.voice_folder import locate_voice_folder
 from listener.owner.attribution import Keeper
 from listener.spool.queue import Spool
 from listener.storage.home import Home
+from listener.system.malloc import use_single_malloc_arena
 from listener.system.output import BoundedOutput, bound_logging
 from listener.system.systemd import Notifier, StopSignal
 from listener.wakeword.detector import StreamDetector

@@ -407,12 +407,13 @@ def _add_members(actions: Subcommands) -> None:
         )
     service = actions.add(
         "add-service",
-        "create key and certificate for Home Assistant",
+        "create key and certificate for Home Assistant, or for earmark assist",
         "earmark household add-service home-assistant --to ha-certificates",
         "earmark household add-service home-assistant --to /etc/mosquitto/earmark-bridge"
         " --bridge /etc/mosquitto/conf.d/earmark-bridge.conf",
+        "earmark household add-service assist --to /etc/earmark/assist",
     )
-    service.add_argument("name", choices=("home-assistant",), help="name of the service")
+    service.add_argument("name", choices=("home-assistant", "assist"), help="name of the service")
     service.add_argument("--to", required=True, metavar="DIR", help="folder for the files")
     service.add_argument(
         "--bridge",

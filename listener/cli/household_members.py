@@ -13,6 +13,7 @@ from typing import Final
 import msgspec
 
 from listener import config
+from listener.cli import household_assist
 from listener.config import parse_settings
 from listener.envelope import keys
 from listener.errors import ConfigError, EarmarkError, Unavailable, UsageError
@@ -152,6 +153,12 @@ def add_owner(arguments: argparse.Namespace, settings: config.Config, home: Home
 def add_service(arguments: argparse.Namespace, settings: config.Config, home: Home) -> int:
     """Create key and certificate for a service that cannot join by itself."""
     del settings
+    if arguments.name == identity.ASSIST.name:
+        if arguments.bridge or arguments.bridge_folder:
+            raise UsageError(
+                "--bridge is for home-assistant only", "leave --bridge and --bridge-folder out"
+            )
+        return household_assist.add_assist(HouseholdStore(home.path), home, Path(arguments.to))
     who = identity.HOME_ASSISTANT
     folder = Path(arguments.to)
     if arguments.bridge_folder and not arguments.bridge:

@@ -118,8 +118,8 @@ COMMANDS: Final[Mapping[str, tuple[str, str]]] = {
     "demo": ("listener.cli.demo", "run a one-minute demonstration; needs no hardware"),
     "run": ("listener.cli.run", "run hear and send together, without systemd"),
     "hear": ("listener.cli.hear", "listen for the wake word; encrypt each clip into the spool"),
-    "play": ("listener.cli.play", "play assist's replies and built-in sounds"),
     "send": ("listener.cli.send", "publish encrypted clips from the spool to the broker"),
+    "play": ("listener.cli.play", "play assist's replies and built-in sounds"),
     "mute": ("listener.cli.mute", "mute or unmute by software, or print the mute state"),
     "monitor": ("listener.cli.monitor", "show hear live: level, scores, states and counters"),
     "doctor": ("listener.cli.doctor", "check microphone, mute, keys, broker and machine"),
@@ -130,6 +130,7 @@ COMMANDS: Final[Mapping[str, tuple[str, str]]] = {
     "owner": ("listener.cli.owner", "add owners to a roster and confirm their keys"),
     "household": ("listener.cli.household", "set up broker, speakers, owners and access rights"),
     "archive": ("listener.cli.archive", "store encrypted clips; list them; decrypt your own"),
+    "assist": ("listener.cli.assist", "carry out spoken commands, opened in memory alone"),
     "survey": ("listener.cli.survey", "record wake-word scores for days, without audio"),
     "evaluate": ("listener.cli.evaluate", "measure false wakes and misses, with intervals"),
     "score": ("listener.cli.score", "print the scores of a model over recordings"),
@@ -144,7 +145,7 @@ GROUPS: Final[Mapping[str, tuple[str, ...]]] = {
         *("doctor", "selftest", "first-boot", "update"),
     ),
     "owner of clips": ("clips", "owner"),
-    "household": ("household", "archive"),
+    "household": ("household", "archive", "assist"),
     "research": ("survey", "evaluate", "score", "models"),
 }
 """Commands by reader, as ``earmark --help`` lists them."""

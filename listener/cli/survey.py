@@ -25,7 +25,6 @@ from listener.errors import EarmarkError, UsageError
 from listener.hear import events
 from listener.hear.gate import open_gate
 from listener.hear.hardware import build_mute, landlock_paths
-from listener.hear.memory import use_single_malloc_arena
 from listener.hear.seccomp import apply_sandbox, overwrite_freed_memory
 from listener.hear.survey import StreamClock, Survey, SystemClock
 from listener.inference.build import build_detector, build_rule
@@ -34,6 +33,7 @@ from listener.ipc.control import SOCKET as CONTROL_SOCKET
 from listener.ipc.control import ControlSocket
 from listener.ipc.hear_locks import HearLocks
 from listener.storage.journal import Journal
+from listener.system.malloc import use_single_malloc_arena
 from listener.system.output import bound_logging
 from listener.system.systemd import Notifier, StopSignal
 from listener.wakeword.detector import Rule

@@ -1,4 +1,4 @@
-"""Disable core dumps, overwrite freed memory, and end a child process together with hear.
+"""Disable core dumps of a child process, and end it together with hear.
 
 Used by hear and by its child processes, which must start fast: only modules of the standard library
 are imported.
@@ -13,23 +13,6 @@ from typing import Final
 from listener.system.dumps import disable_core_dumps
 
 _PR_SET_PDEATHSIG: Final = 1  # linux/prctl.h; ctypes because Python has no prctl
-_M_PERTURB: Final = -6  # malloc.h
-_WIPED_BYTE: Final = 0xA5  # any value except 0, which disables overwriting
-
-
-def overwrite_freed_memory() -> bool:
-    """Make the C library overwrite memory when it is freed, in all threads, from now on.
-
-    The libraries that decode, encode and encrypt do not overwrite the buffers that they free:
-    libFLAC alone leaves four copies of a clip of 3 s. Blocks of at most 1 KiB (32 ms of audio),
-    which glibc caches for reuse, are not overwritten.
-
-    Returns:
-        True if the C library supports it.
-    """
-    libc = ctypes.CDLL(None)
-    # Another C library than glibc may lack the call, or ignore the option.
-    return hasattr(libc, "mallopt") and libc.mallopt(_M_PERTURB, _WIPED_BYTE) == 1
 
 
 def harden(parent: int) -> int:

@@ -11,26 +11,7 @@ import numpy as np
 
 from listener.audio.pcm import Samples
 
-# malloc.h
-_M_MMAP_THRESHOLD: Final = -3
-_M_ARENA_MAX: Final = -8
-_LARGE_BYTES: Final = 32 * 1024
-
 _log = logging.getLogger(__name__)
-
-
-def use_single_malloc_arena() -> bool:
-    """Make malloc use one arena, and return large blocks to the kernel at once.
-
-    Otherwise the listen loop and the sealer have an arena each, and clips of different lengths
-    fragment them: 2.5 MiB in eight hours.
-
-    Returns:
-        True if the C library supports it.
-    """
-    libc = ctypes.CDLL(None)
-    options = ((_M_ARENA_MAX, 1), (_M_MMAP_THRESHOLD, _LARGE_BYTES))
-    return hasattr(libc, "mallopt") and all(libc.mallopt(name, to) == 1 for name, to in options)
 
 
 def allocate_locked(length_samples: int) -> Samples:

@@ -17,9 +17,8 @@ from dataclasses import dataclass
 from typing import Final
 
 from listener.errors import ConfigError
-from listener.hear import child_process
 from listener.hear.landlock import LandlockPaths, LandlockState, restrict
-from listener.system import dumps
+from listener.system import dumps, malloc
 
 _log = logging.getLogger(__name__)
 
@@ -172,8 +171,8 @@ def disable_core_dumps() -> None:
 
 
 def overwrite_freed_memory() -> bool:
-    """Call `child_process.overwrite_freed_memory`; log a warning if it is not supported."""
-    is_supported = child_process.overwrite_freed_memory()
+    """Call `malloc.overwrite_freed_memory`; log a warning if it is not supported."""
+    is_supported = malloc.overwrite_freed_memory()
     if not is_supported:
         _log.warning("freed memory is not overwritten: this C library does not support M_PERTURB")
     return is_supported

@@ -161,6 +161,12 @@ class Roster(Record, frozen=True, kw_only=True):
         """
         return self._replaced(self.known_owner(name).with_challenge(answer, now_s))
 
+    def without_challenges(self) -> "Roster":
+        """Return the roster with names and public keys alone, for other services."""
+        return self._with_owners(
+            msgspec.structs.replace(owner, challenge=None) for owner in self.owners
+        )
+
     def with_confirmation(self, name: str, answer: str, now_s: int) -> "Roster":
         """Check the answer to a challenge; make the owner, or their following key, active.
 

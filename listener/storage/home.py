@@ -40,6 +40,9 @@ CONSENT_TABLE: Final = "consent.json"
 """File of the owners' consents to voice control, on a speaker; hear alone can read it."""
 ARCHIVE_PIN: Final = "archive.pub"
 """File of the archive's public key, pinned when this machine joined the household."""
+PUBLIC: Final = "public"
+"""Folder for a copy of the roster that other services may read; or a link to one."""
+_SHARED_MODE: Final = 0o640
 _SEQUENCE_LIMIT: Final = 999_999_999_999
 _NEW_DEVICE: Final = "remove device.key there to make this a new device, then register it again"
 _SMALL_BYTES: Final = 4 << 10
@@ -67,6 +70,7 @@ class Home:
         self._key = path / "device.key"
         self._archive_key = path / "archive.key"
         self._archive_pin = path / ARCHIVE_PIN
+        self._assist_key = path / "assist.key"
         self._sequence = path / "sequence"
         self._roster = path / "roster.json"
         self._consents = path / CONSENT_TABLE
@@ -92,6 +96,20 @@ class Home:
             except FileNotFoundError:
                 key = Ed25519PrivateKey.generate()
                 write_atomic(self._archive_key, keys.device_pem(key), SECRET_MODE)
+                return key
+
+    def assist_key(self) -> Ed25519PrivateKey:
+        """Return the service key that assist signs with; the first call creates it.
+
+        Raises:
+            ConfigError: it can be read by others, or it is damaged. It is never replaced.
+        """
+        with self._locked():
+            try:
+                return _read_key(self._assist_key)
+            except FileNotFoundError:
+                key = Ed25519PrivateKey.generate()
+                write_atomic(self._assist_key, keys.device_pem(key), SECRET_MODE)
                 return key
 
     def pinned_archive(self) -> Ed25519PublicKey | None:
@@ -224,7 +242,28 @@ class Home:
                 write = partial(write_atomic, self._roster, rosters.render(after), SECRET_MODE)
                 # The archive's home has a reserve: an owner's new key must not wait for room.
                 Reserve(self.path).run(write)
+                self._publish_roster(after)
             return after
+
+    def publish_roster(self) -> None:
+        """Bring the copy of the roster for other services up to date, where they have a folder.
+
+        Raises:
+            ConfigError: the roster is damaged.
+        """
+        with self._locked():
+            self._publish_roster(self.roster())
+
+    def _publish_roster(self, roster: Roster) -> None:
+        """Write the copy. The caller holds the lock."""
+        folder = self.path / PUBLIC
+        if not folder.is_dir():
+            return
+        data = rosters.render(roster.without_challenges())
+        with contextlib.suppress(OSError):  # whatever is there, it is replaced
+            if read_plain_file(folder / self._roster.name, _ROSTER_BYTES) == data:
+                return
+        write_atomic(folder / self._roster.name, data, _SHARED_MODE)
 
     def consents(self) -> ConsentTable:
         """Return the consents that this speaker keeps; an empty table where there is no file.

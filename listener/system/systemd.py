@@ -146,16 +146,25 @@ def with_credentials(settings: AnySettings, environ: Mapping[str, str]) -> AnySe
         settings: a section; only its fields ending in ``_file`` are replaced.
         environ: the process's environment; only read.
     """
-    folder = environ.get("CREDENTIALS_DIRECTORY")
-    changes = {}
-    for name in settings.__struct_fields__ if folder else ():
-        named = getattr(settings, name)
-        if name.endswith(_FILE) and named is not None:
-            path = Path(named)
-            credential = Path(folder or "") / f"{path.parent.name}_{path.name}"
-            if credential.exists():
-                changes[name] = str(credential)
+    changes = {
+        name: credential_path(named, environ)
+        for name in settings.__struct_fields__
+        if name.endswith(_FILE) and (named := getattr(settings, name)) is not None
+    }
     return msgspec.structs.replace(settings, **changes)
+
+
+def credential_path(named: str, environ: Mapping[str, str]) -> str:
+    """Return the path of the credential that replaces a file, or its own without one.
+
+    Args:
+        named: path in the configuration.
+        environ: the process's environment; only read.
+    """
+    folder = environ.get("CREDENTIALS_DIRECTORY")
+    path = Path(named)
+    credential = Path(folder or "") / f"{path.parent.name}_{path.name}"
+    return str(credential) if folder and credential.exists() else named
 
 
 def _watchdog_interval_s(environ: Mapping[str, str], pid: int) -> float | None:

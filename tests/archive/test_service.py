@@ -11,7 +11,7 @@ import pytest
 
 from listener.archive.archive_clock import SWEEP_PAUSE_S
 from listener.archive.receiver import Receiver
-from listener.archive.service import ArchiveService, ExpirySweep, ReloadingRoster
+from listener.archive.service import ArchiveService, ExpirySweep
 from listener.archive.store import FileStore
 from listener.errors import ConfigError
 from listener.mqtt.client import (
@@ -25,6 +25,7 @@ from listener.mqtt.client import (
 )
 from listener.owner.roster import Roster
 from listener.storage.home import Home
+from listener.storage.reloading_roster import ReloadingRoster
 from listener.system.systemd import Notifier, StopSignal
 from tests.archive.computer import make_clock
 from tests.archive.fake_broker import FakeBroker

@@ -48,7 +48,7 @@ CHECKS = {
     ),
     "freed": (
         "import ctypes\n"
-        "from listener.hear.child_process import overwrite_freed_memory\n"
+        "from listener.system.malloc import overwrite_freed_memory\n"
         "assert overwrite_freed_memory()\n"
         "libc = ctypes.CDLL(None)\n"
         "libc.malloc.restype = ctypes.c_void_p\n"

@@ -53,7 +53,7 @@ def test_memory_that_cannot_be_locked_is_logged_and_used() -> None:
 
 THREADS = """
 import ctypes, pathlib, threading
-from listener.hear.memory import use_single_malloc_arena
+from listener.system.malloc import use_single_malloc_arena
 {call}
 both = threading.Barrier(3)
 places = []

@@ -10,11 +10,18 @@ import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
 SYSTEMD = ROOT / "systemd"
-THRESHOLDS = {"earmark-hear": 10, "earmark-send": 15, "earmark-play": 10, "earmark-archive": 15}
+THRESHOLDS = {
+    "earmark-hear": 10,
+    "earmark-send": 15,
+    "earmark-play": 10,
+    "earmark-archive": 15,
+    "earmark-assist": 20,
+}
 """Exposure, in tenths."""
 SERVICES = tuple(THRESHOLDS)
 OURS = (
     *("/opt/earmark", "/etc/earmark", "/var/lib/earmark", "/var/lib/earmark-archive"),
+    *("/var/lib/earmark-archive-public", "/var/lib/earmark-assist"),
     "/run/earmark-voice",
 )
 """Made by the package, and by tmpfiles.d; `-` before a path says that it may be missing."""
@@ -145,6 +152,20 @@ def test_player_has_the_loudspeaker_and_no_network_or_home() -> None:
     assert (play["LimitCORE"], play["MemorySwapMax"]) == (["0"], ["0"])
 
 
+def test_assist_reads_no_archive_and_keeps_no_memory() -> None:
+    assist = settings("earmark-assist")
+
+    assert assist["LoadCredential"] == ["assist:/etc/earmark/assist"]
+    assert assist["ReadWritePaths"] == ["/var/lib/earmark-assist"]
+    closed = " ".join(assist["InaccessiblePaths"]).split()
+    assert {"-/var/lib/earmark", "-/var/lib/earmark-archive", "-/etc/earmark/archive"} <= set(
+        closed
+    )
+    assert assist["PrivateDevices"] == ["yes"]
+    assert (assist["LimitCORE"], assist["MemorySwapMax"]) == (["0"], ["0"])
+    assert assist["CoredumpFilter"] == ["0"]
+
+
 def test_memory_cannot_be_swapped_or_dumped() -> None:
     hear = settings("earmark-hear")
 
@@ -184,7 +205,9 @@ def test_folders_are_created(tmp_path: Path) -> None:
     # Whoever runs the tests owns them all: only root can give folders away.
     text = (SYSTEMD / "tmpfiles.d/earmark.conf").read_text()
     text = re.sub(
-        r"\b(root|earmark-(hear|send|archive|spool|voice))\b(?!/)(?<!/run/earmark-voice)", "-", text
+        r"\b(root|earmark-(hear|send|archive|assist|spool|voice))\b(?!/)(?<!/run/earmark-voice)",
+        "-",
+        text,
     )
     conf = tmp_path / "earmark.conf"
     conf.write_text("\n".join(line for line in text.splitlines() if not line.startswith("#")))

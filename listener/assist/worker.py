@@ -1,0 +1,331 @@
+"""Commands, one after the other: open, recognise, carry out once and in time, reply.
+
+The worker is one thread. It gets verified command copies and returns messages to publish. Sound and
+text exist in its local variables only; errors and counts contain neither.
+"""
+
+import contextlib
+import logging
+import queue
+import socket
+import threading
+from collections import Counter
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Final, Literal
+
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
+
+from listener.assist.asks import Asks, ClockPair, CopyRefusal, CopyRefused
+from listener.assist.command_text import remove_wake_word
+from listener.assist.owners_off import OwnersOff
+from listener.assist.recogniser import Agent, OutcomeUnknown, Recogniser
+from listener.assist.speech import ReplySound, SpeechEngine, parse_wav, speak, with_ring
+from listener.envelope import keys
+from listener.errors import Unavailable, VoiceError
+from listener.mqtt import topics
+from listener.mqtt.client import Message
+from listener.owner.roster import Roster
+from listener.voice import timing
+from listener.voice.command_copy import CommandCopy
+from listener.voice.messages import Outcome, sign_message
+from listener.voice.open_copy import OpenedCopy, open_copy
+from listener.voice.reply import ReplyHeader, seal_reply
+from listener.voice.sealed_file import key_id
+
+MOST_JOBS: Final = 8
+"""Jobs that wait; more are refused."""
+
+OutcomeWord = Literal["done", "failed", "not-understood", "late", "again"]
+
+_log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class ReplyTarget:
+    """Where a reply goes."""
+
+    nonce: str
+    device: str
+    recipient: str | None
+    """Public key of the reply; None where the speaker wants none."""
+    since: ClockPair
+    """Time of the answer, or of the ask where it has none."""
+
+
+@dataclass(frozen=True, slots=True)
+class CommandJob:
+    """A verified command copy."""
+
+    copy: CommandCopy
+    device_key: Ed25519PublicKey
+
+
+@dataclass(frozen=True, slots=True)
+class AnnouncementJob:
+    """A text to be spoken for an ask that a poke caused."""
+
+    target: ReplyTarget
+    text: str
+    is_ring: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Abilities:
+    """Programs that understand and speak."""
+
+    recogniser: Recogniser
+    agent: Agent
+    voices: Sequence[SpeechEngine] = ()
+    """In the order in which they are tried; without one there is no spoken reply."""
+    prepare: Callable[[str, str], None] | None = None
+    """Connects the agent for a device and an owner, before the last check of the time."""
+
+
+class CommandProcessor:
+    """Processes one job at a time. For one thread.
+
+    Args:
+        asks: the open asks.
+        abilities: recogniser, agent and voices.
+        key: assist's service key, which signs.
+        roster: returns the household's current roster.
+        off: owners who said off.
+        now: reads both clocks.
+    """
+
+    def __init__(  # noqa: PLR0913 - collaborators
+        self,
+        asks: Asks,
+        abilities: Abilities,
+        *,
+        key: Ed25519PrivateKey,
+        roster: Callable[[], Roster],
+        off: OwnersOff,
+        now: Callable[[], ClockPair],
+    ) -> None:
+        self._asks = asks
+        self._abilities = abilities
+        self._key = key
+        self._assist_id = keys.device_id(key.public_key())
+        self._roster = roster
+        self._off = off
+        self._now = now
+        self.counts: Counter[str] = Counter()
+        """Commands by outcome, and refusals by reason."""
+
+    def process(self, job: CommandJob | AnnouncementJob, post: Callable[[Message], None]) -> None:
+        """Process a job; pass each message to ``post`` as soon as it is made."""
+        if isinstance(job, AnnouncementJob):
+            self._announce(job, post)
+            return
+        header = job.copy.header
+        try:
+            opened = self._open(job)
+            self._obey(opened, post)
+        except CopyRefused as refused:
+            self.counts[f"refused-{refused.reason.value}"] += 1
+            self._say(header.ask, header.device, refusal_outcome(refused.reason), post)
+        except VoiceError as refused:
+            self._fail(header.ask, header.device, refused.reason, post)
+        except Unavailable as error:
+            _log.warning("a command was not carried out: %s", error)
+            self._fail(header.ask, header.device, "unavailable", post)
+
+    def _open(self, job: CommandJob) -> OpenedCopy:
+        header = job.copy.header
+        key = self._asks.take_key(header.ask, is_last=bool(header.last))
+        opened = open_copy(job.copy, job.device_key, key.secret, self._assist_id)
+        fields = opened.fields
+        owner = self._roster().owner(fields.owner)
+        if owner is None or not owner.active or owner.okey != fields.okey:
+            raise VoiceError("owner")
+        if self._off.is_off(fields.owner, header.device, fields.n):
+            raise VoiceError("old")
+        return opened
+
+    def _obey(self, opened: OpenedCopy, post: Callable[[Message], None]) -> None:
+        header, fields = opened.header, opened.fields
+        is_final = bool(header.last)
+        try:
+            recognised = self._abilities.recogniser.recognise(
+                opened.samples, fields.word, is_final=is_final
+            )
+        finally:
+            opened.samples.fill(0)
+        text = remove_wake_word(recognised.text, fields.word) if recognised is not None else ""
+        if not is_final and (recognised is None or not recognised.is_command or not text):
+            return  # the next part decides
+        if not text:
+            self._asks.end(header.ask)
+            self._say(header.ask, header.device, "not-understood", post)
+            return
+        if self._abilities.prepare is not None:
+            self._abilities.prepare(header.device, fields.owner)
+        ask = self._asks.begin_act(header.ask, header.age_ms)
+        try:
+            result = self._abilities.agent.carry_out(text, header.device, fields.owner)
+        except OutcomeUnknown as error:
+            # Not repeated, and not reported as anything: the speaker says that it is not known.
+            self.counts["unknown"] += 1
+            _log.warning("the outcome of a command is not known: %s", error)
+            return
+        self._say(header.ask, header.device, result.outcome, post)
+        target = ReplyTarget(ask.nonce, ask.device, ask.reply, ask.answered or ask.arrived)
+        self._reply(target, result.speech, result.sound, post)
+
+    def _fail(self, nonce: str, device: str, reason: str, post: Callable[[Message], None]) -> None:
+        self._asks.end(nonce)
+        self.counts[f"refused-{reason}"] += 1
+        self._say(nonce, device, "failed", post)
+
+    def _say(
+        self, nonce: str, device: str, outcome: OutcomeWord, post: Callable[[Message], None]
+    ) -> None:
+        self.counts[outcome] += 1
+        post(outcome_message(self._key, nonce, device, outcome))
+
+    def _reply(
+        self, target: ReplyTarget, text: str, sound_file: bytes, post: Callable[[Message], None]
+    ) -> None:
+        if target.recipient is None:
+            return
+        self._seal(target, self._sound(text, sound_file), post)
+
+    def _seal(
+        self, target: ReplyTarget, sound: ReplySound | None, post: Callable[[Message], None]
+    ) -> None:
+        age_ms = int((self._now().boot_s - target.since.boot_s) * 1000)
+        if sound is None or age_ms > timing.LONGEST_REPLY_AGE_MS or target.recipient is None:
+            return
+        header = ReplyHeader(
+            age_ms=age_ms, ask=target.nonce, device=target.device, key=key_id(target.recipient)
+        )
+        try:
+            payload = seal_reply(header, sound.samples, sound.rate_hz, target.recipient, self._key)
+        except VoiceError as error:
+            _log.warning("a reply was not sealed: %s", error)
+            return
+        self.counts["replies"] += 1
+        topic = topics.SAY.name(device=target.device)
+        post(Message(topic, payload, qos=0, expiry_s=int(timing.REPLY_S)))
+
+    def _announce(self, job: AnnouncementJob, post: Callable[[Message], None]) -> None:
+        if job.target.recipient is None:
+            return
+        sound = self._sound(job.text, b"")
+        self._seal(job.target, with_ring(sound) if job.is_ring else sound, post)
+
+    def _sound(self, text: str, sound_file: bytes) -> ReplySound | None:
+        if sound_file:
+            try:
+                return parse_wav(sound_file)
+            except ValueError:
+                _log.info("the agent's sound is not a WAV file")
+        return speak(text, self._abilities.voices) if text.strip() else None
+
+
+def answer_message(device: str, payload: bytes, expiry_s: int) -> Message:
+    """Return the message that carries an answer, an outcome or a poke."""
+    return Message(topics.ANSWER.name(device=device), payload, qos=0, expiry_s=expiry_s)
+
+
+def outcome_message(
+    key: Ed25519PrivateKey, nonce: str, device: str, outcome: OutcomeWord
+) -> Message:
+    """Return the message that tells a speaker the outcome of its command.
+
+    Args:
+        key: assist's service key.
+        nonce: of the ask.
+        device: name of the speaker.
+        outcome: the outcome.
+    """
+    payload = sign_message(Outcome(ask=nonce, device=device, outcome=outcome), key.sign)
+    return answer_message(device, payload, int(timing.OUTCOME_S))
+
+
+def refusal_outcome(reason: CopyRefusal) -> OutcomeWord:
+    """Return what a speaker is told about a refused copy."""
+    return "again" if reason in {CopyRefusal.DONE, CopyRefusal.PART} else "late"
+
+
+class CommandWorker:
+    """Thread that processes jobs, and a descriptor that is readable when a message is ready.
+
+    Args:
+        process: processes a job.
+    """
+
+    def __init__(
+        self,
+        process: Callable[[CommandJob | AnnouncementJob, Callable[[Message], None]], None],
+    ) -> None:
+        self._process = process
+        self._jobs: queue.Queue[CommandJob | AnnouncementJob | None] = queue.Queue(MOST_JOBS)
+        self._messages: queue.SimpleQueue[Message] = queue.SimpleQueue()
+        self._ready, self._wake = socket.socketpair()
+        self._ready.settimeout(0)
+        self._wake.settimeout(0)
+        self._thread = threading.Thread(target=self._run, name="commands")
+        self.failure = ""
+        """Type of the error that ended the thread, or empty."""
+
+    def start(self) -> None:
+        """Start the thread."""
+        self._thread.start()
+
+    def fileno(self) -> int:
+        """Return the descriptor, for ``select``."""
+        return self._ready.fileno()
+
+    def submit(self, job: CommandJob | AnnouncementJob) -> bool:
+        """Queue a job; return whether there was room."""
+        try:
+            self._jobs.put_nowait(job)
+        except queue.Full:
+            return False
+        return True
+
+    def messages(self) -> list[Message]:
+        """Return the messages that are ready."""
+        with contextlib.suppress(BlockingIOError):
+            while self._ready.recv(64):
+                pass
+        found = []
+        while not self._messages.empty():
+            found.append(self._messages.get())
+        return found
+
+    def close(self) -> None:
+        """End the thread after the jobs that it has; close the descriptor."""
+        if self._thread.is_alive():
+            self._jobs.put(None)
+            self._thread.join()
+        self._ready.close()
+        self._wake.close()
+
+    def run_waiting(self) -> None:
+        """Process the jobs that wait, in the caller's thread."""
+        while not self._jobs.empty():
+            if (job := self._jobs.get()) is not None:
+                self._process(job, self._post)
+
+    def _run(self) -> None:
+        while (job := self._jobs.get()) is not None:
+            try:
+                self._process(job, self._post)
+            except Exception as error:  # noqa: BLE001 - its text may quote a command, so only its type is shown
+                self.failure = type(error).__name__
+                _log.error("the worker failed: %s", self.failure)
+                self._notify()
+                return
+            del job
+
+    def _post(self, message: Message) -> None:
+        self._messages.put(message)
+        self._notify()
+
+    def _notify(self) -> None:
+        with contextlib.suppress(BlockingIOError):  # it is readable already
+            self._wake.send(b"\0")

@@ -1,0 +1,45 @@
+"""``earmark household add-service assist``: certificate and configuration of voice control."""
+
+from pathlib import Path
+
+from listener.household import broker_config, identity
+from listener.household.state import HouseholdStore
+from listener.storage.home import PUBLIC, Home
+
+
+def add_assist(store: HouseholdStore, home: Home, folder: Path) -> int:
+    """Create key and certificate of assist, and print its configuration.
+
+    The certificate lets assist use the broker. It is not a right to hear anyone: each owner allows
+    assist's service key, which assist makes itself, at each speaker.
+
+    Args:
+        store: the household.
+        home: data directory with the roster, of which assist gets a copy where it has a folder.
+        folder: folder for the files.
+    """
+    who = identity.ASSIST
+    store.issue(who, folder)
+    home.publish_roster()
+    registry = store.registry()
+    public = home.path / PUBLIC
+    roster = public.resolve() if public.is_dir() else home.path
+    print("configuration of earmark assist, such as /etc/earmark/assist.toml:")
+    print(f"""\
+[broker]
+host = "{registry.broker_host}"
+port = {registry.port}
+ca_file = "{folder.absolute() / broker_config.CA}"
+certificate_file = "{folder.absolute() / f"{who.cn}.crt"}"
+key_file = "{folder.absolute() / f"{who.cn}.key"}"
+
+[assist]
+roster_folder = "{roster}"
+url = "http://127.0.0.1:8123"
+token_file = "{folder.absolute() / "token"}"
+""")
+    print(f"write a long-lived access token of Home Assistant to {folder.absolute() / 'token'};")
+    print("  reload the broker: systemctl reload mosquitto;")
+    print("  start assist: systemctl enable --now earmark-assist")
+    print("  show owners the key of this assist: earmark assist key")
+    return 0

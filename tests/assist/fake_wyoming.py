@@ -1,0 +1,58 @@
+"""A fake of a Wyoming speech-to-text server."""
+
+import contextlib
+import json
+import socket
+import threading
+from collections.abc import Iterator
+from typing import Any
+
+
+class FakeWyoming:
+    """Answers with one text; keeps what it received."""
+
+    def __init__(self) -> None:
+        self.port = 0
+        self.answer = [{"type": "transcript", "data": {"text": "Alexa, stop the timer"}}]
+        self.raw = b""
+        """Sent instead of ``answer``, where set."""
+        self.events: list[dict[str, Any]] = []
+        self.sound = b""
+        self.is_heard = threading.Event()
+        """Set when a whole clip has arrived."""
+        self.may_answer = threading.Event()
+        self.may_answer.set()
+
+    def serve(self, listening: socket.socket) -> None:
+        """Answer clients until the socket is closed."""
+        while True:
+            try:
+                wire, _ = listening.accept()
+            except OSError:
+                return
+            with wire, wire.makefile("rb") as lines:
+                for line in lines:
+                    event = json.loads(line)
+                    self.events.append(event)
+                    self.sound += lines.read(event.get("payload_length", 0))
+                    if event["type"] in {"audio-stop", "describe"}:
+                        break
+                self.is_heard.set()
+                self.may_answer.wait(5)
+                data = self.raw or b"".join(json.dumps(one).encode() + b"\n" for one in self.answer)
+                with contextlib.suppress(OSError):
+                    wire.sendall(data)
+
+
+@contextlib.contextmanager
+def running(fake: FakeWyoming) -> Iterator[FakeWyoming]:
+    """Serve a fake on loopback."""
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+        fake.port = listening.getsockname()[1]
+        thread = threading.Thread(target=fake.serve, args=(listening,))
+        thread.start()
+        try:
+            yield fake
+        finally:
+            listening.shutdown(socket.SHUT_RDWR)
+            thread.join()

@@ -1,0 +1,161 @@
+"""Home Assistant as recogniser, agent and voice, against a fake of its interface."""
+
+from collections.abc import Iterator
+
+import numpy as np
+import pytest
+
+from listener.assist.home_assistant import (
+    NODE,
+    HomeAssistantAddress,
+    HomeAssistantAgent,
+    HomeAssistantRecogniser,
+    HomeAssistantSession,
+    HomeAssistantVoice,
+    find_pipeline,
+)
+from listener.assist.recogniser import AgentResult, OutcomeUnknown, Recognition
+from listener.errors import Unavailable
+from listener.household import home_assistant
+from tests.assist.fake_home_assistant import TOKEN, FakeHomeAssistant, running
+
+SOUND = np.arange(58_000, dtype=np.int16)
+
+
+@pytest.fixture
+def fake() -> Iterator[FakeHomeAssistant]:
+    with running(FakeHomeAssistant()) as fake:
+        yield fake
+
+
+@pytest.fixture
+def address(fake: FakeHomeAssistant) -> HomeAssistantAddress:
+    return HomeAssistantAddress(fake.url, lambda _owner: TOKEN)
+
+
+def test_node_is_the_one_that_the_household_publishes() -> None:
+    assert NODE == home_assistant.NODE
+
+
+def test_command_is_carried_out_in_the_room_of_its_speaker(
+    fake: FakeHomeAssistant, address: HomeAssistantAddress
+) -> None:
+    agent = HomeAssistantAgent(address, None)
+
+    for room in ("kitchen", "bedroom", "kitchen"):
+        result = agent.carry_out("turn on the lights", room, "ada")
+        assert result == AgentResult("done", "Turned on the lights")
+
+    assert fake.lights == ["kitchen", "bedroom", "kitchen"]
+
+
+@pytest.mark.parametrize(
+    ("text", "device", "outcome", "speech"),
+    [
+        ("what time is it", "kitchen", "done", "12:30"),
+        ("the weather was fine", "kitchen", "not-understood", "Sorry, I couldn't understand that"),
+        ("turn on the lights", "garage", "not-understood", "No area"),
+        ("break", "kitchen", "failed", "Unexpected error"),
+    ],
+)
+def test_outcomes(
+    address: HomeAssistantAddress, text: str, device: str, outcome: str, speech: str
+) -> None:
+    result = HomeAssistantAgent(address, "Plain").carry_out(text, device, "ada")
+
+    assert (result.outcome, result.speech) == (outcome, speech)
+
+
+@pytest.mark.parametrize("moment", ["run", "intent"])
+def test_command_is_not_repeated_when_the_connection_breaks(
+    fake: FakeHomeAssistant, address: HomeAssistantAddress, moment: str
+) -> None:
+    fake.breaks = moment
+
+    with pytest.raises(OutcomeUnknown):
+        HomeAssistantAgent(address, None).carry_out("turn on the lights", "kitchen", "ada")
+
+    assert fake.lights == ["kitchen"] * (moment == "intent")
+
+
+def test_token_of_the_owner_is_used(fake: FakeHomeAssistant) -> None:
+    fake.tokens.add("token-of-ada")
+    address = HomeAssistantAddress(
+        fake.url, lambda owner: "token-of-ada" if owner == "ada" else TOKEN
+    )
+    agent = HomeAssistantAgent(address, None)
+
+    agent.prepare("kitchen", "ada")
+    agent.carry_out("turn on the lights", "kitchen", "ada")
+    agent.carry_out("turn on the lights", "kitchen", "bo")
+
+    assert fake.used_tokens == ["token-of-ada", TOKEN]
+
+
+def test_connection_of_another_owner_is_not_used(
+    fake: FakeHomeAssistant, address: HomeAssistantAddress
+) -> None:
+    agent = HomeAssistantAgent(address, None)
+    agent.prepare("kitchen", "ada")
+
+    agent.carry_out("turn on the lights", "bedroom", "bo")
+    agent.release()
+
+    assert fake.lights == ["bedroom"]
+    assert len(fake.used_tokens) == 2
+
+
+def test_whole_clip_is_recognised_without_detection_of_its_end(
+    fake: FakeHomeAssistant, address: HomeAssistantAddress
+) -> None:
+    recogniser = HomeAssistantRecogniser(address, "With ears")
+
+    heard = recogniser.recognise(SOUND, "alexa", is_final=True)
+
+    assert heard == Recognition("Alexa, turn on the lights.", is_command=False)
+    assert fake.heard_bytes == SOUND.nbytes
+    assert fake.no_vad is True
+    assert fake.lights == [], "nothing is carried out by recognising"
+    assert recogniser.recognise(SOUND, "alexa", is_final=False) is None
+
+
+def test_empty_text_is_no_recognition(
+    fake: FakeHomeAssistant, address: HomeAssistantAddress
+) -> None:
+    fake.text = " "
+
+    assert HomeAssistantRecogniser(address, None).recognise(SOUND, "alexa", is_final=True) is None
+
+
+def test_speech_is_fetched_as_wav(fake: FakeHomeAssistant, address: HomeAssistantAddress) -> None:
+    fake.sound = b"RIFF"
+
+    assert HomeAssistantVoice(address, None).speak("12:30") == b"RIFF"
+
+    assert fake.spoken[0]["message"] == "12:30"
+    assert fake.spoken[0]["engine_id"] == "tts.fake"
+    assert fake.spoken[0]["options"]["preferred_format"] == "wav"
+
+
+def test_pipeline_without_speech_is_unavailable(address: HomeAssistantAddress) -> None:
+    with pytest.raises(Unavailable, match="no text to speech"):
+        HomeAssistantVoice(address, "Plain").speak("12:30")
+
+
+def test_unknown_pipeline_and_wrong_token_are_unavailable(
+    fake: FakeHomeAssistant, address: HomeAssistantAddress
+) -> None:
+    with HomeAssistantSession(address) as session:
+        assert session.version == "2025.1.4"
+        with pytest.raises(Unavailable, match="no pipeline"):
+            find_pipeline(session, "Other")
+    with pytest.raises(Unavailable, match="refuses the access token"):
+        HomeAssistantSession(HomeAssistantAddress(fake.url, lambda _owner: "wrong"))
+
+
+@pytest.mark.parametrize("url", ["http://127.0.0.1:1", "http://[::1]:1/ha"])
+def test_unreachable_is_unavailable(url: str) -> None:
+    agent = HomeAssistantAgent(HomeAssistantAddress(url, lambda _owner: TOKEN), None)
+
+    with pytest.raises(Unavailable, match="cannot reach Home Assistant"):
+        agent.carry_out("turn on the lights", "kitchen", "ada")
