@@ -390,19 +390,12 @@ def parse_settings(text: str, source: str) -> Config:
             )
         raise ConfigError(f"{source}: {where}{expected[0].lower()}{expected[1:]}", hint) from error
     _check_consistency(config, source)
-    _check_groups(config.assist, source)
+    _check_assist(config.assist, source)
     return config
 
 
 def _check_consistency(config: Config, source: str) -> None:
     """Refuse values that are each in range and contradict each other."""
-    if "built-in" in {config.assist.recogniser, config.assist.agent} and (
-        config.assist.home_file is None
-    ):
-        raise ConfigError(
-            f"{source}: built-in needs assist.home_file, which is missing",
-            "set assist.home_file to a file such as docs/reference/home.example.toml",
-        )
     if config.clip.pre_roll_s > config.clip.ring_s:
         raise ConfigError(
             f"{source}: clip.pre_roll_s is longer than clip.ring_s",
@@ -444,7 +437,12 @@ def _check_consistency(config: Config, source: str) -> None:
         )
 
 
-def _check_groups(assist: AssistSettings, source: str) -> None:
+def _check_assist(assist: AssistSettings, source: str) -> None:
+    if "built-in" in {assist.recogniser, assist.agent} and assist.home_file is None:
+        raise ConfigError(
+            f"{source}: built-in needs assist.home_file, which is missing",
+            "set assist.home_file to a file such as docs/reference/home.example.toml",
+        )
     grouped = [device for devices in assist.groups.values() for device in devices]
     if len(set(grouped)) < len(grouped):
         raise ConfigError(
