@@ -20,7 +20,7 @@ SLEEP := $(CURDIR)/build/sleep.so
 # faketime's path contains $LIB, which the dynamic loader expands; make and the shell must not.
 FAKED := $(if $(findstring libfaketime,$(value LD_PRELOAD)),env LD_PRELOAD='$(SLEEP):$(value LD_PRELOAD)')
 
-.PHONY: help setup demo test unit calendar compat fuzz system-units lint format reference bench rates endpoints soak adversary day fixtures lock deb release deb-check arm64 vm home-assistant power-cut image clean
+.PHONY: help setup demo test unit calendar compat fuzz system-units lint format reference bench rates endpoints soak adversary assist-accuracy day fixtures lock deb release deb-check arm64 vm home-assistant power-cut image clean
 
 help: ## list the targets
 	@grep -hE '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -125,6 +125,13 @@ endpoints: setup ## measure where clips end in quiet and noise, for two voice ac
 
 rates: setup ## evaluate every wake word on real recordings; write manifests, cards and docs
 	env -u OPENBLAS_CORETYPE -u OPENBLAS_L2_SIZE OPENBLAS_NUM_THREADS=1 $(BIN)/python -m benchmarks.rates
+
+# Two engines besides espeak-ng, which speak the sentences.
+VOICE_PACKAGES := espeak-ng flite festival festvox-kdlpc16k festvox-us-slt-hts festlex-poslex festlex-cmu
+
+assist-accuracy: setup ## voice commands from packages alone: voices, noise, an hour of other speech
+	@$(MAKE) --no-print-directory debian TEST_PACKAGES='$(VOICE_PACKAGES)'
+	env OPENBLAS_NUM_THREADS=1 $(BIN)/python -m benchmarks.assist
 
 day: setup ## evaluate a recording of 24 hours; some minutes
 	$(BIN)/python -m benchmarks.day

@@ -15,7 +15,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey,
 from listener.assist.arbitration import Arbitration, Candidate, Decision
 from listener.assist.asks import Admission, Asks, ClockPair, CopyRefused
 from listener.assist.owners_off import OwnersOff
-from listener.assist.recogniser import AnnouncementSource
+from listener.assist.recogniser import Announcement, AnnouncementSource
 from listener.assist.worker import (
     AnnouncementJob,
     CommandJob,
@@ -50,6 +50,8 @@ REPORT_S: Final = 3600.0
 """Time between two lines about refused messages in the log."""
 ANNOUNCE_S: Final = 30.0
 """Time for which an announcement waits for its speaker."""
+MOST_TOLD: Final = 4
+"""Refused copies of a device in a second that are answered."""
 MOST_ANNOUNCEMENTS: Final = 4
 """Announcements of one speaker that wait."""
 _POKE_S: Final = timing.POKE_INTERVAL_S + 0.5
@@ -83,10 +85,10 @@ def group_speakers(
 class _Waiting:
     """Announcements of one speaker."""
 
-    texts: deque[tuple[float, str]] = field(
+    announcements: deque[tuple[float, Announcement]] = field(
         default_factory=lambda: deque(maxlen=MOST_ANNOUNCEMENTS)
     )
-    """Time until which each waits, and its text."""
+    """Each with the time until which it waits."""
     poke_s: float = float("-inf")
     """Time of the next poke."""
 
@@ -138,6 +140,7 @@ class AssistService:
         self._connect_s = float("-inf")
         self._last_reason = ""
         self._refused: Counter[str] = Counter()
+        self._told: dict[str, deque[float]] = {}
         self._started_s = self._now().boot_s
         self._report_s = self._started_s + REPORT_S
 
@@ -287,13 +290,23 @@ class AssistService:
             self._asks.accept(nonce, device, header.key, header.part, header.age_ms)
         except CopyRefused as refused:
             self._refused[refused.reason.value] += 1
-            if (outcome := refusal_outcome(refused.reason)) is not None:
+            outcome = refusal_outcome(refused.reason)
+            if outcome is not None and self._may_tell(device):
                 self._broker.publish(outcome_message(self._key, nonce, device, outcome))
             return
         if not self._worker.submit(CommandJob(copy, key)):
             self._asks.end(nonce)
             self._refused["queue"] += 1
             self._broker.publish(outcome_message(self._key, nonce, device, "late"))
+
+    def _may_tell(self, device: str) -> bool:
+        """Return whether a device is told about another refused copy: a few in a second."""
+        recent = self._told.setdefault(device, deque(maxlen=MOST_TOLD))
+        now_s = self._now().boot_s
+        if len(recent) == MOST_TOLD and now_s - recent[0] < 1:
+            return False
+        recent.append(now_s)
+        return True
 
     def _announce(self) -> None:
         """Poke the speakers for which announcements wait."""
@@ -302,11 +315,11 @@ class AssistService:
         for one in self._announcements.due() if self._announcements is not None else ():
             if one.device in devices:
                 waiting = self._waiting.setdefault(one.device, _Waiting())
-                waiting.texts.append((now_s + ANNOUNCE_S, one.speech))
+                waiting.announcements.append((now_s + ANNOUNCE_S, one))
         for device, waiting in tuple(self._waiting.items()):
-            while waiting.texts and waiting.texts[0][0] < now_s:
-                waiting.texts.popleft()
-            if not waiting.texts:
+            while waiting.announcements and waiting.announcements[0][0] < now_s:
+                waiting.announcements.popleft()
+            if not waiting.announcements:
                 del self._waiting[device]
             elif self._connected and waiting.poke_s <= now_s:
                 waiting.poke_s = now_s + _POKE_S
@@ -317,9 +330,11 @@ class AssistService:
         waiting = self._waiting.pop(ask.device, None)
         if waiting is None or ask.reply is None:
             return
-        text = " ".join(text for _, text in waiting.texts)
+        announcements = [one for _, one in waiting.announcements]
+        text = " ".join(one.speech for one in announcements if one.speech)
+        is_ring = any(one.is_ring for one in announcements)
         target = ReplyTarget(ask.ask, ask.device, ask.reply, arrived)
-        if not self._worker.submit(AnnouncementJob(target, text)):
+        if not self._worker.submit(AnnouncementJob(target, text, is_ring)):
             self._refused["queue"] += 1
 
     def _report(self) -> None:

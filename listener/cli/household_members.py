@@ -154,6 +154,10 @@ def add_service(arguments: argparse.Namespace, settings: config.Config, home: Ho
     """Create key and certificate for a service that cannot join by itself."""
     del settings
     if arguments.name == identity.ASSIST.name:
+        if arguments.bridge or arguments.bridge_folder:
+            raise UsageError(
+                "--bridge is for home-assistant only", "leave --bridge and --bridge-folder out"
+            )
         return household_assist.add_assist(HouseholdStore(home.path), home, Path(arguments.to))
     who = identity.HOME_ASSISTANT
     folder = Path(arguments.to)

@@ -336,6 +336,7 @@ def _device_triggers(speaker: Speaker) -> dict[str, Component]:
         "wake-trigger": trigger("wake", "wake word", "detected"),
         "near-miss-trigger": trigger("near_miss", "near miss", "detected"),
         "mute-trigger": trigger("mute", "mute", "changed"),
+        "command-trigger": trigger("command", "command", "ended"),
     }
 
 

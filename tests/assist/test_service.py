@@ -1,6 +1,7 @@
 """The assist service: who is answered, what is opened, and what is carried out."""
 
 from collections.abc import Callable
+from itertools import pairwise
 from pathlib import Path
 
 import msgspec
@@ -98,6 +99,29 @@ def test_copy_that_is_repeated_before_the_act_does_not_speak_for_it(assist: Assi
 
     assert len(assist.understanding.obeyed) == 1
     assert assist.outcomes(assist.kitchen) == ["done"]
+
+
+def test_flood_of_a_recorded_copy_is_answered_a_few_times(assist: Assist) -> None:
+    nonce, copy = assist.command(assist.kitchen)
+    for _ in range(50):
+        assist.say(assist.kitchen, nonce, copy)
+    assert assist.outcomes(assist.kitchen) == ["done", *["again"] * 4]
+
+    assist.clocks.run(2)
+    assist.say(assist.kitchen, nonce, copy)
+
+    assert len(assist.outcomes(assist.kitchen)) == 6
+    assert len(assist.understanding.heard) == 1
+
+
+def test_command_of_an_owner_who_is_not_active_any_more_is_refused(assist: Assist) -> None:
+    nonce, key = assist.wake(assist.kitchen)
+    assist.roster = assist.roster.without_owner("ada").with_owner("ada", assist.owner)
+
+    assist.say(assist.kitchen, nonce, assist.kitchen.copy(nonce, key))
+
+    assert assist.understanding.heard == []
+    assert assist.outcomes(assist.kitchen) == ["failed"]
 
 
 def test_everything_recorded_and_given_again_does_nothing(assist: Assist) -> None:
@@ -447,6 +471,26 @@ def test_announcement_pokes_and_is_spoken_for_the_ask_that_follows(assist: Assis
     assert assist.understanding.spoken == ["The timer is over Dinner"]
     opened = assist.kitchen.open_reply(assist.replies(assist.kitchen)[0])
     assert opened.header.ask == nonce
+
+
+def test_timer_rings_behind_its_text_in_bursts(assist: Assist) -> None:
+    for speech in ("The timer is over", ""):
+        assist.broker.sent.clear()
+        assist.understanding.announcements = [Announcement("kitchen", speech, is_ring=True)]
+        assist.turn()
+        assist.ask(assist.kitchen, why="poke")
+
+        (reply,) = assist.replies(assist.kitchen)
+        samples = assist.kitchen.open_reply(reply).samples
+        assert 25 * 16_000 < len(samples) <= 30 * 16_000
+        sounding = np.flatnonzero(samples)
+        assert np.diff(sounding).max() >= 1.9 * 16_000
+        # Silence of a second or more parts the bursts; within a burst there are short rests.
+        ends = np.flatnonzero(np.diff(sounding) >= 16_000)
+        edges = [0, *(ends + 1), len(sounding)]
+        bursts = [sounding[last - 1] - sounding[first] for first, last in pairwise(edges)]
+        assert max(bursts) <= 2 * 16_000
+        assert len(bursts) >= 6
 
 
 def test_poke_is_repeated_until_the_announcement_is_old(assist: Assist) -> None:

@@ -114,6 +114,11 @@ class Server:
             )
         self._http.headers["Authorization"] = f"Bearer {self._token}"
 
+    @property
+    def token(self) -> str:
+        """Long-lived access token of the first user."""
+        return self._token
+
     def browser_tokens(self) -> Answer:
         """Return what a browser stores after a login as this user."""
         return {

@@ -56,7 +56,15 @@ class House:
     household: Mosquitto
     own: Mosquitto
     hub: Earmark
+    owner_key: str
+    """The owner's secret key; no process has it."""
     speakers: dict[str, SpeakerProcesses] = field(default_factory=dict)
+
+    def introduce(self, folder: DataFolder) -> None:
+        """Add the owner, with a confirmed key, to a data folder."""
+        recipient = str(pyrage.x25519.Identity.from_str(self.owner_key).to_public())
+        now_s = int(time.time())
+        folder.change_roster(partial(introduced, name=OWNER, recipient=recipient, now_s=now_s))
 
     def run(self, *words: str) -> str:
         """Run a command on the hub."""
@@ -133,6 +141,7 @@ def open_house(program: Path, folder: Path) -> Iterator[House]:
         Mosquitto(mosquitto, folder / "household", find_free_port()),
         Mosquitto(mosquitto, folder / "own", find_free_port()),
         Earmark(folder / "hub", folder / "hub.toml"),
+        str(pyrage.x25519.Identity.generate()),
     )
     try:
         _set_up(house)
@@ -152,14 +161,13 @@ def _set_up(house: House) -> None:
     certificates = house.folder / "certificates"
     bridge = ("--bridge", str(house.folder / "bridge.conf"))
     house.run("household", "add-service", "home-assistant", "--to", str(certificates), *bridge)
-    recipient = str(pyrage.x25519.Identity.generate().to_public())
     recording = house.folder / "room.wav"
     soundfile.write(recording, _room(), _RATE_HZ, subtype="PCM_16")
     for name in ("kitchen", "bedroom"):
-        house.speakers[name] = _add_speaker(house, name, recipient, recording)
+        house.speakers[name] = _add_speaker(house, name, recording)
 
 
-def _add_speaker(house: House, name: str, recipient: str, recording: Path) -> SpeakerProcesses:
+def _add_speaker(house: House, name: str, recording: Path) -> SpeakerProcesses:
     folder = house.folder / name
     data = DataFolder(folder)
     key = keys.device_text(data.device_key().public_key())
@@ -171,7 +179,7 @@ def _add_speaker(house: House, name: str, recipient: str, recording: Path) -> Sp
     )
     entry = Speaker(name=name, area=speaker.area)
     store.update(lambda registry: registry.with_speaker(entry))
-    data.change_roster(partial(introduced, name=OWNER, recipient=recipient, now_s=int(time.time())))
+    house.introduce(data)
     (house.folder / f"{name}.toml").write_text(
         f'device.name = "{name}"\nattribution.keeper = "{OWNER}"\n'
         f'microphone.files = ["{recording}"]\n'

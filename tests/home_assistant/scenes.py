@@ -18,6 +18,7 @@ from paho.mqtt.enums import CallbackAPIVersion
 
 from listener.mqtt.paho_thread import stop_network_thread
 from tests.home_assistant.home import ROOT, House
+from tests.home_assistant.voice_scenes import carry_out_commands
 from tests.system.conftest import wait_until
 
 Say = Callable[[str], object]
@@ -343,6 +344,7 @@ SCENES: Final[Mapping[str, Scene]] = {
     "appear": appear_with_area_and_entities,
     "wakes": report_wakes,
     "assist": keep_mute_out_of_assist,
+    "commands": carry_out_commands,
     "sensitivity": change_the_sensitivity,
     "false-wake": mark_a_false_wake,
     "automations": run_blueprints_and_examples,

@@ -144,6 +144,8 @@ def test_bridge_is_written_for_the_other_broker(ready: Earmark, tmp_path: Path) 
     assert f"move the files of {to} to /share/mosquitto" in out
 
     assert ready(*words, "--bridge-folder", "/share/mosquitto")[0] == 2
+    assist = ("household", "add-service", "assist", "--to", str(to), "--bridge", str(file))
+    assert ready(*assist)[0] == 2
     assert ready(*words, "--bridge", str(file), "--bridge-folder", "share")[0] == 2
 
 

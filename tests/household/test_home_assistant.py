@@ -231,7 +231,8 @@ def test_device_triggers_fire_at_their_event_only() -> None:
         if component["platform"] == "device_automation"
     }
 
-    assert {one["payload"] for one in triggers.values()} == {"wake", "near_miss", "mute"}
+    kinds = {"wake", "near_miss", "mute", "command"}
+    assert {one["payload"] for one in triggers.values()} == kinds
     for one in triggers.values():
         event = topics.EventPayload(event_type=one["payload"], word="alexa").encode()
         assert fake_home_assistant.render(one["value_template"], event) == one["payload"]
