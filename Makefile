@@ -85,8 +85,9 @@ compat: setup ## the fast tests with the lowest and the newest dependencies (Pyt
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check uv==0.13.9
 	$(BIN)/python -m tests.compat $(UNIT)
 
-fuzz: setup debian ## fuzz the archive's API with new random requests; half a minute
+fuzz: setup debian ## fuzz the archive's API and the messages of voice control with new random input; two minutes
 	EARMARK_FUZZ=$$(date +%s) $(BIN)/pytest tests/system/test_api_fuzz.py
+	EARMARK_FUZZ_EXAMPLES=1500 $(BIN)/pytest tests/voice/test_hostile.py -k "arbitrary or spliced or inside or ciphertext"
 
 system-units: setup ## run the real units under Debian 13's systemd in namespaces (root, 5 min)
 	@$(MAKE) --no-print-directory debian TEST_PACKAGES="mmdebstrap device-tree-compiler"

@@ -45,7 +45,9 @@ class Announcement:
     device: str
     """Name of the speaker."""
     speech: str
-    """Text to be spoken."""
+    """Text to be spoken; may be empty if it rings."""
+    is_ring: bool = False
+    """Whether the speaker rings after the text, as for a timer, until a person stops it."""
 
 
 class Recogniser(Protocol):

@@ -15,7 +15,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey,
 from listener.assist.arbitration import Arbitration, Candidate, Decision
 from listener.assist.asks import Admission, Asks, ClockPair, CopyRefused
 from listener.assist.owners_off import OwnersOff
-from listener.assist.recogniser import AnnouncementSource
+from listener.assist.recogniser import Announcement, AnnouncementSource
 from listener.assist.worker import (
     AnnouncementJob,
     CommandJob,
@@ -83,10 +83,10 @@ def group_speakers(
 class _Waiting:
     """Announcements of one speaker."""
 
-    texts: deque[tuple[float, str]] = field(
+    announcements: deque[tuple[float, Announcement]] = field(
         default_factory=lambda: deque(maxlen=MOST_ANNOUNCEMENTS)
     )
-    """Time until which each waits, and its text."""
+    """Each with the time until which it waits."""
     poke_s: float = float("-inf")
     """Time of the next poke."""
 
@@ -302,11 +302,11 @@ class AssistService:
         for one in self._announcements.due() if self._announcements is not None else ():
             if one.device in devices:
                 waiting = self._waiting.setdefault(one.device, _Waiting())
-                waiting.texts.append((now_s + ANNOUNCE_S, one.speech))
+                waiting.announcements.append((now_s + ANNOUNCE_S, one))
         for device, waiting in tuple(self._waiting.items()):
-            while waiting.texts and waiting.texts[0][0] < now_s:
-                waiting.texts.popleft()
-            if not waiting.texts:
+            while waiting.announcements and waiting.announcements[0][0] < now_s:
+                waiting.announcements.popleft()
+            if not waiting.announcements:
                 del self._waiting[device]
             elif self._connected and waiting.poke_s <= now_s:
                 waiting.poke_s = now_s + _POKE_S
@@ -317,9 +317,11 @@ class AssistService:
         waiting = self._waiting.pop(ask.device, None)
         if waiting is None or ask.reply is None:
             return
-        text = " ".join(text for _, text in waiting.texts)
+        announcements = [one for _, one in waiting.announcements]
+        text = " ".join(one.speech for one in announcements if one.speech)
+        is_ring = any(one.is_ring for one in announcements)
         target = ReplyTarget(ask.ask, ask.device, ask.reply, arrived)
-        if not self._worker.submit(AnnouncementJob(target, text)):
+        if not self._worker.submit(AnnouncementJob(target, text, is_ring)):
             self._refused["queue"] += 1
 
     def _report(self) -> None:

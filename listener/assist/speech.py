@@ -14,11 +14,16 @@ from typing import Final, Protocol
 import numpy as np
 
 from listener.audio.pcm import Samples
+from listener.audio.tones import RING_PAUSE_S, synthesize_ring
 from listener.errors import Unavailable
 from listener.voice.limits import LONGEST_REPLY_MS
 
 LONGEST_TEXT: Final = 300
 """Characters of a text that is spoken; longer ones are cut."""
+GATE_TAIL_S: Final = 0.4
+"""Time after a sound in which the speaker's microphone gate is still closed."""
+_RING_HZ: Final = 16_000
+_RING_VOLUME: Final = 0.5
 _SPEAK_S: Final = 10.0
 _LEAST_HZ: Final = 8_000
 _MOST_HZ: Final = 48_000
@@ -100,6 +105,17 @@ def speak(text: str, voices: Sequence[SpeechEngine]) -> ReplySound | None:
         except (Unavailable, ValueError) as error:
             _log.info("a voice failed: %s", error if isinstance(error, Unavailable) else "format")
     return None
+
+
+def with_ring(sound: ReplySound | None) -> ReplySound:
+    """Return a sound, or nothing, with the ring of a timer behind it, of 30 s at most together."""
+    rate_hz = sound.rate_hz if sound is not None else _RING_HZ
+    pause = np.zeros(round((RING_PAUSE_S + GATE_TAIL_S) * rate_hz), np.int16)
+    before = np.concatenate([sound.samples, pause]) if sound is not None else pause[:0]
+    longest = LONGEST_REPLY_MS * rate_hz // 1000
+    length_s = (longest - len(before)) / rate_hz
+    ring = synthesize_ring(rate_hz, length_s, GATE_TAIL_S, _RING_VOLUME)
+    return ReplySound(np.concatenate([before, ring])[:longest], rate_hz)
 
 
 def parse_wav(data: bytes) -> ReplySound:

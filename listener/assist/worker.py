@@ -19,8 +19,8 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey,
 from listener.assist.asks import Asks, ClockPair, CopyRefusal, CopyRefused
 from listener.assist.command_text import remove_wake_word
 from listener.assist.owners_off import OwnersOff
-from listener.assist.recogniser import Agent, OutcomeUnknown, Recogniser
-from listener.assist.speech import ReplySound, SpeechEngine, parse_wav, speak
+from listener.assist.recogniser import Agent, AnnouncementSource, OutcomeUnknown, Recogniser
+from listener.assist.speech import ReplySound, SpeechEngine, parse_wav, speak, with_ring
 from listener.envelope import keys
 from listener.errors import Unavailable, VoiceError
 from listener.mqtt import topics
@@ -67,6 +67,7 @@ class AnnouncementJob:
 
     target: ReplyTarget
     text: str
+    is_ring: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,6 +78,8 @@ class Abilities:
     agent: Agent
     voices: Sequence[SpeechEngine] = ()
     """In the order in which they are tried; without one there is no spoken reply."""
+    announcements: AnnouncementSource | None = None
+    """Timers that end, if the agent has any."""
     prepare: Callable[[str, str], None] | None = None
     """Connects the agent for a device and an owner, before the last check of the time."""
 
@@ -116,7 +119,7 @@ class CommandProcessor:
     def process(self, job: CommandJob | AnnouncementJob, post: Callable[[Message], None]) -> None:
         """Process a job; pass each message to ``post`` as soon as it is made."""
         if isinstance(job, AnnouncementJob):
-            self._reply(job.target, job.text, b"", post)
+            self._announce(job, post)
             return
         header = job.copy.header
         try:
@@ -189,9 +192,13 @@ class CommandProcessor:
     ) -> None:
         if target.recipient is None:
             return
-        sound = self._sound(text, sound_file)
+        self._seal(target, self._sound(text, sound_file), post)
+
+    def _seal(
+        self, target: ReplyTarget, sound: ReplySound | None, post: Callable[[Message], None]
+    ) -> None:
         age_ms = int((self._now().boot_s - target.since.boot_s) * 1000)
-        if sound is None or age_ms > timing.LONGEST_REPLY_AGE_MS:
+        if sound is None or age_ms > timing.LONGEST_REPLY_AGE_MS or target.recipient is None:
             return
         header = ReplyHeader(
             age_ms=age_ms, ask=target.nonce, device=target.device, key=key_id(target.recipient)
@@ -204,6 +211,12 @@ class CommandProcessor:
         self.counts["replies"] += 1
         topic = topics.SAY.name(device=target.device)
         post(Message(topic, payload, qos=0, expiry_s=int(timing.REPLY_S)))
+
+    def _announce(self, job: AnnouncementJob, post: Callable[[Message], None]) -> None:
+        if job.target.recipient is None:
+            return
+        sound = self._sound(job.text, b"")
+        self._seal(job.target, with_ring(sound) if job.is_ring else sound, post)
 
     def _sound(self, text: str, sound_file: bytes) -> ReplySound | None:
         if sound_file:

@@ -1,6 +1,7 @@
 """The assist service: who is answered, what is opened, and what is carried out."""
 
 from collections.abc import Callable
+from itertools import pairwise
 from pathlib import Path
 
 import msgspec
@@ -434,6 +435,26 @@ def test_announcement_pokes_and_is_spoken_for_the_ask_that_follows(assist: Assis
     assert assist.understanding.spoken == ["The timer is over Dinner"]
     opened = assist.kitchen.open_reply(assist.replies(assist.kitchen)[0])
     assert opened.header.ask == nonce
+
+
+def test_timer_rings_behind_its_text_in_bursts(assist: Assist) -> None:
+    for speech in ("The timer is over", ""):
+        assist.broker.sent.clear()
+        assist.understanding.announcements = [Announcement("kitchen", speech, is_ring=True)]
+        assist.turn()
+        assist.ask(assist.kitchen, why="poke")
+
+        (reply,) = assist.replies(assist.kitchen)
+        samples = assist.kitchen.open_reply(reply).samples
+        assert 25 * 16_000 < len(samples) <= 30 * 16_000
+        sounding = np.flatnonzero(samples)
+        assert np.diff(sounding).max() >= 1.9 * 16_000
+        # Silence of a second or more parts the bursts; within a burst there are short rests.
+        ends = np.flatnonzero(np.diff(sounding) >= 16_000)
+        edges = [0, *(ends + 1), len(sounding)]
+        bursts = [sounding[last - 1] - sounding[first] for first, last in pairwise(edges)]
+        assert max(bursts) <= 2 * 16_000
+        assert len(bursts) >= 6
 
 
 def test_poke_is_repeated_until_the_announcement_is_old(assist: Assist) -> None:
