@@ -122,5 +122,7 @@ def test_process_answers_clips_after_it_has_closed_itself_in(tmp_path: Path) -> 
             answers.append(read_message(process.stdout))
         process.stdin.close()
 
-    assert answers == [msgspec.msgpack.encode(FoundMessage())] * 3
+    assert [bytes(answer or b"") for answer in answers] == [
+        msgspec.msgpack.encode(FoundMessage())
+    ] * 3
     assert process.returncode == 0
