@@ -74,6 +74,13 @@ def test_process_that_ends_is_reported(tmp_path: Path, monkeypatch: pytest.Monke
     assert recogniser.process_id is None
 
 
+def test_provisional_part_is_not_acted_on(tmp_path: Path) -> None:
+    recogniser = LocalRecogniser(TEXT, tmp_path)
+
+    assert recogniser.recognise(np.zeros(16_000, np.int16), "alexa", is_final=False) is None
+    assert recogniser.process_id is None
+
+
 def test_process_ends_with_its_parent(tmp_path: Path) -> None:
     """A process whose parent is another one does not start."""
     done = subprocess.run(
