@@ -11,6 +11,8 @@ from collections.abc import Hashable, Sequence
 from dataclasses import dataclass
 from typing import Final
 
+import numpy as np
+
 from listener.assist.recogniser import Recognition
 from listener.assist.understanding.beam_search import SentenceSearch, SpokenSentence
 from listener.assist.understanding.free_text import differ, write_freely
@@ -29,6 +31,14 @@ _SILENCE_S: Final = 2.0
 """Silence behind the clip: with less, the model repeats itself."""
 _DIFFERENCE_WEIGHT: Final = 4.0
 """What a difference of 1 from the free text counts, as a logarithm of a probability."""
+_EVERY_NUMBER: Final = (
+    "set a timer for twenty one minutes",
+    "set a timer for 1 hour and 30 minutes",
+    "set the temperature to twenty one degrees",
+    "set the brightness to fifty percent",
+    "what time is it",
+)
+"""Sentences whose lists hassil reads at their first use."""
 _HERE: Final = "?"
 """Stands for the speaker's area, which a recogniser does not know."""
 
@@ -110,6 +120,14 @@ class CommandRecogniser:
         if found is None or not self._limits.accept(found):
             return None
         return Recognition(found.text, is_command=True)
+
+    def warm_up(self) -> None:
+        """Use everything once, so that no module and no file is loaded later."""
+        clip = self._model.encode(np.zeros(SAMPLE_RATE_HZ, np.int16), _SILENCE_S)
+        self._search.find(clip, written_forms("alexa"))
+        write_freely(self._model, self._tokens, clip)
+        for text in _EVERY_NUMBER:
+            self._sentences.match(text, _HERE)
 
     def find(self, samples: Samples, word: str) -> WitnessedSentence | None:
         """Return the most probable sentence of a clip that comes near what the model would say.

@@ -21,10 +21,10 @@ _MOST_BEFORE: Final = 24
 def write_freely(model: WhisperModel, tokens: TextTokens, clip: EncodedClip) -> str:
     """Return the text of a clip by the most probable token at each step.
 
-    Remarks about the sound, such as "(unintelligible)", are not allowed, as in Whisper's own
-    program. A model that begins to repeat itself is stopped.
+    A remark about the sound, such as "(unintelligible)", ends the text; at its beginning it is not
+    allowed. A model that begins to repeat itself is stopped.
     """
-    unspoken = np.array(tokens.unspoken(), np.intp)
+    remarks = np.array(tokens.unspoken(), np.intp)
     end = tokens.special(_END)
     special = min(end, *(tokens.special(name) for name in _START))
     cache = model.start()
@@ -33,9 +33,10 @@ def write_freely(model: WhisperModel, tokens: TextTokens, clip: EncodedClip) -> 
         scores, cache = model.advance(clip, cache, [0], [tokens.special(name)])
     said: list[int] = []
     while len(said) < _LONGEST_TOKENS:
-        scores[0, unspoken] = -np.inf
+        if not said:
+            scores[0, remarks] = -np.inf
         token = int(scores[0].argmax())
-        if token >= special:
+        if token >= special or token in remarks:
             break
         if _repeats([*said, token]):
             said = said[: 1 - _REPEATED]

@@ -91,6 +91,7 @@ def main(arguments: list[str]) -> int:
         os.dup2(null, 1)
         try:
             recogniser = _load(read_message(source), folder)
+            recogniser.warm_up()
         except EarmarkError as error:
             reply = FoundMessage(error=str(error), hint=error.hint)
             write_message(target, msgspec.msgpack.encode(reply))

@@ -1,6 +1,3 @@
-import json
-import struct
-
 import numpy as np
 import numpy.typing as npt
 import pytest
@@ -15,68 +12,9 @@ from listener.assist.understanding.free_text import differ, write_freely
 from listener.assist.understanding.grammar import WordGrammar
 from listener.assist.understanding.mel_spectrogram import compute_spectrogram
 from listener.assist.understanding.text_tokens import TextTokens
-from listener.assist.understanding.weights import Array, parse_weights
+from listener.assist.understanding.weights import parse_weights
 from listener.assist.understanding.whisper import WhisperModel
-
-VOCABULARY = 300
-SIZE = 64
-SPECIAL = ("<|endoftext|>", "<|startoftranscript|>", "<|notimestamps|>")
-
-
-def tokens() -> TextTokens:
-    """Return tokens of single bytes, two merges, and the special ones."""
-    printed = [*range(33, 127), *range(161, 173), *range(174, 256)]
-    others = [byte for byte in range(256) if byte not in printed]
-    letters = [chr(byte) for byte in printed] + [chr(256 + n) for n in range(len(others))]
-    merged = ["on", "\u0120on"]
-    file = {
-        "model": {
-            "vocab": {text: number for number, text in enumerate([*letters, *merged])},
-            "merges": ["o n", ["\u0120", "on"]],
-        },
-        "added_tokens": [{"id": 290 + n, "content": text} for n, text in enumerate(SPECIAL)],
-    }
-    return TextTokens(json.dumps(file).encode())
-
-
-def weights() -> dict[str, Array]:
-    """Return weights of a small model, from a fixed seed."""
-    random = np.random.default_rng(3)
-
-    def values(*shape: int) -> Array:
-        return random.normal(0, 0.3, shape).astype(np.float32)
-
-    arrays = {
-        "decoder/embeddings/weight": values(VOCABULARY, SIZE),
-        "decoder/position_encodings/encodings": values(448, SIZE),
-        "encoder/position_encodings/encodings": values(1500, SIZE),
-        "encoder/conv1/weight": values(SIZE, 80, 3),
-        "encoder/conv2/weight": values(SIZE, SIZE, 3),
-    }
-    parts = {"self_attention": (3 * SIZE, SIZE), "ffn": (4 * SIZE, SIZE)}
-    for side in ("encoder", "decoder"):
-        for layer in range(2):
-            name = f"{side}/layer_{layer}"
-            for part, (inner, outer) in parts.items():
-                arrays[f"{name}/{part}/linear_0/weight"] = values(inner, SIZE)
-                arrays[f"{name}/{part}/linear_1/weight"] = values(
-                    outer, 4 * SIZE if part == "ffn" else SIZE
-                )
-            if side == "decoder":
-                for number, rows in enumerate((SIZE, 2 * SIZE, SIZE)):
-                    arrays[f"{name}/attention/linear_{number}/weight"] = values(rows, SIZE)
-    for name, array in list(arrays.items()):
-        if "linear" in name or "conv" in name:
-            arrays[name.replace("/weight", "/bias")] = values(len(array))
-    norms = {name.rsplit("/", 2)[0] for name in arrays if "/linear_" in name}
-    for name in [
-        *(f"{norm}/layer_norm" for norm in norms),
-        "encoder/layer_norm",
-        "decoder/layer_norm",
-    ]:
-        arrays[f"{name}/gamma"] = np.ones(SIZE, np.float32)
-        arrays[f"{name}/beta"] = np.zeros(SIZE, np.float32)
-    return arrays
+from tests.assist.understanding.small_model import VOCABULARY, packed, tokens, weights
 
 
 @pytest.fixture(scope="module")
@@ -156,19 +94,6 @@ def test_spectrogram_shows_a_tone_in_its_band() -> None:
     # 1000 Hz is 15 mel of 45.2, in 81 steps.
     assert spectrogram[:, 50].argmax() == pytest.approx(26, abs=1)
     assert spectrogram.max() - spectrogram.min() <= 2.0 + 1e-6
-
-
-def packed(arrays: dict[str, Array], version: int = 6) -> bytes:
-    def text(value: str) -> bytes:
-        return struct.pack("<H", len(value) + 1) + value.encode() + b"\0"
-
-    data = struct.pack("<I", version) + text("WhisperSpec") + struct.pack("<II", 3, len(arrays))
-    for name, array in arrays.items():
-        half = array.astype(np.float16).tobytes()
-        data += text(name) + struct.pack("<B", array.ndim)
-        data += struct.pack(f"<{array.ndim}I", *array.shape)
-        data += struct.pack("<BI", 4, len(half)) + half
-    return data
 
 
 def test_weights_are_read() -> None:
