@@ -135,6 +135,7 @@ def _switched(house: House) -> Iterator[dict[str, int]]:
 def _start_assist_config(house: House) -> None:
     """Create assist's identity, and introduce the owner to the hub."""
     house.run("household", "add-service", "assist", "--to", str(house.folder / "assist"))
+    house.household.reload()
     hub = DataFolder(house.folder / "hub")
     house.introduce(hub)
 
