@@ -64,7 +64,8 @@ def _run(house: House, transcript: Transcript, scenes: Sequence[str]) -> bool:
             scene(house, lambda text: transcript.say(f"   {text}"))
         except AssertionError:
             traceback.print_exc()
-            print(house.assistant.log()[-4000:], file=sys.stderr)
+            for log in (house.folder / "ha" / "hass.log", *house.folder.glob("*.log")):
+                print(f"{log.name}:\n{log.read_text('utf-8', 'replace')[-2500:]}", file=sys.stderr)
             return False
         print(f"   {time.monotonic() - begun_s:.0f} s", flush=True)
     return True
