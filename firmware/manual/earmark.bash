@@ -14,7 +14,6 @@ _shtab_earmark_assist_subparsers=(serve key models)
 _shtab_earmark_evaluate_subparsers=(neighbours)
 _shtab_earmark_models_subparsers=(list check add)
 _shtab_earmark_subparsers=(demo run hear send play mute monitor doctor selftest first-boot update wyoming clips owner household archive assist survey evaluate score models)
-_shtab_earmark_subparsers=(demo run hear send play mute monitor doctor selftest first-boot update clips owner household archive survey evaluate score models)
 
 _shtab_earmark_demo_option_strings=(-h --help --config --home -v --verbose --fast --keep --to)
 _shtab_earmark_run_option_strings=(-h --help --config --home -v --verbose --fast --json --linger)
@@ -220,7 +219,6 @@ _shtab_earmark_evaluate___engine_choices=(earmark openwakeword microwakeword com
 _shtab_earmark_score___hop_ms_choices=(40 80)
 _shtab_earmark_models_pos_0_choices=(list check add)
 _shtab_earmark_pos_0_choices=(demo run hear send play mute monitor doctor selftest first-boot update wyoming clips owner household archive assist survey evaluate score models)
-_shtab_earmark_pos_0_choices=(demo run hear send play mute monitor doctor selftest first-boot update clips owner household archive survey evaluate score models)
 
 _shtab_earmark_demo__h_nargs=0
 _shtab_earmark_demo___help_nargs=0
