@@ -122,14 +122,14 @@ def test_off_at_the_speaker_counts_though_the_message_stays(speaker: Speaker) ->
     speaker.lay(speaker.make(n=4))
     speaker.follow()
 
-    speaker.home.change_consents(lambda table: table.withdrawn("ada", 0))
+    speaker.home.change_consents(lambda table: table.withdrawn("ada", 100))
 
     assert speaker.follow() == {}
-    assert speaker.follower.active["ada"].n == 5
-    speaker.lay(speaker.make(n=5))
-    assert speaker.follow() == {}
-    speaker.lay(speaker.make(n=6))
-    assert speaker.follow() == {"ada": 6}
+    assert speaker.follower.active["ada"].n == 100
+    speaker.lay(speaker.make(n=100))
+    assert speaker.follow() == {}, "one that was withheld until now"
+    speaker.lay(speaker.make(n=101))
+    assert speaker.follow() == {"ada": 101}
 
 
 def refused(speaker: Speaker) -> dict[str, Consent]:
