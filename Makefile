@@ -20,7 +20,7 @@ SLEEP := $(CURDIR)/build/sleep.so
 # faketime's path contains $LIB, which the dynamic loader expands; make and the shell must not.
 FAKED := $(if $(findstring libfaketime,$(value LD_PRELOAD)),env LD_PRELOAD='$(SLEEP):$(value LD_PRELOAD)')
 
-.PHONY: help setup demo test unit calendar compat fuzz system-units lint format reference bench rates soak adversary day fixtures lock deb release deb-check arm64 vm home-assistant power-cut image clean
+.PHONY: help setup demo test unit calendar compat fuzz system-units lint format reference bench rates soak adversary assist-accuracy day fixtures lock deb release deb-check arm64 vm home-assistant power-cut image clean
 
 help: ## list the targets
 	@grep -hE '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -85,8 +85,9 @@ compat: setup ## the fast tests with the lowest and the newest dependencies (Pyt
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check uv==0.13.9
 	$(BIN)/python -m tests.compat $(UNIT)
 
-fuzz: setup debian ## fuzz the archive's API with new random requests; half a minute
+fuzz: setup debian ## fuzz the archive's API and the messages of voice control with new random input; two minutes
 	EARMARK_FUZZ=$$(date +%s) $(BIN)/pytest tests/system/test_api_fuzz.py
+	EARMARK_FUZZ_EXAMPLES=1500 $(BIN)/pytest tests/voice/test_hostile.py -k "arbitrary or spliced or inside or ciphertext"
 
 system-units: setup ## run the real units under Debian 13's systemd in namespaces (root, 5 min)
 	@$(MAKE) --no-print-directory debian TEST_PACKAGES="mmdebstrap device-tree-compiler"
@@ -121,6 +122,13 @@ adversary: setup debian ## attacks of every kind, mixed by a seed, and floods; s
 
 rates: setup ## evaluate every wake word on real recordings; write manifests, cards and docs
 	env -u OPENBLAS_CORETYPE -u OPENBLAS_L2_SIZE OPENBLAS_NUM_THREADS=1 $(BIN)/python -m benchmarks.rates
+
+# Two engines besides espeak-ng, which speak the sentences.
+VOICE_PACKAGES := espeak-ng flite festival festvox-kdlpc16k festvox-us-slt-hts festlex-poslex festlex-cmu
+
+assist-accuracy: setup ## voice commands from packages alone: voices, noise, an hour of other speech
+	@$(MAKE) --no-print-directory debian TEST_PACKAGES='$(VOICE_PACKAGES)'
+	env OPENBLAS_NUM_THREADS=1 $(BIN)/python -m benchmarks.assist
 
 day: setup ## evaluate a recording of 24 hours; some minutes
 	$(BIN)/python -m benchmarks.day

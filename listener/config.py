@@ -394,8 +394,17 @@ def parse_settings(text: str, source: str) -> Config:
     return config
 
 
+def _check_home_file(assist: AssistSettings, source: str) -> None:
+    if "built-in" in {assist.recogniser, assist.agent} and assist.home_file is None:
+        raise ConfigError(
+            f"{source}: built-in needs assist.home_file, which is missing",
+            "set assist.home_file to a file such as docs/reference/home.example.toml",
+        )
+
+
 def _check_consistency(config: Config, source: str) -> None:
     """Refuse values that are each in range and contradict each other."""
+    _check_home_file(config.assist, source)
     if config.clip.pre_roll_s > config.clip.ring_s:
         raise ConfigError(
             f"{source}: clip.pre_roll_s is longer than clip.ring_s",

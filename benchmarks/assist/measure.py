@@ -26,9 +26,9 @@ from listener.assist.understanding.home_file import HomeFile, parse_home_file
 from listener.assist.understanding.local_recogniser import LocalRecogniser
 from listener.assist.understanding.model_files import TOKENIZER, WEIGHTS, read_model_file
 from listener.assist.understanding.sentences import HomeSentences
-from listener.assist.understanding.speech_model import SpeechModel
 from listener.assist.understanding.text_tokens import TextTokens
 from listener.assist.understanding.weights import parse_weights
+from listener.assist.understanding.whisper import WhisperModel
 from listener.audio.pcm import SAMPLE_RATE_HZ, Samples
 
 _TRAILING_S: Final = 0.5
@@ -123,7 +123,7 @@ class Worker:
         self.sentences = HomeSentences(self.home)
         self.recogniser = CommandRecogniser(
             self.home,
-            SpeechModel(parse_weights(read_model_file(setup.folder, WEIGHTS))),
+            WhisperModel(parse_weights(read_model_file(setup.folder, WEIGHTS))),
             TextTokens(read_model_file(setup.folder, TOKENIZER)),
         )
         self.limits = WitnessLimits()

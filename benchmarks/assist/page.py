@@ -34,7 +34,7 @@ The limits were chosen on other sentences, and on pieces of the same recordings 
 
 {differences}
 
-In {empty} pieces no sentence was found at all.
+In {empty} pieces no sentence came near enough to be compared with the free text.
 
 ## Cost
 

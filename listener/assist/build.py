@@ -1,5 +1,6 @@
 """Recogniser, agent and voices of a configuration."""
 
+import logging
 import os
 import ssl
 from pathlib import Path
@@ -10,15 +11,22 @@ from listener.assist.home_assistant import (
     HomeAssistantRecogniser,
     HomeAssistantVoice,
 )
-from listener.assist.recogniser import Recogniser
+from listener.assist.recogniser import Agent, Recogniser
 from listener.assist.speech import ProgramVoice, SpeechEngine
 from listener.assist.tokens import TokenFiles
-from listener.assist.understanding.assembly import build_home_agent, build_local_recogniser
+from listener.assist.understanding.assembly import (
+    build_home_agent,
+    build_local_recogniser,
+    build_timer_agent,
+)
+from listener.assist.understanding.timer_agent import TimerAgent
 from listener.assist.worker import Abilities
 from listener.assist.wyoming import WyomingRecogniser
 from listener.config import AssistSettings
-from listener.errors import ConfigError
+from listener.errors import ConfigError, Unavailable
 from listener.system.systemd import credential_path, with_credentials
+
+_log = logging.getLogger(__name__)
 
 
 def build_abilities(settings: AssistSettings, home: Path) -> Abilities:
@@ -36,10 +44,12 @@ def build_abilities(settings: AssistSettings, home: Path) -> Abilities:
         return _build_without_home_assistant(settings, home)
     address = build_address(settings)
     agent = HomeAssistantAgent(address, settings.pipeline)
+    timers = _timers(settings.language, agent)
     return Abilities(
         recogniser=_recogniser(settings, address, home),
-        agent=agent,
+        agent=timers or agent,
         voices=_voices(settings, address),
+        announcements=timers,
         prepare=agent.prepare,
     )
 
@@ -87,7 +97,16 @@ def _build_without_home_assistant(settings: AssistSettings, home: Path) -> Abili
     else:
         recogniser = _build_local(settings, home)
     voices = () if settings.voice == "none" else (ProgramVoice(settings.language),)
-    return Abilities(recogniser, build_home_agent(_home_file(settings)), voices)
+    agent = build_home_agent(_home_file(settings))
+    return Abilities(recogniser, agent, voices, agent)
+
+
+def _timers(language: str, agent: Agent) -> TimerAgent | None:
+    try:
+        return build_timer_agent(language, agent)
+    except (ConfigError, Unavailable) as error:
+        _log.warning("there are no timers: %s", error)
+        return None
 
 
 def _build_local(settings: AssistSettings, home: Path) -> Recogniser:

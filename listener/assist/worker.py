@@ -19,7 +19,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey,
 from listener.assist.asks import Asks, ClockPair, CopyRefusal, CopyRefused
 from listener.assist.command_text import remove_wake_word
 from listener.assist.owners_off import OwnersOff
-from listener.assist.recogniser import Agent, OutcomeUnknown, Recogniser
+from listener.assist.recogniser import Agent, AnnouncementSource, OutcomeUnknown, Recogniser
 from listener.assist.speech import ReplySound, SpeechEngine, parse_wav, speak, with_ring
 from listener.envelope import keys
 from listener.errors import Unavailable, VoiceError
@@ -78,6 +78,8 @@ class Abilities:
     agent: Agent
     voices: Sequence[SpeechEngine] = ()
     """In the order in which they are tried; without one there is no spoken reply."""
+    announcements: AnnouncementSource | None = None
+    """Timers that end, if the agent has any."""
     prepare: Callable[[str, str], None] | None = None
     """Connects the agent for a device and an owner, before the last check of the time."""
 

@@ -15,7 +15,6 @@ from listener.assist.command_key import AgeCommandKey
 from listener.assist.owners_off import FILE, OwnersOff
 from listener.assist.service import AssistService, group_speakers
 from listener.assist.understanding import model_files
-from listener.assist.understanding.home_agent import HomeAgent
 from listener.assist.worker import CommandProcessor, CommandWorker
 from listener.cli.main import Subcommands, with_examples
 from listener.config import Config
@@ -124,8 +123,6 @@ def _serve(settings: Config) -> int:
         )
         asks = Asks(AgeCommandKey, read_clocks)
         abilities = build_abilities(assist, home.path)
-        # Timers are the built-in agent's; those of Home Assistant are its own.
-        announcements = abilities.agent if isinstance(abilities.agent, HomeAgent) else None
         processor = CommandProcessor(
             asks, abilities, key=key, roster=roster, off=off, now=read_clocks
         )
@@ -148,7 +145,7 @@ def _serve(settings: Config) -> int:
                 roster=roster,
                 off=off,
                 now=read_clocks,
-                announcements=announcements,
+                announcements=abilities.announcements,
                 service=notifier,
             )
             try:

@@ -1,7 +1,6 @@
 """Types of the fields that messages of voice control share. Pure."""
 
-import re
-from typing import Annotated, Final
+from typing import Annotated
 
 from msgspec import Meta
 
@@ -18,10 +17,3 @@ SignatureText = Annotated[str, Meta(pattern=r"^[A-Za-z0-9+/]{86}==\Z")]
 ConsentNumber = Annotated[int, Meta(ge=1, le=1 << 53)]
 """Number of a consent; a later one of the same owner for the same speaker has a higher number."""
 Flag = Annotated[int, Meta(ge=0, le=1)]
-
-_ASK_ID: Final = re.compile(r"[0-9a-f]{32}", re.ASCII)
-
-
-def is_ask_id(text: str) -> bool:
-    """Return whether a text is the id of an ask."""
-    return _ASK_ID.fullmatch(text) is not None

@@ -135,7 +135,10 @@ class Assist:
         self.asks = Asks(AgeCommandKey, self.clocks)
         self.off = OwnersOff(self.folder / "off.json", lambda _owner, _device: True)
         abilities = Abilities(
-            self.understanding, self.understanding, [self.understanding], self.understanding.prepare
+            self.understanding,
+            self.understanding,
+            [self.understanding],
+            prepare=self.understanding.prepare,
         )
         self.processor = CommandProcessor(
             self.asks,

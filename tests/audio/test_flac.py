@@ -9,11 +9,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 import soundfile
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from listener.audio.flac import BLOCK_SAMPLES, to_flac
+from listener.audio.flac_parser import parse_flac
 
 Samples = NDArray[np.int16]
 
@@ -77,6 +78,25 @@ def test_flac_tool_verifies_checksums_and_md5(tmp_path: Path, kind: str, length:
     with soundfile.SoundFile(path) as file:
         assert file.comment == "é" * 1_000
         assert file.frames == length
+
+
+@pytest.mark.parametrize("multiple_bytes", [64, 4_096, 32_768])
+@settings(max_examples=25)
+@given(st.integers(1, 2 * BLOCK_SAMPLES), st.integers(0, 200))
+def test_file_is_filled_to_a_multiple_and_reads_the_same(
+    multiple_bytes: int, length: int, comment_bytes: int
+) -> None:
+    samples = np.arange(length, dtype=np.int16)
+    comment = "x" * comment_bytes
+
+    data = to_flac(samples, 16_000, comment, multiple_bytes)
+
+    assert len(data) % multiple_bytes == 0
+    assert len(data) - len(to_flac(samples, 16_000, comment)) < multiple_bytes + 4
+    parsed = parse_flac(data)
+    assert (parsed.samples, parsed.comment) == (length, comment)
+    decoded, _ = soundfile.read(io.BytesIO(data), dtype="int16")
+    np.testing.assert_array_equal(decoded, samples)
 
 
 def test_size_is_within_10_percent_of_libsndfile() -> None:

@@ -6,6 +6,7 @@ import pyrage
 import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
+from listener.envelope import keys
 from listener.errors import VoiceError
 from listener.voice import command_copy, reply
 from listener.voice.limits import FILL_BYTES, LONGEST_FILE_BYTES
@@ -127,6 +128,32 @@ def test_reply_by_another_key_is_refused(world: World) -> None:
     with pytest.raises(VoiceError) as caught:
         open_reply(sealed, world.assist.public_key(), world.command_key)
     assert caught.value.reason == "key"
+
+
+def test_reply_to_another_key_without_a_rate_or_over_the_limit_is_not_sealed(world: World) -> None:
+    noise = np.random.default_rng(1).integers(-32_768, 32_767, 480_000).astype(np.int16)
+    wrong_key = msgspec.structs.replace(world.reply_header(), key="a" * 24)
+    no_key = msgspec.structs.replace(world.reply_header(), key=keys.owner_id("age1"))
+
+    for header, samples, rate_hz, recipient, reason in (
+        (wrong_key, sound(), 16_000, world.reply_recipient, "key"),
+        (no_key, sound(), 16_000, "age1", "key"),
+        (world.reply_header(), sound(), 0, world.reply_recipient, "form"),
+        (world.reply_header(), sound(), 7_999, world.reply_recipient, "form"),
+        (world.reply_header(), sound(), 48_001, world.reply_recipient, "form"),
+        (world.reply_header(), noise, 16_000, world.reply_recipient, "form"),
+        (world.reply_header(), noise[:0], 16_000, world.reply_recipient, "form"),
+    ):
+        with pytest.raises(VoiceError) as caught:
+            reply.seal_reply(header, samples, rate_hz, recipient, world.assist)
+        assert caught.value.reason == reason
+
+
+def test_secret_key_as_text_is_a_fault_of_the_caller(world: World) -> None:
+    copy = command_copy.parse_copy(world.copy())
+
+    with pytest.raises(TypeError):
+        open_copy(copy, world.hall.public_key(), str(world.command_key), world.assist_id)
 
 
 def test_reply_longer_than_30_s_is_not_sealed(world: World) -> None:

@@ -11,10 +11,11 @@ import msgspec
 import numpy as np
 import pyrage
 import pytest
-from hypothesis import given, settings
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from listener.audio.clip import encode_clip
+from listener.audio.flac import to_flac
 from listener.envelope import format as form
 from listener.envelope import seal, verify
 from listener.envelope.open import open_envelope
@@ -29,6 +30,8 @@ from listener.voice.open_reply import open_reply
 from tests.voice.conftest import World, sound
 
 FUZZ = int(os.environ.get("EARMARK_FUZZ_EXAMPLES", "150"))
+SLOW = (HealthCheck.too_slow,)
+"""A busy machine is no fault of what is tested."""
 WORLD = World()
 """Hypothesis repeats a test within one fixture, so its tests use this one."""
 
@@ -260,7 +263,15 @@ def sealed_copy(plain: bytes, world: World = WORLD) -> bytes:
     return seal.sign_ciphertext(command_copy.MAGIC, world.copy_header(), ciphertext, world.hall)
 
 
-@settings(max_examples=FUZZ, deadline=None)
+def test_comment_that_is_too_long_is_refused(world: World) -> None:
+    plain = to_flac(sound(), 16_000, "x" * 2_049, FILL_BYTES)
+
+    with pytest.raises(VoiceError) as caught:
+        read_copy(world, sealed_copy(plain, world))
+    assert caught.value.reason == "content"
+
+
+@settings(max_examples=FUZZ, deadline=None, suppress_health_check=SLOW)
 @given(st.binary(max_size=600))
 def test_arbitrary_bytes_raise_one_error(data: bytes) -> None:
     for kind, read in READERS.items():
@@ -269,7 +280,7 @@ def test_arbitrary_bytes_raise_one_error(data: bytes) -> None:
                 read(WORLD, data)
 
 
-@settings(max_examples=FUZZ, deadline=None)
+@settings(max_examples=FUZZ, deadline=None, suppress_health_check=SLOW)
 @given(st.data())
 def test_cut_and_spliced_messages_raise_one_error(data: st.DataObject) -> None:
     kind = data.draw(st.sampled_from((*SHORT, "command copy", "reply")))
@@ -286,7 +297,7 @@ def test_cut_and_spliced_messages_raise_one_error(data: st.DataObject) -> None:
             READERS[kind](WORLD, made)
 
 
-@settings(max_examples=FUZZ, deadline=None)
+@settings(max_examples=FUZZ, deadline=None, suppress_health_check=SLOW)
 @given(st.binary(max_size=400), st.booleans(), st.integers(0, 40_000), st.integers(0, 400))
 def test_any_plaintext_inside_raises_one_error(
     junk: bytes,
@@ -302,7 +313,7 @@ def test_any_plaintext_inside_raises_one_error(
             read_copy(WORLD, sealed_copy(plain))
 
 
-@settings(max_examples=FUZZ // 3, deadline=None)
+@settings(max_examples=FUZZ // 3, deadline=None, suppress_health_check=SLOW)
 @given(st.binary(max_size=200), st.integers(0, 33_000), st.integers(0, 300))
 def test_any_signed_ciphertext_raises_one_error(junk: bytes, at: int, cut: int) -> None:
     whole = PAYLOADS["command copy"].split(b"\n", 4)[4]
@@ -317,7 +328,7 @@ def test_any_signed_ciphertext_raises_one_error(junk: bytes, at: int, cut: int) 
             read_copy(WORLD, made)
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25, deadline=None, suppress_health_check=SLOW)
 @given(
     st.integers(16, 40_000),
     st.integers(0, 15_000),
@@ -340,7 +351,7 @@ def test_every_copy_that_is_sealed_opens(
     np.testing.assert_array_equal(opened.samples, samples)
 
 
-@settings(max_examples=FUZZ, deadline=None)
+@settings(max_examples=FUZZ, deadline=None, suppress_health_check=SLOW)
 @given(st.data())
 def test_every_statement_that_is_signed_is_read_back(data: st.DataObject) -> None:
     kind = data.draw(st.sampled_from((messages.Ask, messages.Outcome, messages.VoiceStatus)))

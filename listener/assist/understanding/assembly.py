@@ -2,11 +2,13 @@
 
 from pathlib import Path
 
+from listener.assist.recogniser import Agent
 from listener.assist.understanding.home_agent import HomeAgent
-from listener.assist.understanding.home_file import LIMIT_BYTES, parse_home_file
+from listener.assist.understanding.home_file import LIMIT_BYTES, HomeFile, parse_home_file
 from listener.assist.understanding.local_recogniser import LocalRecogniser
 from listener.assist.understanding.model_files import model_folder
 from listener.assist.understanding.things_client import ThingsClient
+from listener.assist.understanding.timer_agent import TimerAgent
 from listener.errors import ConfigError
 from listener.storage.atomic import read_plain_file
 
@@ -38,6 +40,21 @@ def build_local_recogniser(path: Path, home: Path) -> LocalRecogniser:
         ConfigError: the home file cannot be used.
     """
     return LocalRecogniser(read_home_text(path), model_folder(home))
+
+
+def build_timer_agent(language: str, other: Agent) -> TimerAgent:
+    """Return an agent that keeps timers, and leaves everything else to another one.
+
+    Args:
+        language: of the commands.
+        other: carries everything else out.
+
+    Raises:
+        ConfigError: there are no sentences in this language.
+        Unavailable: the package with the sentences is not installed.
+    """
+    home = HomeFile(language=language)
+    return TimerAgent(HomeAgent(home, ThingsClient(home.broker)), other)
 
 
 def build_home_agent(path: Path) -> HomeAgent:

@@ -12,8 +12,8 @@ from typing import Final
 import numpy as np
 
 from listener.assist.understanding.grammar import WordGrammar
-from listener.assist.understanding.speech_model import EncodedClip, SpeechModel
 from listener.assist.understanding.text_tokens import TextTokens
+from listener.assist.understanding.whisper import EncodedClip, WhisperModel
 
 _START: Final = ("<|startoftranscript|>", "<|notimestamps|>")
 _END: Final = "<|endoftext|>"
@@ -77,7 +77,7 @@ class SentenceSearch:
     def __init__(  # noqa: PLR0913 - collaborators, and three parameters of the search
         self,
         grammar: WordGrammar,
-        model: SpeechModel,
+        model: WhisperModel,
         tokens: TextTokens,
         *,
         width: int = 6,

@@ -18,8 +18,8 @@ from listener.assist.understanding.grammar import build_grammar
 from listener.assist.understanding.home_actions import HOME_INTENTS, resolve
 from listener.assist.understanding.home_file import HomeFile
 from listener.assist.understanding.sentences import HomeSentences
-from listener.assist.understanding.speech_model import SpeechModel
 from listener.assist.understanding.text_tokens import TextTokens
+from listener.assist.understanding.whisper import WhisperModel
 from listener.audio.pcm import SAMPLE_RATE_HZ, Samples
 
 LONGEST_S: Final = 16.0
@@ -49,11 +49,11 @@ class WitnessLimits:
 
     def accept(self, found: "WitnessedSentence") -> bool:
         """Return whether the witness agrees with a sentence."""
-        return (
-            found.difference <= self.difference
-            and found.sentence.regret <= self.regret
-            and found.sentence.mean >= self.mean
-        )
+        return found.difference <= self.difference and self.may_accept(found.sentence)
+
+    def may_accept(self, sentence: SpokenSentence) -> bool:
+        """Return whether a sentence is within the limits that need no free text."""
+        return sentence.regret <= self.regret and sentence.mean >= self.mean
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,7 +86,7 @@ class CommandRecogniser:
     def __init__(
         self,
         home: HomeFile,
-        model: SpeechModel,
+        model: WhisperModel,
         tokens: TextTokens,
         limits: WitnessLimits | None = None,
     ) -> None:
@@ -95,6 +95,8 @@ class CommandRecogniser:
         self._model = model
         self._tokens = tokens
         self._limits = limits or WitnessLimits()
+        # The longest first: "i'd like to" begins with "i'd like".
+        self._polite = sorted(self._sentences.intents.skip_words, key=len, reverse=True)
         self._search = SentenceSearch(build_grammar(self._sentences), model, tokens)
 
     def recognise(self, samples: Samples, word: str) -> Recognition | None:
@@ -110,10 +112,11 @@ class CommandRecogniser:
         return Recognition(found.text, is_command=True)
 
     def find(self, samples: Samples, word: str) -> WitnessedSentence | None:
-        """Return the most probable sentence of a clip, whether the witness agrees or not.
+        """Return the most probable sentence of a clip that comes near what the model would say.
 
-        Sentences that change the same are one: their probabilities are added. Among the most
-        probable, one that is nearer to the free text wins.
+        The free text is written only where there is one, and may still refuse it. Sentences that
+        change the same are one: their probabilities are added. Among the most probable, one that is
+        nearer to the free text wins.
 
         Args:
             samples: as for ``recognise``.
@@ -126,7 +129,7 @@ class CommandRecogniser:
         groups: dict[Hashable, list[SpokenSentence]] = {}
         for sentence in self._search.find(clip, written_forms(word)):
             meaning = self._meaning(sentence.text)
-            if meaning is not None:
+            if meaning is not None and self._limits.may_accept(sentence):
                 groups.setdefault(meaning, []).append(sentence)
         if not groups:
             return None
@@ -134,28 +137,31 @@ class CommandRecogniser:
         ranked = [
             (
                 _total(group) - _DIFFERENCE_WEIGHT * difference,
-                WitnessedSentence(sentence, difference),
+                WitnessedSentence(group[0], difference),
             )
             for group in groups.values()
-            for sentence, difference in [_nearest(group, free)]
+            for difference in [min(self._differ(sentence.text, free) for sentence in group)]
         ]
         return max(ranked, key=lambda pair: pair[0])[1]
+
+    def _differ(self, text: str, free: str) -> float:
+        """Return the difference of a sentence, without polite words before it, from the text."""
+        plain = text.lower()
+        for words in self._polite:
+            plain = plain.removeprefix(f"{words} ")
+        return differ(plain, free)
 
     def _meaning(self, text: str) -> Hashable | None:
         """Return what a sentence would change, as a key; None where it means nothing."""
         intent = self._sentences.match(text, _HERE)
         if intent is None:
             return None
-        if intent.name in HOME_INTENTS and _HERE not in intent.slots.values():
-            change = resolve(intent, self._home, None)
+        named = [thing for thing in self._home.things if thing.name == intent.slots.get("name")]
+        needs_area = _HERE in intent.slots.values() or len(named) > 1
+        if intent.name in HOME_INTENTS and not needs_area:
             # A sentence that changes nothing in this home is not a command.
-            return change.messages or None
+            return resolve(intent, self._home, None).messages or None
         return intent.name, *sorted(intent.slots.items())
-
-
-def _nearest(group: Sequence[SpokenSentence], free: str) -> tuple[SpokenSentence, float]:
-    """Return the most probable sentence of a group, and the least difference of any of them."""
-    return group[0], min(differ(sentence.text, free) for sentence in group)
 
 
 def _total(sentences: Sequence[SpokenSentence]) -> float:

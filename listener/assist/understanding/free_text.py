@@ -1,4 +1,4 @@
-"""What the speech model says without a grammar, and how near a sentence is to it."""
+"""The text that the speech model writes without a grammar, and its difference from a sentence."""
 
 import re
 from collections.abc import Sequence
@@ -6,8 +6,8 @@ from typing import Final
 
 import numpy as np
 
-from listener.assist.understanding.speech_model import EncodedClip, SpeechModel
 from listener.assist.understanding.text_tokens import TextTokens
+from listener.assist.understanding.whisper import EncodedClip, WhisperModel
 
 _START: Final = ("<|startoftranscript|>", "<|notimestamps|>")
 _END: Final = "<|endoftext|>"
@@ -18,11 +18,13 @@ _MOST_BEFORE: Final = 24
 """Letters before the sentence that do not count: the wake word, however it was heard."""
 
 
-def write_freely(model: SpeechModel, tokens: TextTokens, clip: EncodedClip) -> str:
+def write_freely(model: WhisperModel, tokens: TextTokens, clip: EncodedClip) -> str:
     """Return the text of a clip by the most probable token at each step.
 
-    A model that begins to repeat itself is stopped.
+    Remarks about the sound, such as "(unintelligible)", are not allowed, as in Whisper's own
+    program. A model that begins to repeat itself is stopped.
     """
+    unspoken = np.array(tokens.unspoken(), np.intp)
     end = tokens.special(_END)
     special = min(end, *(tokens.special(name) for name in _START))
     cache = model.start()
@@ -31,6 +33,7 @@ def write_freely(model: SpeechModel, tokens: TextTokens, clip: EncodedClip) -> s
         scores, cache = model.advance(clip, cache, [0], [tokens.special(name)])
     said: list[int] = []
     while len(said) < _LONGEST_TOKENS:
+        scores[0, unspoken] = -np.inf
         token = int(scores[0].argmax())
         if token >= special:
             break

@@ -1,4 +1,4 @@
-"""What a command changes: from its meaning to MQTT messages. Pure."""
+"""Effect of a command: from its meaning to MQTT messages. Pure."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass

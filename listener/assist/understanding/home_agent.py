@@ -65,13 +65,26 @@ class HomeAgent:
             return AgentResult("not-understood")
         if intent.name in HOME_INTENTS:
             result = self._change(intent, area)
-        elif intent.name.endswith(("Timer", "Timers", "TimerStatus")):
+        elif _is_about_timers(intent):
             with self._lock:
                 result = self._use_timers(intent, device)
         else:
             result = self._answer(intent)
         # The replies are English; the other languages have the speaker's sounds.
         return result if self._home.language == "en" else AgentResult(result.outcome)
+
+    def use_timers(self, text: str, device: str) -> AgentResult | None:
+        """Carry a command about timers out; return None for any other.
+
+        Args:
+            text: the command, without the wake word.
+            device: name of the speaker, which rings.
+        """
+        intent = self._sentences.match(text, self._home.area_of(device))
+        if intent is None or not _is_about_timers(intent):
+            return None
+        with self._lock:
+            return self._use_timers(intent, device)
 
     def due(self) -> list[Announcement]:
         """Return the announcements of timers that have ended; see `AnnouncementSource`."""
@@ -139,6 +152,10 @@ class HomeAgent:
         if not self._timers.change(timer, by_s, now_s):
             return AgentResult("failed", "The timer cannot be changed that far.")
         return AgentResult("done", f"{spoken_replies.describe_length(timer.due_s - now_s)} left.")
+
+
+def _is_about_timers(intent: HomeIntent) -> bool:
+    return intent.name.endswith(("Timer", "Timers", "TimerStatus"))
 
 
 def _seconds(intent: HomeIntent, prefix: str) -> float:

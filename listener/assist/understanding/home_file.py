@@ -290,6 +290,7 @@ def fill_payload(action: MqttAction, number: float | None) -> str:
     """
     if number is None:
         return action.payload
-    scaled = round(number * action.scale, 2)
-    text = str(int(scaled)) if scaled == int(scaled) or action.scale != 1 else str(scaled)
+    # Whole numbers of a finer scale, and at most two decimals else: 127 of 254, but 0.35 of 1.
+    scaled = number * action.scale
+    text = str(round(scaled)) if action.scale > 1 else f"{scaled:.2f}".rstrip("0").rstrip(".")
     return action.payload.replace(_VALUE, text)

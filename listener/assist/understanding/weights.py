@@ -34,7 +34,7 @@ def parse_weights(data: bytes) -> dict[str, Array]:
     Raises:
         ValueError: it does not have this format.
     """
-    reader = _Reader(data)
+    reader = _WeightsReader(data)
     version, kind = reader.number("I"), reader.text()
     if (version, kind) != (_VERSION, _KIND):
         raise ValueError(f"version {version} of {kind}, not {_VERSION} of {_KIND}")
@@ -54,7 +54,7 @@ def parse_weights(data: bytes) -> dict[str, Array]:
     return arrays
 
 
-class _Reader:
+class _WeightsReader:
     def __init__(self, data: bytes) -> None:
         self._data = memoryview(data)
         self._at = 0
