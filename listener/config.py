@@ -225,6 +225,8 @@ class BrokerSettings(Settings, frozen=True, kw_only=True):
     """Client certificate of this device; set together with ``key_file``."""
     key_file: PathText | None = None
     """Private key of ``certificate_file``."""
+    hermes: bool = False
+    """Publish each wake for Rhasspy too, on ``hermes/hotword/<word>/detected``."""
 
 
 class SpoolSettings(Settings, frozen=True, kw_only=True):

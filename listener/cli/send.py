@@ -114,6 +114,7 @@ def run(arguments: argparse.Namespace, settings: Config) -> int:
                     version=partial(_read_version, Path(settings.update.folder) / state.FILE),
                     temperature_c=_read_temperature_c,
                     false_wakes=FalseWakes(home),
+                    hermes=settings.broker.hermes,
                 ).run(stop)
                 notifier.stopping()
             finally:

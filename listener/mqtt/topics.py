@@ -96,6 +96,9 @@ archive cannot verify them."""
 DISCOVERY: Final = Topic("homeassistant/device/{node}/config", 1, retain=True)
 """Household to Home Assistant. Payload: entities of a device, or empty to remove it."""
 
+HERMES: Final = Topic("hermes/hotword/{word}/detected", 1, retain=False)
+"""Device to Rhasspy and other clients of the Hermes protocol. Payload: `HotwordDetected`."""
+
 RETAINED_COUNT: Final = "$SYS/broker/retained messages/count"
 """mosquitto's number of retained messages, decimal; `earmark doctor` reads it."""
 
@@ -207,6 +210,22 @@ class EventPayload(_Payload, frozen=True, kw_only=True, omit_defaults=True):
     """For ``mute``: ``open``, ``hardware``, ``software`` or ``fault``."""
     outcome: ShortName | None = None
     """For ``command``: how it ended; ``notices.CommandEnd``."""
+
+
+class HotwordDetected(_Payload, frozen=True, kw_only=True, rename="camel"):
+    """Payload of `HERMES`: a wake in the form of the Hermes protocol; never audio.
+
+    https://rhasspy.readthedocs.io/en/latest/reference/#hotword
+    """
+
+    model_id: ShortName
+    """The wake word."""
+    site_id: ShortName
+    """Name of the device."""
+    model_version: Literal[""] = ""
+    model_type: Literal["universal"] = "universal"
+    current_sensitivity: Literal[1] = 1
+    """Required by the protocol. The threshold is in the status."""
 
 
 OFFLINE: Final = b'{"state":"offline"}'

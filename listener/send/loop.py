@@ -76,6 +76,7 @@ class Sender:
         version: returns the running version and the state of an update; None to publish neither.
         temperature_c: returns the temperature of the processor, if it is known.
         false_wakes: counts wakes that were marked as false; None as above.
+        hermes: publish each wake in the form of the Hermes protocol too.
         monotonic_s: monotonic clock, in seconds.
     """
 
@@ -92,6 +93,7 @@ class Sender:
         version: Callable[[], VersionReport] | None = None,
         temperature_c: Callable[[], float | None] = lambda: None,
         false_wakes: FalseWakes | None = None,
+        hermes: bool = False,
         monotonic_s: Callable[[], float] = time.monotonic,
     ) -> None:
         self.delivery = delivery
@@ -109,6 +111,7 @@ class Sender:
             version,
             temperature_c=temperature_c,
             false_wakes=false_wakes,
+            hermes=hermes,
         )
         self.commands: Final = CommandForwarder(
             self._device, controller, self._status.mark_false_wake

@@ -95,6 +95,7 @@ class StatusPublisher:
         version: returns the running version and the state of an update; None to publish neither.
         temperature_c: returns the temperature of the processor, if it is known.
         false_wakes: counts wakes that were marked as false; None to publish no rate.
+        hermes: publish each wake in the form of the Hermes protocol too.
     """
 
     def __init__(  # noqa: PLR0913 - the sources of the status
@@ -106,7 +107,9 @@ class StatusPublisher:
         *,
         temperature_c: Callable[[], float | None] = lambda: None,
         false_wakes: FalseWakes | None = None,
+        hermes: bool = False,
     ) -> None:
+        self._hermes = hermes
         self._temperature_c = temperature_c
         self._false_wakes = false_wakes
         self._device = device
@@ -134,6 +137,8 @@ class StatusPublisher:
             self._false_wakes.on_wake()
         if (event := _as_event(notice)) is not None:
             self._event(event, connected=connected)
+        if self._hermes and connected and isinstance(notice, notices.WakeNotice):
+            self._publish_hotword(notice.word)
         self._take_state(notice)
 
     def _take_state(self, notice: Notice) -> None:  # noqa: C901 - a case for each notice
@@ -277,6 +282,11 @@ class StatusPublisher:
         if not connected or self._broker.publish(message) == 0:
             missed = self._status.events_missed + 1
             self._status = msgspec.structs.replace(self._status, events_missed=missed)
+
+    def _publish_hotword(self, word: str) -> None:
+        payload = topics.HotwordDetected(model_id=word, site_id=self._device).encode()
+        topic = topics.HERMES
+        self._broker.publish(Message(topic.name(word=word), payload, topic.qos, topic.retain))
 
     def _update(self, **changes: object) -> None:
         """Change the status; publish it soon if that changes anything."""

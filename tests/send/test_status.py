@@ -276,3 +276,28 @@ def test_false_wakes_and_temperature_are_published(
         "low": 0.00253,
         "high": 0.557,
     }
+
+
+@pytest.mark.parametrize("hermes", [False, True])
+def test_wake_is_published_for_rhasspy_by_option(
+    spool: Spool, broker: "FakeBroker", *, hermes: bool
+) -> None:
+    account = StatusPublisher("hall", spool, broker, hermes=hermes)
+    for notice in (
+        notices.WakeNotice(word="alexa", score=0.9),
+        notices.NearMissNotice(word="alexa", score=0.4),
+    ):
+        account.take(notice, connected=True)
+    account.take(notices.WakeNotice(word="alexa", score=0.9), connected=False)
+
+    hotwords = [one for one in broker.published if one.topic.startswith("hermes/")]
+    assert [one.topic for one in hotwords] == ["hermes/hotword/alexa/detected"] * hermes
+    assert not any(one.retain for one in hotwords)
+    for one in hotwords:
+        assert json.loads(one.payload) == {
+            "modelId": "alexa",
+            "siteId": "hall",
+            "modelVersion": "",
+            "modelType": "universal",
+            "currentSensitivity": 1,
+        }
