@@ -20,7 +20,7 @@ SLEEP := $(CURDIR)/build/sleep.so
 # faketime's path contains $LIB, which the dynamic loader expands; make and the shell must not.
 FAKED := $(if $(findstring libfaketime,$(value LD_PRELOAD)),env LD_PRELOAD='$(SLEEP):$(value LD_PRELOAD)')
 
-.PHONY: help setup demo test unit calendar compat fuzz system-units lint format reference bench rates soak adversary assist-accuracy day fixtures lock deb release deb-check arm64 vm power-cut image clean
+.PHONY: help setup demo test unit calendar compat fuzz system-units lint format reference bench rates soak adversary assist-accuracy day fixtures lock deb release deb-check arm64 vm home-assistant power-cut image clean
 
 help: ## list the targets
 	@grep -hE '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -180,6 +180,9 @@ IMAGE_PACKAGES := mmdebstrap qemu-user-static binfmt-support arch-test qemu-syst
 vm: setup ## the units in an emulated machine: audio, switch, broker, archive (root, 5 min)
 	$(MAKE) debian TEST_PACKAGES='$(VM_PACKAGES)'
 	$(BIN)/python -m tests.vm scenes
+
+home-assistant: setup debian ## a household with a real Home Assistant (Python 3.12, PyPI; some minutes)
+	$(BIN)/python -m tests.home_assistant --page
 
 power-cut: setup ## fifty power cuts while everything writes (root, 20 min)
 	$(MAKE) debian TEST_PACKAGES='$(VM_PACKAGES)'

@@ -132,7 +132,7 @@ class ChimeSettings(Settings, frozen=True, kw_only=True):
     """Play the tone at every wake, by `hear` itself. A clip then begins after it, and
     ``clip.pre_roll_s`` must be 0."""
     in_pause: bool = True
-    """Play the tone, by `play`, only where nothing is said for 0.6 s after the wake word; the clip
+    """Play the tone, by `play`, only where nothing is said for 1.2 s after the wake word; the clip
     then begins after it. A command in one breath with the wake word has no tone and is not cut."""
     device: Annotated[str, Meta(min_length=1)] | None = None
     """Name or index of the loudspeaker; by default the system's."""
@@ -159,6 +159,9 @@ class WakeSettings(Settings, frozen=True, kw_only=True):
     """Wake-word models, by their names in ``earmark models list``."""
     thresholds: dict[ShortName, Probability] = {}
     """Score at which a model wakes; by default its manifest's."""
+    remote_threshold: bool = False
+    """Whether a message from the broker may set a threshold below the configured one. A message may
+    always raise it."""
     patience_frames: Annotated[int, Meta(ge=1, le=25)] = 1
     """Frames in a row at or above the threshold."""
     refractory_s: Annotated[float, Meta(ge=0, le=60)] = 2.0
@@ -387,7 +390,7 @@ def parse_settings(text: str, source: str) -> Config:
             )
         raise ConfigError(f"{source}: {where}{expected[0].lower()}{expected[1:]}", hint) from error
     _check_consistency(config, source)
-    _check_groups(config.assist, source)
+    _check_assist(config.assist, source)
     return config
 
 
@@ -443,7 +446,12 @@ def _check_consistency(config: Config, source: str) -> None:
         )
 
 
-def _check_groups(assist: AssistSettings, source: str) -> None:
+def _check_assist(assist: AssistSettings, source: str) -> None:
+    if "built-in" in {assist.recogniser, assist.agent} and assist.home_file is None:
+        raise ConfigError(
+            f"{source}: built-in needs assist.home_file, which is missing",
+            "set assist.home_file to a file such as docs/reference/home.example.toml",
+        )
     grouped = [device for devices in assist.groups.values() for device in devices]
     if len(set(grouped)) < len(grouped):
         raise ConfigError(

@@ -50,6 +50,8 @@ REPORT_S: Final = 3600.0
 """Time between two lines about refused messages in the log."""
 ANNOUNCE_S: Final = 30.0
 """Time for which an announcement waits for its speaker."""
+MOST_TOLD: Final = 4
+"""Refused copies of a device in a second that are answered."""
 MOST_ANNOUNCEMENTS: Final = 4
 """Announcements of one speaker that wait."""
 _POKE_S: Final = timing.POKE_INTERVAL_S + 0.5
@@ -138,6 +140,7 @@ class AssistService:
         self._connect_s = float("-inf")
         self._last_reason = ""
         self._refused: Counter[str] = Counter()
+        self._told: dict[str, deque[float]] = {}
         self._started_s = self._now().boot_s
         self._report_s = self._started_s + REPORT_S
 
@@ -287,6 +290,8 @@ class AssistService:
             self._asks.accept(nonce, device, header.key, header.part, header.age_ms)
         except CopyRefused as refused:
             self._refused[refused.reason.value] += 1
+            if not self._may_tell(device):
+                return
             outcome = refusal_outcome(refused.reason)
             self._broker.publish(outcome_message(self._key, nonce, device, outcome))
             return
@@ -294,6 +299,15 @@ class AssistService:
             self._asks.end(nonce)
             self._refused["queue"] += 1
             self._broker.publish(outcome_message(self._key, nonce, device, "late"))
+
+    def _may_tell(self, device: str) -> bool:
+        """Return whether a device is told about another refused copy: a few in a second."""
+        recent = self._told.setdefault(device, deque(maxlen=MOST_TOLD))
+        now_s = self._now().boot_s
+        if len(recent) == MOST_TOLD and now_s - recent[0] < 1:
+            return False
+        recent.append(now_s)
+        return True
 
     def _announce(self) -> None:
         """Poke the speakers for which announcements wait."""

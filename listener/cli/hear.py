@@ -34,11 +34,13 @@ from listener.hear.events import to_text
 from listener.hear.gate import open_gate
 from listener.hear.hardware import build_lamp, build_mute, landlock_paths
 from listener.hear.indicators.chime import build_chime
+from listener.hear.inference_time import TimedDetector
 from listener.hear.key_rotation import RosterUpdater
 from listener.hear.loop import Listener
 from listener.hear.memory import ClipBuffers, allocate_locked
 from listener.hear.monitor_feed import MonitorFeed, Tee
 from listener.hear.publisher import EventPublisher
+from listener.hear.request_router import RequestRouter
 from listener.hear.sealer import BUFFERS, Sealer, SealingContext
 from listener.hear.seccomp import apply_sandbox, overwrite_freed_memory
 from listener.hear.sequence import SequenceNumbers
@@ -50,7 +52,7 @@ from listener.inference.onnx import SpeechNet
 from listener.ipc import control
 from listener.ipc.hear_locks import HearLocks
 from listener.ipc.notice_socket import SOCKET, NoticeSender
-from listener.ipc.notices import sign_tally
+from listener.ipc.notices import DetectorNotice, sign_tally
 from listener.ipc.voice_folder import locate_voice_folder
 from listener.owner.attribution import Keeper
 from listener.spool.queue import Spool
@@ -59,6 +61,7 @@ from listener.system.malloc import use_single_malloc_arena
 from listener.system.output import BoundedOutput, bound_logging
 from listener.system.systemd import Notifier, StopSignal
 from listener.wakeword.detector import StreamDetector
+from listener.wakeword.sensitivity import Sensitivity
 
 _BOOT_BYTES: Final = 8
 """Length of the random id of one run."""
@@ -222,7 +225,8 @@ def run(arguments: argparse.Namespace, settings: config.Config) -> int:  # noqa:
     key = home.device_key()
     requests = control.ControlSocket(home.path / control.SOCKET)
     state = HearLocks(home.path)
-    mute = build_mute(settings, home.path, requests, arguments.mute, state.apply)
+    router = RequestRouter(requests)
+    mute = build_mute(settings, home.path, router, arguments.mute, state.apply)
     lamp = build_lamp(settings.lamp, time.monotonic)
     # A recording does not pause for the chime.
     chime = None if settings.microphone.files else build_chime(settings.chime, time.monotonic)
@@ -248,6 +252,8 @@ def run(arguments: argparse.Namespace, settings: config.Config) -> int:  # noqa:
         else runtime.playback_monitor(),
     )
     detector, speech, models, thresholds = _networks(Catalogue(home.path), settings.wake)
+    timed = TimedDetector(detector, time.monotonic, time.process_time)
+    sensitivity = _route_sensitivity(router, detector, settings.wake, state_feed)
     # After the models are loaded: their freed memory holds no audio.
     overwrite_freed_memory()
     ring = Ring(allocate_locked(_frames(settings.clip.ring_s) * FRAME_SAMPLES))
@@ -290,7 +296,7 @@ def run(arguments: argparse.Namespace, settings: config.Config) -> int:  # noqa:
         voice=voice,
     )
     loop = Listener(
-        detector=detector,
+        detector=timed,
         ring=ring,
         capture=capture,
         counters=counters,
@@ -319,7 +325,13 @@ def run(arguments: argparse.Namespace, settings: config.Config) -> int:  # noqa:
         )
         systemd.ready("listening")
         sounds = monitor_feed.observe(
-            state_feed.observe(gate.stream(), lambda: mute.cause),
+            state_feed.observe(
+                gate.stream(),
+                lambda: mute.cause,
+                lambda: DetectorNotice(
+                    only=sensitivity.only, p99_ms=timed.p99_ms, cpu_percent=timed.cpu_percent()
+                ),
+            ),
             detector=detector,
             count=lambda: sign_tally(counters.tally(), key.sign),
             mute=lambda: mute.cause,
@@ -367,6 +379,20 @@ def _networks(
         for word in words
     }
     return detector, SpeechNet(catalogue.speech()), models, thresholds
+
+
+def _route_sensitivity(
+    router: RequestRouter,
+    detector: StreamDetector,
+    settings: config.WakeSettings,
+    state_feed: StateFeed,
+) -> Sensitivity:
+    """Apply requests about the sensitivity to the detector; return what is in force."""
+    sensitivity = Sensitivity(
+        detector.thresholds, may_lower=settings.remote_threshold, apply=detector.set_threshold
+    )
+    router.connect(sensitivity, lambda: state_feed.set_thresholds(sensitivity.thresholds))
+    return sensitivity
 
 
 def _sealing_context(

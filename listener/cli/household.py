@@ -6,6 +6,7 @@ The arguments of all actions are here, and the actions for the household as a wh
 
 import argparse
 import json
+import os
 import socket
 import sys
 from collections.abc import Callable
@@ -24,8 +25,10 @@ from listener.errors import UsageError
 from listener.household import broker_config, ca, home_assistant, identity
 from listener.household.broker_config import DEFAULT_PORT
 from listener.household.identity import HouseholdIdentity, IdentityKind
+from listener.household.publish import can_broker_reach
 from listener.household.registry import Registry
 from listener.household.state import HouseholdStore
+from listener.mqtt.client import Message
 from listener.mqtt.paho_client import PahoBroker
 from listener.storage.atomic import PUBLIC_MODE, read_plain_file, write_atomic
 from listener.storage.home import Home
@@ -78,7 +81,7 @@ def set_up(
     created = store.set_up(configure)
     print(f"created: {', '.join(created)}" if created else "nothing to change")
     if created:
-        _print_broker_steps(store.published().broker)
+        _print_broker_steps(store.published().broker, home)
     text = _archive_settings(store, home)
     if paths:
         _write_archive_settings(paths.settings, text)
@@ -88,8 +91,22 @@ def set_up(
     return 0
 
 
-def _print_broker_steps(folder: Path) -> None:
-    print(f"the configuration of mosquitto is in {folder}; run once, as root:")
+def _print_broker_steps(folder: Path, home: Home, system: SystemPaths = SystemPaths()) -> None:
+    """Print how to give the files to mosquitto; first where to write them, if it cannot read them.
+
+    Only root can give files to mosquitto's user.
+    """
+    if os.geteuid() != 0:
+        print(f"the configuration of mosquitto is in {folder}; to start a broker as this user:")
+        print(f"  mosquitto -c {folder / broker_config.CONFIG}")
+        print("for the system's mosquitto, run earmark household init as root")
+        return
+    if can_broker_reach(folder):
+        print(f"the configuration of mosquitto is in {folder}; run once, as root:")
+    else:
+        print(f"the user of mosquitto cannot read {folder}; run once, as root:")
+        folder = system.broker
+        print(f"  earmark household --home {home.path} init --broker-folder {folder}")
     print(f"  ln -s {folder / broker_config.CONFIG} /etc/mosquitto/conf.d/")
     print("  systemctl restart mosquitto")
 
@@ -158,13 +175,17 @@ def announce(arguments: argparse.Namespace, settings: config.Config, home: Home)
     store = HouseholdStore(home.path)
     registry = store.registry()
     members_now = set(registry.members())
-    messages = {
-        home_assistant.NODE + device.name: home_assistant.discovery_message(
-            registry.speaker(device.name), device.dkey
-        )
+    keys_by_device = {
+        device.name: device.dkey
         for device in home.roster().devices
         if HouseholdIdentity(f"d-{device.name}") in members_now
     }
+
+    def message(device: str, facts: home_assistant.SpeakerFacts) -> Message:
+        return home_assistant.discovery_message(
+            registry.speaker(device), keys_by_device[device], facts
+        )
+
     certificate, key = store.service(identity.HOUSEHOLD)
     reached = config.BrokerSettings(
         host=registry.broker_host,
@@ -174,8 +195,8 @@ def announce(arguments: argparse.Namespace, settings: config.Config, home: Home)
         key_file=str(key),
     )
     broker = PahoBroker(reached, identity.HOUSEHOLD.cn)
-    published, removed = home_assistant.announce(broker, messages)
-    print(f"{len(messages)} speakers: {published} added or changed, {removed} removed")
+    published, removed = home_assistant.announce(broker, message, keys_by_device)
+    print(f"{len(keys_by_device)} speakers: {published} added or changed, {removed} removed")
     return 0
 
 
@@ -388,10 +409,24 @@ def _add_members(actions: Subcommands) -> None:
         "add-service",
         "create key and certificate for Home Assistant, or for earmark assist",
         "earmark household add-service home-assistant --to ha-certificates",
+        "earmark household add-service home-assistant --to /etc/mosquitto/earmark-bridge"
+        " --bridge /etc/mosquitto/conf.d/earmark-bridge.conf",
         "earmark household add-service assist --to /etc/earmark/assist",
     )
     service.add_argument("name", choices=("home-assistant", "assist"), help="name of the service")
     service.add_argument("--to", required=True, metavar="DIR", help="folder for the files")
+    service.add_argument(
+        "--bridge",
+        metavar="FILE",
+        help="if Home Assistant uses another broker: write the configuration that connects this"
+        " mosquitto to the household's broker; it uses the files in DIR",
+    )
+    service.add_argument(
+        "--bridge-folder",
+        metavar="DIR",
+        help="with --bridge: folder of the files on the other broker's computer"
+        " (default: that of --to)",
+    )
     actions.add("wait", "wait until every invited member has joined", "earmark household wait")
     revoke = actions.add(
         "revoke",

@@ -19,6 +19,7 @@ from listener.envelope import keys
 from listener.errors import ConfigError, EarmarkError, Unavailable, UsageError
 from listener.household import broker_config, identity, invitation, join_client, join_server
 from listener.household.identity import HouseholdIdentity, IdentityKind
+from listener.household.publish import can_broker_reach, chown_to_broker
 from listener.household.registry import INVITATION_S, Area, Speaker
 from listener.household.state import HouseholdStore
 from listener.storage.atomic import PUBLIC_MODE, write_atomic
@@ -153,14 +154,48 @@ def add_service(arguments: argparse.Namespace, settings: config.Config, home: Ho
     """Create key and certificate for a service that cannot join by itself."""
     del settings
     if arguments.name == identity.ASSIST.name:
+        if arguments.bridge or arguments.bridge_folder:
+            raise UsageError(
+                "--bridge is for home-assistant only", "leave --bridge and --bridge-folder out"
+            )
         return household_assist.add_assist(HouseholdStore(home.path), home, Path(arguments.to))
     who = identity.HOME_ASSISTANT
     folder = Path(arguments.to)
-    HouseholdStore(home.path).issue(who, folder)
-    print(f"upload to Home Assistant's MQTT integration: {folder}/{broker_config.CA},")
-    print(f"  {folder}/{who.cn}.crt and {folder}/{who.cn}.key; then delete them here")
+    if arguments.bridge_folder and not arguments.bridge:
+        raise UsageError("--bridge-folder needs --bridge", "pass --bridge FILE")
+    store = HouseholdStore(home.path)
+    if arguments.bridge:
+        _add_bridge(store, folder, Path(arguments.bridge), arguments.bridge_folder)
+    else:
+        store.issue(who, folder)
+        print(f"upload to Home Assistant's MQTT integration: {folder}/{broker_config.CA},")
+        print(f"  {folder}/{who.cn}.crt and {folder}/{who.cn}.key; then delete them here")
     print_reload_hint()
     return 0
+
+
+def _add_bridge(
+    store: HouseholdStore, folder: Path, bridge: Path, bridge_folder: str | None
+) -> None:
+    """Write the certificate of Home Assistant, and the configuration of a bridge that uses it."""
+    who, registry = identity.HOME_ASSISTANT, store.registry()
+    used_in = bridge_folder or str(folder.absolute())
+    text = broker_config.render_bridge(used_in, registry.hosts[0], registry.port)
+    store.issue(who, folder)
+    write_atomic(bridge, text.encode(), PUBLIC_MODE)
+    files = (broker_config.CA, f"{who.cn}.crt", f"{who.cn}.key")
+    chown_to_broker([folder, *(folder / name for name in files)])
+    _print_bridge_steps(bridge, folder, used_in)
+
+
+def _print_bridge_steps(bridge: Path, folder: Path, used_in: str) -> None:
+    print(f"wrote {bridge}, for the mosquitto that Home Assistant uses:")
+    if used_in != str(folder.absolute()):
+        print(f"  move the files of {folder} to {used_in} on its computer")
+    elif not can_broker_reach(folder):
+        print(f"  the user of mosquitto cannot read {folder}: choose another folder for --to")
+    print("  put the file into its configuration folder, and restart it")
+    print("to publish the speakers to it: earmark household announce")
 
 
 def wait(arguments: argparse.Namespace, settings: config.Config, home: Home) -> int:

@@ -5,6 +5,7 @@ import os
 import time
 from functools import partial
 from pathlib import Path
+from typing import Final
 
 import listener
 from listener.cli.main import with_examples
@@ -18,6 +19,7 @@ from listener.mqtt.paho_client import PahoBroker
 from listener.release import state
 from listener.release.state import VersionReport
 from listener.send.delivery import ClipDelivery
+from listener.send.false_wakes import FalseWakes
 from listener.send.inbound import InboundMessages
 from listener.send.loop import Sender
 from listener.send.status import will
@@ -32,6 +34,11 @@ from listener.voice.limits import LONGEST_FILE_BYTES
 
 LONGEST_PACKET_BYTES = LONGEST_FILE_BYTES + 8192
 """Longest MQTT packet that a device accepts: a reply, with room for topic and properties."""
+
+
+_TEMPERATURE: Final = Path("/sys/class/thermal/thermal_zone0/temp")
+"""Thousandths of a degree Celsius; on a Raspberry Pi that of the processor."""
+_LONGEST_NUMBER: Final = 16
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -105,6 +112,8 @@ def run(arguments: argparse.Namespace, settings: Config) -> int:
                     voice=voice,
                     service=notifier,
                     version=partial(_read_version, Path(settings.update.folder) / state.FILE),
+                    temperature_c=_read_temperature_c,
+                    false_wakes=FalseWakes(home),
                 ).run(stop)
                 notifier.stopping()
             finally:
@@ -121,6 +130,14 @@ def _read_version(path: Path) -> VersionReport:
     except OSError:
         data = None
     return state.report_version(listener.__version__, data)
+
+
+def _read_temperature_c(path: Path = _TEMPERATURE) -> float | None:
+    """Return the temperature of the processor, or None where the kernel has no sensor for it."""
+    try:
+        return int(path.read_bytes()[:_LONGEST_NUMBER]) / 1000
+    except (OSError, ValueError):
+        return None
 
 
 def _once(sender: Sender, stop: systemd.StopSignal, patience_s: float) -> int:

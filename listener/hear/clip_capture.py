@@ -248,6 +248,8 @@ class ClipCapture:
             self._state = _Recording(wake, pending, is_after_chime)
             return
         self._drop_wake(at_sample, "busy")
+        if self._voice is not None:
+            self._voice.abandon()  # it was asked about before the chime
 
     def _offer(self, clip: Clip) -> None:
         state, self._state = self._state, None

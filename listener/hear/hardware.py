@@ -13,7 +13,7 @@ from listener.config import Config, LampSettings, MuteSettings
 from listener.errors import ConfigError
 from listener.hear.indicators.led import Lamp, Light, NoLamp, PatternLamp, open_row
 from listener.hear.landlock import LandlockPaths, paths_for
-from listener.hear.mute.controller import MuteController
+from listener.hear.mute.controller import MuteController, RequestSource
 from listener.hear.mute.evdev import KernelInputNode, open_input
 from listener.hear.mute.state import MuteFiles
 from listener.hear.mute.switch import (
@@ -24,7 +24,6 @@ from listener.hear.mute.switch import (
     Switch,
     parse_mute_intervals,
 )
-from listener.ipc.control import ControlSocket
 from listener.system.sound_cards import SoundCard, capture_cards, other_cards
 
 _INPUTS: Final = Path("/dev/input")
@@ -35,7 +34,7 @@ _log = logging.getLogger(__name__)
 def build_mute(
     settings: Config,
     home: Path,
-    requests: ControlSocket,
+    requests: RequestSource,
     script: str | None,
     announce: Callable[[bytes, bytes], object],
 ) -> MuteController:

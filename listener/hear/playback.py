@@ -4,7 +4,6 @@ from collections.abc import Callable
 from typing import Final, Protocol
 
 from listener.audio.pcm import SAMPLE_RATE_HZ
-from listener.ipc.playback_locks import TAIL_S
 
 
 class LoudspeakerState(Protocol):
@@ -13,20 +12,19 @@ class LoudspeakerState(Protocol):
     def is_sounding(self) -> bool:
         """Return whether the loudspeaker may sound; True if that is not known."""
 
-    def is_player_running(self) -> bool:
-        """Return whether a player runs; True if that is not known."""
+    def sound_number(self) -> int | None:
+        """Return the number of the player's last sound; None if no player runs."""
 
 
 class PlaybackMonitor:
     """Decide for each block whether it may contain the device's own sound. For one thread.
 
-    The player announces a sound before its first sample, and until `TAIL_S` after its last. A block
-    is judged after it was read, so whatever it contains is announced already, or was until less
-    than the lag of hear ago.
+    The player announces a sound before its first sample, and until `playback_locks.TAIL_S` after
+    its last. A block is judged after it was read, so whatever it contains is announced already, or
+    was until less than the lag of hear ago.
 
-    A lag longer than that tail is treated as sound: audio that waited in the microphone's pipe
-    since the last judgement could contain a sound that is over. So is the audio that waited at the
-    end of a sound.
+    Where hear lags, audio that waited in the microphone's pipe may contain a sound that is over:
+    after the end of a sound, or a new number, what the pipe may hold is discarded too.
 
     Args:
         loudspeaker: the state of the player.
@@ -37,7 +35,8 @@ class PlaybackMonitor:
         self._loudspeaker: Final = loudspeaker
         self._monotonic_s: Final = monotonic_s
         self._judged_s: float | None = None
-        self._was_sounding = self._was_running = False
+        self._was_sounding = False
+        self._number: int | None = None
         self._waiting_samples = 0
 
     def covers(self, block_samples: int) -> bool:
@@ -50,17 +49,17 @@ class PlaybackMonitor:
             block_samples: length of the block; 0 without one.
         """
         now_s = self._monotonic_s()
+        is_first = self._judged_s is None
         since_s = 0.0 if self._judged_s is None else now_s - self._judged_s
         self._judged_s = now_s
-        was_running, self._was_running = (
-            self._was_running,
-            self._loudspeaker.is_player_running(),
-        )
+        # Before the question below: a sound between the two is seen by one of them.
+        number = self._loudspeaker.sound_number()
+        has_sounded = number != self._number and not is_first
+        self._number = number
         if self._loudspeaker.is_sounding():
             self._was_sounding = True
             return True
-        has_lagged = since_s > TAIL_S and (was_running or self._was_running)
-        if self._was_sounding or has_lagged:
+        if self._was_sounding or has_sounded:
             self._was_sounding = False
             waiting_samples = round(since_s * SAMPLE_RATE_HZ)
             self._waiting_samples = max(self._waiting_samples, waiting_samples)

@@ -419,6 +419,8 @@ class Sealer:
             reason = self._commands.make(
                 job.capture.clip, job.capture.word, owner, order, lambda: self._is_whole(job)
             )
+            if reason == "muted" and job.is_late:
+                reason = "not-sealed"
             self._decide_copy(job, owner.name, reason)
 
     def _is_whole(self, job: _Job) -> bool:

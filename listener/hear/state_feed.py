@@ -7,7 +7,7 @@ notices gave is repeated every few seconds, and send takes a state that is not r
 """
 
 import threading
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Final
 
 import msgspec
@@ -15,7 +15,10 @@ import msgspec
 from listener.audio.pcm import Frame, Gap, GapReason, Sound
 from listener.hear.publisher import NoticeSink
 from listener.ipc import notices
-from listener.ipc.notices import CountersNotice, MuteState, Notice, StateNotice
+from listener.ipc.notices import CountersNotice, DetectorNotice, MuteState, Notice, StateNotice
+
+_CHANGE_S: Final = 1.0
+"""Least time between two repetitions, also if messages change the thresholds more often."""
 
 
 class StateFeed:
@@ -34,6 +37,7 @@ class StateFeed:
         self._lock: Final = threading.Lock()
         self._state = StateNotice()
         self._counters: CountersNotice | None = None
+        self._is_changed = False
 
     def send(self, notice: Notice) -> bool:
         """Send a notice without blocking, and remember its state; return True if it was accepted.
@@ -45,20 +49,34 @@ class StateFeed:
             self._remember(notice)
             return self._sink.send(notice)
 
-    def observe(self, sounds: Iterable[Sound], mute: Callable[[], MuteState]) -> Iterator[Sound]:
+    def set_thresholds(self, thresholds: Mapping[str, float]) -> None:
+        """Change the thresholds; the state is sent within a second."""
+        fits = len(thresholds) <= notices.MOST_THRESHOLDS
+        with self._lock:
+            self._change(thresholds=dict(thresholds) if fits else {})
+            self._is_changed = True
+
+    def observe(
+        self,
+        sounds: Iterable[Sound],
+        mute: Callable[[], MuteState],
+        detector: Callable[[], DetectorNotice] = DetectorNotice,
+    ) -> Iterator[Sound]:
         """Yield every frame and gap; send the state with the first, and every few seconds.
 
         Args:
             sounds: frames and gaps from the gate.
             mute: returns the cause of the mute; called only at a gap.
+            detector: returns the state and speed of the detector.
         """
-        due_s = self._monotonic_s()
+        sent_s = self._monotonic_s() - notices.STATE_EVERY_S
         for sound in sounds:
             yield sound
             self._observe(sound, mute)
-            if (now_s := self._monotonic_s()) >= due_s:
-                due_s = now_s + notices.STATE_EVERY_S
-                self._repeat()
+            now_s = self._monotonic_s()
+            if now_s >= sent_s + (_CHANGE_S if self._is_changed else notices.STATE_EVERY_S):
+                sent_s = now_s
+                self._repeat(detector())
 
     def _observe(self, sound: Sound, mute: Callable[[], MuteState]) -> None:
         """Take from a frame or gap what no notice says: at its start hear sends none."""
@@ -75,9 +93,11 @@ class StateFeed:
                 with self._lock:
                     self._change(mute=cause)
 
-    def _repeat(self) -> None:
+    def _repeat(self, detector: DetectorNotice) -> None:
         with self._lock:
+            self._is_changed = False
             self._sink.send(self._state)
+            self._sink.send(detector)
             if self._counters is not None:
                 self._sink.send(self._counters)
 

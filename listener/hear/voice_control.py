@@ -122,6 +122,7 @@ class VoiceControl:
         reserve_seq: Callable[[], object],
         new_nonce: Callable[[], str],
         now: Callable[[], Instant],
+        on_forgery: Callable[[], object] = bool,
     ) -> None:
         """Start without an ask.
 
@@ -141,6 +142,7 @@ class VoiceControl:
             reserve_seq: makes the sealer take the number of the clip's envelope now.
             new_nonce: returns 32 random hex digits.
             now: both clocks.
+            on_forgery: called once, when another assist than the allowed one has answered.
         """
         self._device: Final = device
         self._key: Final = key
@@ -156,6 +158,7 @@ class VoiceControl:
         self._reserve_seq: Final = reserve_seq
         self._new_nonce: Final = new_nonce
         self._now: Final = now
+        self._on_forgery: Final = on_forgery
         self._open: Final = OpenAsk(device)
         self._results: Final = results
         self._assist: Ed25519PublicKey | None = None
@@ -334,6 +337,7 @@ class VoiceControl:
         self.rejected[rejection] += 1
         if rejection is Rejection.FORGED and not self._is_forgery_logged:
             self._is_forgery_logged = True
+            self._on_forgery()
             _log.error(
                 "another assist answers: a message was signed by a key that no owner of this device"
                 " allowed"

@@ -4,6 +4,7 @@ Voice control is no condition for listening: where its folder cannot be used, he
 and listens without it.
 """
 
+import contextlib
 import logging
 import queue
 import re
@@ -29,8 +30,8 @@ from listener.ipc.notices import CopyNotice
 from listener.ipc.playback_locks import PlaybackPermit
 from listener.ipc.player_state import PlayerStateWriter
 from listener.ipc.voice_folder import locate_voice_folder
-from listener.ipc.voice_paths import COPIES, REPLY_KEY, VOICE_SOCKET
-from listener.storage.atomic import make_folder, read_plain_file
+from listener.ipc.voice_paths import ANOTHER_ASSIST, COPIES, REPLY_KEY, VOICE_SOCKET
+from listener.storage.atomic import SECRET_MODE, make_folder, read_plain_file, translate_os_errors
 from listener.storage.home import Home
 from listener.voice.limits import LONGEST_MESSAGE_BYTES
 
@@ -92,6 +93,8 @@ class VoiceRuntime:
         folder = locate_voice_folder(home.path)
         make_folder(folder)
         self._folder = folder
+        with translate_os_errors(folder):
+            (folder / ANOTHER_ASSIST).unlink(missing_ok=True)
         self._copies = CopyFolder(folder / COPIES, boottime_s)
         self._answers = Inbox(
             folder / VOICE_SOCKET,
@@ -155,6 +158,7 @@ class VoiceRuntime:
             reserve_seq=lambda: run_soon(reserve_seq),
             new_nonce=lambda: secrets.token_hex(_NONCE_BYTES),
             now=read_clocks,
+            on_forgery=self._mark_forgery,
         )
 
     def close(self) -> None:
@@ -163,6 +167,10 @@ class VoiceRuntime:
         self._answers.close()
         self.permit.close()
         self._player.close()
+
+    def _mark_forgery(self) -> None:
+        with contextlib.suppress(OSError):  # the log has it
+            (self._folder / ANOTHER_ASSIST).touch(SECRET_MODE)
 
     def _report(self, result: CopyResult) -> None:
         """Tell send about a copy at once; the listen loop takes the result in its next turn."""

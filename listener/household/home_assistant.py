@@ -9,15 +9,19 @@ able to write any. Only `announce` uses the network; the rest is pure.
 """
 
 import time
-from collections.abc import Callable, Mapping
-from typing import Any, Final
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Annotated, Any, Final, get_args
 
 import msgspec
+from msgspec import Meta
 
 import listener
+from listener.config import ShortName
 from listener.errors import Unavailable
-from listener.household import identity
+from listener.household import broker_config, identity
 from listener.household.registry import Speaker
+from listener.ipc.notices import MOST_THRESHOLDS, CommandEnd, Score
 from listener.mqtt import topics
 from listener.mqtt.client import (
     IN_FLIGHT,
@@ -38,15 +42,30 @@ PATIENCE_S: Final = 15.0
 QUIET_S: Final = 1.0
 """Seconds without a message after which all retained ones are assumed received."""
 
-Component = Mapping[str, Any]
+_THRESHOLD: Final = "threshold-"
+"""Prefix of the entities that set the threshold of one word."""
 
-# Each template has to accept the last will, which has no field but `state`.
-_MUTE: Final = "value_json.mute | default('open')"
-_NO_SWITCH: Final = "(value_json.switch | default('none')) == 'none'"
-_MICROPHONE: Final = "value_json.microphone | default('open')"
-_HEARING: Final = "value_json.hearing | default(false)"
+Component = Mapping[str, Any]
+Version = Annotated[str, Meta(pattern=r"^[0-9A-Za-z.+~-]{1,40}\Z")]
+
+# Each template has to accept the last will, which has no field but `state`. A field that is absent
+# is not known, for example after a restart of send: its state is unknown, never off or 0.
+_MUTE: Final = "value_json.mute | default('unknown')"
+_MICROPHONE: Final = "value_json.microphone | default('unknown')"
+_IS_CLOSED: Final = (
+    f"value_json.hearing is defined and not value_json.hearing"
+    f" or ({_MUTE}) not in ['open', 'unknown'] or ({_MICROPHONE}) not in ['open', 'unknown']"
+)
+_IS_OPEN: Final = (
+    f"value_json.hearing is defined and value_json.hearing"
+    f" and ({_MUTE}) == 'open' and ({_MICROPHONE}) == 'open'"
+)
+_IS_FAULTY: Final = f"({_MUTE}) == 'fault' or ({_MICROPHONE}) not in ['open', 'unknown']"
+_IS_SOUND: Final = f"({_MUTE}) != 'unknown' and ({_MICROPHONE}) == 'open'"
 _NO_THRESHOLDS: Final = "value_json.thresholds | default({})"
-_EVENTS: Final = ("wake", "near_miss")
+_ALL_WORDS: Final = "All words"
+_MUTED_BY: Final = ("open", "hardware", "software", "fault")
+_EVENTS: Final = ("wake", "near_miss", "mute")
 
 _COUNTERS: Final = {
     "wakes": "Wakes",
@@ -66,16 +85,77 @@ _CHECK_BROKER: Final = (
 )
 
 
-def discovery_message(speaker: Speaker, dkey: str) -> Message:
+class SpeakerFacts(msgspec.Struct, frozen=True, kw_only=True):
+    """Facts that a speaker reports about itself, needed for its discovery message."""
+
+    version: Version | None = None
+    """Version of Earmark that it runs."""
+    words: tuple[ShortName, ...] = ()
+    """Wake words that it detects, sorted."""
+
+
+UNKNOWN_FACTS: Final = SpeakerFacts()
+
+
+class _Installed(msgspec.Struct, frozen=True):
+    installed: Version | None = None
+
+
+class _StatusFacts(msgspec.Struct, frozen=True):
+    """The part of a status that a discovery message needs. The speaker writes it: it is checked."""
+
+    version: _Installed = _Installed()
+    thresholds: Annotated[dict[ShortName, Score], Meta(max_length=MOST_THRESHOLDS)] = {}
+
+
+class _AnnouncedDevice(msgspec.Struct, frozen=True):
+    sw_version: Version | None = None
+
+
+class _AnnouncedFacts(msgspec.Struct, frozen=True):
+    """The part of a discovery message that came from the speaker's status."""
+
+    device: _AnnouncedDevice = _AnnouncedDevice()
+    components: dict[str, object] = {}
+
+
+def parse_status_facts(payload: bytes) -> SpeakerFacts:
+    """Return the facts in a status; a status that does not fit has none."""
+    try:
+        status = msgspec.json.decode(payload, type=_StatusFacts)
+    except (msgspec.DecodeError, RecursionError):
+        return UNKNOWN_FACTS
+    return SpeakerFacts(version=status.version.installed, words=tuple(sorted(status.thresholds)))
+
+
+def parse_announced_facts(payload: bytes) -> SpeakerFacts:
+    """Return the facts in an earlier discovery message, for a speaker that is offline now."""
+    try:
+        announced = msgspec.json.decode(payload, type=_AnnouncedFacts)
+        words = msgspec.convert(
+            sorted(
+                name.removeprefix(_THRESHOLD)
+                for name in announced.components
+                if name.startswith(_THRESHOLD)
+            ),
+            Annotated[tuple[ShortName, ...], Meta(max_length=MOST_THRESHOLDS)],
+        )
+    except (msgspec.DecodeError, msgspec.ValidationError, RecursionError):
+        return UNKNOWN_FACTS
+    return SpeakerFacts(version=announced.device.sw_version, words=words)
+
+
+def discovery_message(speaker: Speaker, dkey: str, facts: SpeakerFacts = UNKNOWN_FACTS) -> Message:
     """Return the discovery message of a device.
 
     Args:
         speaker: its entry in the registry.
         dkey: fingerprint of the key with which it signs envelopes.
+        facts: what the speaker reports about itself.
     """
     return Message(
         topics.DISCOVERY.name(node=NODE + speaker.name),
-        msgspec.json.encode(discovery_payload(speaker, dkey), order="sorted"),
+        msgspec.json.encode(discovery_payload(speaker, dkey, facts), order="sorted"),
         topics.DISCOVERY.qos,
         topics.DISCOVERY.retain,
     )
@@ -92,7 +172,9 @@ def removal_message(node: str) -> Message:
     )
 
 
-def discovery_payload(speaker: Speaker, dkey: str) -> dict[str, Any]:
+def discovery_payload(
+    speaker: Speaker, dkey: str, facts: SpeakerFacts = UNKNOWN_FACTS
+) -> dict[str, Any]:
     """Return the JSON of a discovery message; arguments as `discovery_message`."""
     node = NODE + speaker.name
     status = topics.STATUS.name(device=speaker.name)
@@ -100,39 +182,61 @@ def discovery_payload(speaker: Speaker, dkey: str) -> dict[str, Any]:
         "identifiers": [node],
         "manufacturer": "Earmark",
         "model": "Wake-word listener",
-        # Home Assistant itself puts the area, where one is known, before the name.
-        "name": "Earmark" if speaker.area else f"Earmark {speaker.name}",
+        # Some versions put the area before the name and others do not, so the name alone has to
+        # tell speakers apart. `default_entity_id` gives the same entity ids in all of them.
+        "name": f"Earmark {speaker.name}",
         "serial_number": dkey,
     }
     if speaker.area is not None:
         device["suggested_area"] = speaker.area
-    components = _states() | _numbers()
-    components |= {"wake": _events(speaker), "mute": _mute(speaker), "update": _update()}
+    if facts.version is not None:
+        device["sw_version"] = facts.version
+    entities = _states() | _numbers()
+    entities |= {"wake": _events(speaker), "mute": _mute(speaker), "update": _update()}
+    entities["command"] = _commands(speaker)
+    entities |= _false_wakes(speaker) | _sensitivity(speaker, facts.words)
+    components = {
+        name: {
+            "unique_id": f"{node}-{name}",
+            "default_entity_id": _entity_id(speaker, entity),
+            **entity,
+        }
+        for name, entity in entities.items()
+    }
     return {
         "device": device,
         "origin": {"name": "Earmark", "sw_version": listener.__version__},
+        # The last message of these counts. While the bridge of a home's own broker is not
+        # connected, the states that this broker retains may be old. A household without a bridge
+        # has no message on the second topic.
         "availability": [
-            {"topic": status, "value_template": "{{ value_json.state | default('offline') }}"}
+            {"topic": status, "value_template": "{{ value_json.state | default('offline') }}"},
+            {
+                "topic": broker_config.BRIDGE_STATE,
+                "value_template": "{{ 'offline' if value == '0' else '' }}",
+            },
         ],
+        "availability_mode": "latest",
         "state_topic": status,
         "qos": 1,
-        "components": {
-            name: {"unique_id": f"{node}-{name}", **component}
-            for name, component in components.items()
-        },
+        "components": components | _device_triggers(speaker),
     }
 
 
 def announce(
     broker: Broker,
-    messages: Mapping[str, Message],
+    message: Callable[[str, SpeakerFacts], Message],
+    devices: Iterable[str],
     monotonic_s: Callable[[], float] = time.monotonic,
 ) -> tuple[int, int]:
     """Publish discovery messages and remove those of devices that are not among them.
 
     Args:
         broker: its client, not connected yet; closed afterwards.
-        messages: the message of each device, by its level of the topic.
+        message: returns the discovery message of a device, of its name and the facts that its
+            retained status holds. For a device that is offline these are the facts of its earlier
+            discovery message.
+        devices: names of the devices to publish.
         monotonic_s: a monotonic clock.
 
     Returns:
@@ -144,12 +248,15 @@ def announce(
     broker.connect()
     try:
         retained = _read_retained(broker, monotonic_s)
+        messages = {NODE + device: message(device, _facts(retained, device)) for device in devices}
         fresh = [
-            message for node, message in messages.items() if retained.get(node) != message.payload
+            message
+            for node, message in messages.items()
+            if retained.discovery.get(node) != message.payload
         ]
         stale = [
             removal_message(node)
-            for node in retained
+            for node in retained.discovery
             if node.startswith(NODE) and node not in messages
         ]
         _publish(broker, [*fresh, *stale], monotonic_s)
@@ -158,10 +265,34 @@ def announce(
     return len(fresh), len(stale)
 
 
+@dataclass(frozen=True, slots=True)
+class _RetainedMessages:
+    """Retained payloads: discovery by node, status by device."""
+
+    discovery: dict[str, bytes] = field(default_factory=dict)
+    status: dict[str, bytes] = field(default_factory=dict)
+
+
+def _facts(retained: _RetainedMessages, device: str) -> SpeakerFacts:
+    """Return each fact from the status, else from the earlier discovery message."""
+    now = parse_status_facts(retained.status.get(device, b""))
+    before = parse_announced_facts(retained.discovery.get(NODE + device, b""))
+    return SpeakerFacts(version=now.version or before.version, words=now.words or before.words)
+
+
+def _entity_id(speaker: Speaker, component: Component) -> str:
+    """Return the entity id that Home Assistant makes of the device's and the entity's name."""
+    words = f"earmark {speaker.name} {component['name']}".lower()
+    return f"{component['platform']}.{'_'.join(words.replace('-', ' ').split())}"
+
+
 def _events(speaker: Speaker) -> Component:
-    # The topic carries more kinds than these; Home Assistant ignores a value that renders empty.
+    # The topic may carry more kinds than these; Home Assistant ignores a value that renders empty.
     kinds = ", ".join(f"'{kind}'" for kind in _EVENTS)
-    event = "{'event_type': value_json.event_type, 'word': value_json.word | default('')}"
+    event = (
+        "{'event_type': value_json.event_type, 'word': value_json.word | default(''),"
+        " 'state': value_json.state | default('')}"
+    )
     return {
         "platform": "event",
         "name": "Wake word",
@@ -170,6 +301,41 @@ def _events(speaker: Speaker) -> Component:
         "state_topic": topics.EVENT.name(device=speaker.name),
         "value_template": f"{{% if value_json.event_type in [{kinds}] %}}"
         f"{{{{ {event} | tojson }}}}{{% endif %}}",
+    }
+
+
+def _commands(speaker: Speaker) -> Component:
+    """Return the event of a spoken command that ended; it says how, and not which command."""
+    return {
+        "platform": "event",
+        "name": "Command",
+        "icon": "mdi:home-import-outline",
+        "event_types": list(get_args(CommandEnd)),
+        "state_topic": topics.EVENT.name(device=speaker.name),
+        "value_template": "{% if value_json.event_type == 'command' %}"
+        "{{ {'event_type': value_json.outcome} | tojson }}{% endif %}",
+    }
+
+
+def _device_triggers(speaker: Speaker) -> dict[str, Component]:
+    """Return triggers that the automation editor offers for the device."""
+
+    def trigger(event_type: str, shown: str, kind: str) -> Component:
+        return {
+            "platform": "device_automation",
+            "automation_type": "trigger",
+            "type": kind,
+            "subtype": shown,
+            "topic": topics.EVENT.name(device=speaker.name),
+            "value_template": "{{ value_json.event_type }}",
+            "payload": event_type,
+        }
+
+    return {
+        "wake-trigger": trigger("wake", "wake word", "detected"),
+        "near-miss-trigger": trigger("near_miss", "near miss", "detected"),
+        "mute-trigger": trigger("mute", "mute", "changed"),
+        "command-trigger": trigger("command", "command", "ended"),
     }
 
 
@@ -193,7 +359,7 @@ def _mute(speaker: Speaker) -> Component:
         "payload_off": "unmute",
         "state_on": "ON",
         "state_off": "OFF",
-        "value_template": _on_off(f"({_MUTE}) != 'open'"),
+        "value_template": _on_off(f"({_MUTE}) not in ['open', 'unknown']", f"({_MUTE}) == 'open'"),
         **command,
     }
 
@@ -223,34 +389,36 @@ def _update() -> Component:
 
 
 def _states() -> dict[str, Component]:
-    def state(name: str, condition: str, **more: str) -> Component:
+    def state(name: str, on: str, off: str, **more: str) -> Component:
         return {
             "platform": "binary_sensor",
             "name": name,
             "entity_category": "diagnostic",
-            "value_template": _on_off(condition),
+            "value_template": _on_off(on, off),
             **more,
         }
 
     return {
+        "muted-by": {
+            "platform": "sensor",
+            "name": "Muted by",
+            "icon": "mdi:microphone-off",
+            "entity_category": "diagnostic",
+            "device_class": "enum",
+            "options": list(_MUTED_BY),
+            "value_template": f"{{{{ ({_MUTE}) if ({_MUTE}) != 'unknown' else none }}}}",
+        },
         "hardware-mute": state(
             "Hardware mute",
             f"({_MUTE}) == 'hardware'",
+            # Without a hardware switch the state is unknown, not off. A fault comes before the
+            # switch, and does not tell where it is.
+            f"({_MUTE}) in ['open', 'software']"
+            " and (value_json.switch | default('none')) != 'none'",
             icon="mdi:microphone-off",
-            # Without a hardware switch the state is unknown, not off.
-            value_template=f"{{{{ none if {_NO_SWITCH} else"
-            f" 'ON' if ({_MUTE}) == 'hardware' else 'OFF' }}}}",
         ),
-        "microphone": state(
-            "Microphone open",
-            f"({_HEARING}) and ({_MUTE}) == 'open' and ({_MICROPHONE}) == 'open'",
-            device_class="running",
-        ),
-        "fault": state(
-            "Fault",
-            f"({_MUTE}) == 'fault' or ({_MICROPHONE}) != 'open'",
-            device_class="problem",
-        ),
+        "microphone": state("Microphone open", _IS_OPEN, _IS_CLOSED, device_class="running"),
+        "fault": state("Fault", _IS_FAULTY, _IS_SOUND, device_class="problem"),
     }
 
 
@@ -278,33 +446,103 @@ def _numbers() -> dict[str, Component]:
         numbers[key] = _number(
             name, f"(value_json.spool | default({{}})).{key}", state_class="total_increasing"
         )
-    # A status omits these while they are 0.
     for key, name in {"losses": "Microphone losses", "overruns": "Overruns"}.items():
-        numbers[key] = _number(
-            name,
-            f"(value_json.{key} | default(0) if value_json.state == 'online' else none)",
-            state_class="total_increasing",
-        )
+        numbers[key] = _number(name, f"value_json.{key}", state_class="total_increasing")
+    numbers["inference-p99"] = _number(
+        "Inference p99", "value_json.p99_ms", unit_of_measurement="ms", icon="mdi:timer-outline"
+    )
+    numbers["processor"] = _number(
+        "Processor use", "value_json.cpu_percent", unit_of_measurement="%", icon="mdi:chip"
+    )
+    numbers["temperature"] = _number(
+        "Temperature",
+        "value_json.temperature_c",
+        unit_of_measurement="°C",
+        device_class="temperature",
+    )
     return numbers
 
 
-def _number(name: str, value: str, state_class: str) -> Component:
+def _number(name: str, value: str, state_class: str = "measurement", **more: str) -> Component:
     return {
         "platform": "sensor",
         "name": name,
         "entity_category": "diagnostic",
         "state_class": state_class,
         "value_template": f"{{{{ {value} | default(none) }}}}",
+        **more,
     }
 
 
-def _on_off(condition: str) -> str:
-    return f"{{{{ 'ON' if {condition} else 'OFF' }}}}"
+def _false_wakes(speaker: Speaker) -> dict[str, Component]:
+    """Return the button that marks the last wake as false, and the rate with its interval."""
+    rate = "(value_json.false_wakes | default({}))"
+    per_hour: dict[str, str] = {"unit_of_measurement": "/h", "icon": "mdi:account-voice-off"}
+    return {
+        "false-wake": {
+            "platform": "button",
+            "name": "Last wake was false",
+            "icon": "mdi:account-voice-off",
+            "entity_category": "config",
+            "command_topic": topics.COMMAND.name(device=speaker.name),
+            "payload_press": "false-wake",
+            "retain": False,
+        },
+        "false-wakes": _number("False wakes", f"{rate}.marked", state_class="total"),
+        "false-wake-rate": _number("False wake rate", f"{rate}.per_hour", **per_hour),
+        "false-wake-rate-low": _number("False wake rate low", f"{rate}.low", **per_hour),
+        "false-wake-rate-high": _number("False wake rate high", f"{rate}.high", **per_hour),
+    }
 
 
-def _read_retained(broker: Broker, monotonic_s: Callable[[], float]) -> dict[str, bytes]:
-    """Return the retained discovery payloads by the node level of their topic."""
-    retained: dict[str, bytes] = {}
+def _sensitivity(speaker: Speaker, words: tuple[str, ...]) -> dict[str, Component]:
+    """Return a number for the threshold of each word, and a choice of the word if there are some.
+
+    The category keeps them out of Assist: the sensitivity is not changed by voice.
+    """
+    command: Component = {
+        "entity_category": "config",
+        "command_topic": topics.COMMAND.name(device=speaker.name),
+        "retain": False,
+    }
+    entities: dict[str, Component] = {
+        f"{_THRESHOLD}{word}": {
+            "platform": "number",
+            "name": f"Threshold of {word}",
+            "icon": "mdi:tune",
+            "min": 0.01,
+            "max": 0.99,
+            "step": 0.01,
+            "mode": "box",
+            "command_template": f"threshold:{word}:{{{{ value }}}}",
+            "value_template": f"{{{{ ({_NO_THRESHOLDS}).get('{word}') }}}}",
+            **command,
+        }
+        for word in words
+    }
+    if len(words) > 1:
+        everything = f"'{_ALL_WORDS}' if ({_NO_THRESHOLDS}) else none"
+        entities["word"] = {
+            "platform": "select",
+            "name": "Wake word to detect",
+            "icon": "mdi:account-voice",
+            "options": [_ALL_WORDS, *words],
+            "command_template": (
+                f"word:{{{{ '{topics.ALL_WORDS}' if value == '{_ALL_WORDS}' else value }}}}"
+            ),
+            "value_template": f"{{{{ value_json.only | default({everything}) }}}}",
+            **command,
+        }
+    return entities
+
+
+def _on_off(on: str, off: str) -> str:
+    """Return a template: ON, OFF, or unknown where neither condition holds."""
+    return f"{{{{ 'ON' if {on} else 'OFF' if {off} else none }}}}"
+
+
+def _read_retained(broker: Broker, monotonic_s: Callable[[], float]) -> _RetainedMessages:
+    retained = _RetainedMessages()
     connected = False
     until_s = monotonic_s() + PATIENCE_S
     while (left_s := until_s - monotonic_s()) > 0:
@@ -312,12 +550,16 @@ def _read_retained(broker: Broker, monotonic_s: Callable[[], float]) -> dict[str
             match event:
                 case ConnectedEvent():
                     broker.subscribe(topics.DISCOVERY.topic_filter())
+                    broker.subscribe(topics.STATUS.topic_filter())
                     connected = True
                     until_s = monotonic_s() + QUIET_S
                 case Message(topic=topic, payload=payload):
                     levels = topics.DISCOVERY.levels(topic)
                     if levels is not None and payload:
-                        retained[levels["node"]] = payload
+                        retained.discovery[levels["node"]] = payload
+                    levels = topics.STATUS.levels(topic)
+                    if levels is not None:
+                        retained.status[levels["device"]] = payload
                     until_s = monotonic_s() + QUIET_S
                 case _:
                     _raise_on_failure(event)

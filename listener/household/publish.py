@@ -87,7 +87,7 @@ class PublishedFiles:
             broker_config.RIGHTS: broker_config.render_acl(registry.members()).encode("ascii"),
         }
         changed = write_files(self.broker, public, secret)
-        _chown_to_broker([self.broker, *(self.broker / name for name in public | secret)])
+        chown_to_broker([self.broker, *(self.broker / name for name in public | secret)])
         services = [service(who) for who in (identity.ARCHIVE, identity.API)]
         return changed + write_files(
             self.archive,
@@ -141,6 +141,33 @@ def is_current_revocation_list(path: Path, serials: set[int], authority: Authori
     return is_signed and {revoked.serial_number for revoked in crl} == serials
 
 
+def can_broker_reach(folder: Path) -> bool:
+    """Return whether the user of mosquitto may enter every folder above ``folder``.
+
+    mosquitto starts as root, but reads most of its files as that user. If the user does not exist
+    yet, a folder counts if every user may enter it.
+    """
+    try:
+        user = pwd.getpwnam(_USER)
+        uid, gid = user.pw_uid, user.pw_gid
+    except KeyError:
+        uid = gid = -1
+    return all(may_enter(parent.stat(), uid, gid) for parent in folder.absolute().parents)
+
+
+def may_enter(folder: os.stat_result, uid: int, gid: int) -> bool:
+    """Return whether a user who is not root may enter a folder.
+
+    Args:
+        folder: owner and mode of the folder.
+        uid: the user.
+        gid: the user's group.
+    """
+    if folder.st_uid == uid:
+        return bool(folder.st_mode & stat.S_IXUSR)
+    return bool(folder.st_mode & (stat.S_IXGRP if folder.st_gid == gid else stat.S_IXOTH))
+
+
 def _write_file(path: Path, data: bytes, mode: int) -> bool:
     """Write a file unless content and mode are right already; return whether it was written."""
     with contextlib.suppress(OSError):  # whatever is there, it is replaced
@@ -150,7 +177,7 @@ def _write_file(path: Path, data: bytes, mode: int) -> bool:
     return True
 
 
-def _chown_to_broker(paths: Sequence[Path]) -> None:
+def chown_to_broker(paths: Sequence[Path]) -> None:
     """Give files to the broker's user, if this is root and the user exists."""
     if os.geteuid() != 0:
         return

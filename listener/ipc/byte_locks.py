@@ -38,9 +38,23 @@ def is_byte_locked(file: int, offset: int) -> bool:
     Raises:
         OSError: the file system does not support it.
     """
-    query = _FLOCK.pack(fcntl.F_WRLCK, os.SEEK_SET, offset, 1, 0)
-    answer: tuple[int, ...] = _FLOCK.unpack(fcntl.fcntl(file, fcntl.F_OFD_GETLK, query))
-    return answer[0] != fcntl.F_UNLCK
+    return find_locked_byte(file, offset, 1) is not None
+
+
+def find_locked_byte(file: int, first: int, count: int) -> int | None:
+    """Return the first byte of a range on which another open file description holds a lock.
+
+    Args:
+        file: a descriptor.
+        first: offset of the range.
+        count: its length.
+
+    Raises:
+        OSError: the file system does not support it.
+    """
+    query = _FLOCK.pack(fcntl.F_WRLCK, os.SEEK_SET, first, count, 0)
+    kind, _, start, _, _ = _FLOCK.unpack(fcntl.fcntl(file, fcntl.F_OFD_GETLK, query))
+    return None if kind == fcntl.F_UNLCK else max(first, int(start))
 
 
 def _set(file: int, offset: int, kind: int) -> None:

@@ -1,18 +1,21 @@
-"""Control requests to hear, mute and unmute: Unix datagrams with a closed schema.
+"""Control requests to hear, for mute and sensitivity: Unix datagrams with a closed schema.
 
-Every process that can reach the socket can mute; whether hear accepts an unmute is configured
-(``mute.remote_unmute``). Datagrams that are not a request are counted and dropped.
+Every process that can reach the socket can mute and lower the sensitivity; whether hear accepts an
+unmute, or a sensitivity above the configuration, is configured (``mute.remote_unmute``,
+``wake.remote_threshold``). Datagrams that are not a request are counted and dropped.
 """
 
 from pathlib import Path
-from typing import Final
+from typing import Annotated, Final
 
 import msgspec
+from msgspec import Meta
 
+from listener.config import ShortName
 from listener.ipc.datagrams import MessageSocket, Outbox, has_listener
 
 SOCKET: Final = "control.sock"
-LONGEST_BYTES: Final = 64
+LONGEST_BYTES: Final = 96
 
 
 class _ControlRequest(
@@ -33,7 +36,21 @@ class UnmuteRequest(_ControlRequest, frozen=True, kw_only=True, tag="unmute"):
     """Turn the software mute off; accepted only with ``mute.remote_unmute``."""
 
 
-Request = Wakeup | MuteRequest | UnmuteRequest
+class ThresholdRequest(_ControlRequest, frozen=True, kw_only=True, tag="threshold"):
+    """Set the threshold of a wake word; lower than configured only if the configuration allows."""
+
+    word: ShortName
+    threshold: Annotated[float, Meta(ge=0.01, le=0.99)]
+
+
+class WordRequest(_ControlRequest, frozen=True, kw_only=True, tag="word", omit_defaults=True):
+    """Detect one of the configured wake words, or all of them."""
+
+    only: ShortName | None = None
+    """The word; None for all."""
+
+
+Request = Wakeup | MuteRequest | UnmuteRequest | ThresholdRequest | WordRequest
 
 
 def encode(request: Request) -> bytes:

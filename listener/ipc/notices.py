@@ -149,6 +149,17 @@ class StateNotice(_Notice, frozen=True, kw_only=True, tag="state", omit_defaults
     switch: ShortName | None = None
 
 
+class DetectorNotice(_Notice, frozen=True, kw_only=True, tag="detector", omit_defaults=True):
+    """State and speed of the detector, repeated with `StateNotice`."""
+
+    only: ShortName | None = None
+    """The one word that is detected; None for all."""
+    p99_ms: Annotated[float, Meta(ge=0, le=99_999)] | None = None
+    """99th percentile of the time for a frame in the last minute, in milliseconds."""
+    cpu_percent: Annotated[float, Meta(ge=0, le=9_999)] | None = None
+    """Processor use of hear in the last minute, without the microphone process, in % of a core."""
+
+
 class SpooledNotice(_Notice, frozen=True, kw_only=True, tag="spooled"):
     """Envelope stored in the spool: send reads it now instead of at its next turn."""
 
@@ -248,6 +259,7 @@ Notice = (
     | MuteNotice
     | MicrophoneNotice
     | StateNotice
+    | DetectorNotice
     | SpooledNotice
     | AskNotice
     | CopyNotice

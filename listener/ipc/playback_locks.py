@@ -2,7 +2,8 @@
 
 * byte 0: hear permits sound: it is not muted and does not record a clip;
 * byte 1: the loudspeaker may sound: from before the first sample until `TAIL_S` after the last;
-* byte 2: the player runs.
+* one byte of a range: the number of the player's last sound, so that hear notices a sound that
+  began and ended while it did not look. Without one, no player runs.
 
 Hear creates the file and keeps one descriptor of it. The player opens the file for each sound, and
 plays only while it sees hear's lock on the same file: so hear, which queries its own descriptor,
@@ -12,11 +13,12 @@ process that ends: without hear there is no permission, and without the player n
 
 import contextlib
 import os
+import secrets
 from pathlib import Path
 from typing import Final
 
 from listener.errors import Unavailable
-from listener.ipc.byte_locks import is_byte_locked, lock_byte, unlock_byte
+from listener.ipc.byte_locks import find_locked_byte, is_byte_locked, lock_byte, unlock_byte
 from listener.storage.atomic import PUBLIC_MODE
 
 PLAYBACK_FILE: Final = "playback.lock"
@@ -27,7 +29,8 @@ longest time that hear may lag behind the microphone; see decisions 0011 and 005
 
 _PERMITTED: Final = 0
 _SOUNDING: Final = 1
-_RUNNING: Final = 2
+_NUMBERS: Final = 1 << 40
+"""Offset of the range; a player begins at a random place in its first half."""
 
 
 class PlaybackPermit:
@@ -62,23 +65,30 @@ class PlaybackPermit:
 
     def is_sounding(self) -> bool:
         """Return whether the loudspeaker may sound; True if that is not known."""
-        return self._query(_SOUNDING, unknown=True)
+        try:
+            return self._file < 0 or is_byte_locked(self._file, _SOUNDING)
+        except OSError:
+            return True
+
+    def sound_number(self) -> int | None:
+        """Return the number of the player's last sound; None if no player runs.
+
+        It also changes when a player starts or ends.
+        """
+        try:
+            return None if self._file < 0 else find_locked_byte(self._file, _NUMBERS, _NUMBERS)
+        except OSError:
+            return None  # is_sounding says that nothing is known
 
     def is_player_running(self) -> bool:
-        """Return whether a player runs; True if that is not known."""
-        return self._query(_RUNNING, unknown=True)
+        """Return whether a player runs."""
+        return self.sound_number() is not None
 
     def close(self) -> None:
         """Forbid sound and close the file."""
         if self._file >= 0:
             os.close(self._file)
             self._file = -1
-
-    def _query(self, byte: int, *, unknown: bool) -> bool:
-        try:
-            return unknown if self._file < 0 else is_byte_locked(self._file, byte)
-        except OSError:
-            return unknown
 
 
 class PlaybackLock:
@@ -91,6 +101,8 @@ class PlaybackLock:
     def __init__(self, folder: Path) -> None:
         self._path: Final = folder / PLAYBACK_FILE
         self._file = -1
+        # Random, so that hear can tell this player from one that ran before.
+        self._number = _NUMBERS + secrets.randbelow(_NUMBERS // 2)
 
     def refresh(self) -> bool:
         """Announce that the player runs; return whether hear permits sound now.
@@ -109,6 +121,9 @@ class PlaybackLock:
         if not self.refresh():
             return False
         try:
+            lock_byte(self._file, self._number + 1)
+            unlock_byte(self._file, self._number)
+            self._number += 1
             lock_byte(self._file, _SOUNDING)
         except OSError:
             return False
@@ -146,7 +161,7 @@ class PlaybackLock:
         flags = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
         try:
             self._file = os.open(self._path, flags)
-            lock_byte(self._file, _RUNNING)
+            lock_byte(self._file, self._number)
         except OSError:
             self.close()
 

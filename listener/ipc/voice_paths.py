@@ -26,6 +26,8 @@ PLAYER_STATE: Final = "player.json"
 """hear to the player: assist's key, the latest ask and its time, and whether muted."""
 VOICE_SOCKET: Final = "voice.sock"
 """send to hear: messages on the topic of answers, one a datagram, unread."""
+ANOTHER_ASSIST: Final = "another-assist"
+"""An empty file of hear: since its start, another assist than the allowed one has answered."""
 PLAYER_SOCKET: Final = "player.sock"
 """hear and send to the player: an empty datagram, to look at the files now."""
 

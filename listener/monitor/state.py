@@ -66,6 +66,7 @@ class HearState:
             case (
                 notices.StartedNotice()
                 | notices.StateNotice()
+                | notices.DetectorNotice()
                 | notices.SpooledNotice()
                 | notices.AskNotice()
                 | notices.CopyNotice()

@@ -73,8 +73,8 @@ STATUS: Final = Topic("earmark/v1/status/{device}", 1, retain=True)
 EVENT: Final = Topic("earmark/v1/event/{device}", 1, retain=False)
 """Device to all. Payload: JSON with ``event_type``; no names, no scores, no sound."""
 COMMAND: Final = Topic("earmark/v1/command/{device}", 1, retain=False)
-"""To a device, from permitted clients. Payload: ``mute`` or ``unmute``. A retained command is
-ignored: it is old, and would be repeated on each connection."""
+"""To a device, from permitted clients. Payload: as `parse_command`. A retained command is ignored:
+it is old, and would be repeated on each connection."""
 RETENTION: Final = Topic("earmark/v1/retention/{owner}", 1, retain=True)
 """Archive to devices. Payload: ``retention.RetentionLimit``, signed."""
 KEYS: Final = Topic("earmark/v1/keys/{device}", 1, retain=True)
@@ -140,12 +140,54 @@ def parse_answer(payload: bytes) -> ArchiveAnswer | None:
     )
 
 
-Command = Literal["mute", "unmute"]
-_COMMANDS: Final[dict[bytes, Command]] = {b"mute": "mute", b"unmute": "unmute"}
+@dataclass(frozen=True, slots=True)
+class ThresholdCommand:
+    """Command to set the threshold of a word."""
+
+    word: str
+    threshold: float
+    """0.01 to 0.99."""
+
+
+@dataclass(frozen=True, slots=True)
+class WordCommand:
+    """Command to detect one of the configured words, or all."""
+
+    only: str | None
+    """The word; None for all."""
+
+
+Command = Literal["mute", "unmute", "false-wake"] | ThresholdCommand | WordCommand
+ALL_WORDS: Final = "*"
+"""In a word command: all configured words. It is not the name of a word."""
+LONGEST_COMMAND_BYTES: Final = 64
+_COMMANDS: Final[dict[bytes, Command]] = {
+    b"mute": "mute",
+    b"unmute": "unmute",
+    b"false-wake": "false-wake",
+}
+_THRESHOLD: Final = re.compile(rb"threshold:([a-z0-9-]{1,32}):(0\.[0-9]{1,4})")
+_WORD: Final = re.compile(rb"word:([a-z0-9-]{1,32}|\*)")
+_LEAST_THRESHOLD: Final = 0.01
+_MOST_THRESHOLD: Final = 0.99
 
 
 def parse_command(payload: bytes) -> Command | None:
-    """Return the command, or None for bytes that are not one."""
+    """Return the command, or None for bytes that are not one.
+
+    The forms are ``mute``, ``unmute``, ``false-wake``, ``threshold:<word>:<0.01 to 0.99>``,
+    ``word:<word>`` and ``word:*``.
+    """
+    if len(payload) > LONGEST_COMMAND_BYTES:
+        return None
+    if (match := _THRESHOLD.fullmatch(payload)) is not None:
+        threshold = float(match[2])
+        if not _LEAST_THRESHOLD <= threshold <= _MOST_THRESHOLD:
+            return None
+        return ThresholdCommand(match[1].decode("ascii"), threshold)
+    if (match := _WORD.fullmatch(payload)) is not None:
+        word = match[1].decode("ascii")
+        return WordCommand(None if word == ALL_WORDS else word)
     return _COMMANDS.get(payload)
 
 

@@ -191,19 +191,26 @@ def _write(path: Path, data: bytes) -> None:
 
 
 class CommandForwarder:
-    """Forwarder of mute and unmute to hear. For one thread.
+    """Forwarder of commands to hear, which decides. For one thread.
 
     Args:
         device: this speaker's name.
         controller: client of hear's control socket; None forwards nothing.
+        on_false_wake: counts the last wake as false; returns whether there was one to count.
     """
 
-    def __init__(self, device: str, controller: ControlClient | None) -> None:
+    def __init__(
+        self,
+        device: str,
+        controller: ControlClient | None,
+        on_false_wake: Callable[[], bool] = lambda: False,
+    ) -> None:
         self._controller = controller
+        self._on_false_wake = on_false_wake
         self._topic = topics.COMMAND.name(device=device)
         self._mutes = False
         self.ignored = 0
-        """Messages that are not a command, retained commands, and unmutes that hear did not get."""
+        """Messages that are not a command, retained ones, and commands without an effect here."""
 
     @property
     def topics(self) -> tuple[str, ...]:
@@ -214,16 +221,26 @@ class CommandForwarder:
         """Forward a command for this device."""
         if message.topic != self._topic:
             return
-        command = topics.parse_command(message.payload)
-        if self._controller is None or command is None or message.retain:
+        command = None if message.retain else topics.parse_command(message.payload)
+        if self._controller is None or command is None:
             self.ignored += 1
             if self.ignored == 1:
                 _log.warning("ignored a message on the command topic: retained or not a command")
-        elif command == "mute":
-            self._mutes = not self._controller.send(control.MuteRequest())
-        elif self._mutes or not self._controller.send(control.UnmuteRequest()):
-            # A mute still waits for hear, or hear is absent: an unmute must never arrive late.
-            self.ignored += 1
+            return
+        match command:
+            case "mute":
+                self._mutes = not self._controller.send(control.MuteRequest())
+            case "unmute":
+                # While a mute waits for hear, or hear is absent: an unmute must never arrive late.
+                is_done = not self._mutes and self._controller.send(control.UnmuteRequest())
+                self.ignored += not is_done
+            case "false-wake":
+                self.ignored += not self._on_false_wake()
+            case topics.ThresholdCommand(word=word, threshold=threshold):
+                request = control.ThresholdRequest(word=word, threshold=threshold)
+                self.ignored += not self._controller.send(request)
+            case topics.WordCommand(only=only):
+                self.ignored += not self._controller.send(control.WordRequest(only=only))
 
     def retry(self) -> None:
         """Forward a mute that hear did not get, until it does."""

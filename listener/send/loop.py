@@ -24,6 +24,7 @@ from listener.mqtt.client import (
 )
 from listener.release.state import VersionReport
 from listener.send.delivery import ClipDelivery
+from listener.send.false_wakes import FalseWakes
 from listener.send.inbound import CommandForwarder, InboundMessages
 from listener.send.status import StatusPublisher, will
 from listener.send.voice_relay import VoiceRelay
@@ -73,6 +74,8 @@ class Sender:
         voice: relays the messages of voice control; None as above.
         service: pinged at each turn.
         version: returns the running version and the state of an update; None to publish neither.
+        temperature_c: returns the temperature of the processor, if it is known.
+        false_wakes: counts wakes that were marked as false; None as above.
         monotonic_s: monotonic clock, in seconds.
     """
 
@@ -87,6 +90,8 @@ class Sender:
         voice: VoiceRelay | None = None,
         service: Notifier | None = None,
         version: Callable[[], VersionReport] | None = None,
+        temperature_c: Callable[[], float | None] = lambda: None,
+        false_wakes: FalseWakes | None = None,
         monotonic_s: Callable[[], float] = time.monotonic,
     ) -> None:
         self.delivery = delivery
@@ -94,11 +99,20 @@ class Sender:
         self._spool = delivery.spool
         self._broker = broker
         self._notices = notice_socket
-        self.commands: Final = CommandForwarder(self._device, controller)
         self._inbound = inbound
         self._voice = voice
         self._service = service
-        self._status = StatusPublisher(self._device, self._spool, broker, version)
+        self._status = StatusPublisher(
+            self._device,
+            self._spool,
+            broker,
+            version,
+            temperature_c=temperature_c,
+            false_wakes=false_wakes,
+        )
+        self.commands: Final = CommandForwarder(
+            self._device, controller, self._status.mark_false_wake
+        )
         self._monotonic_s = monotonic_s
         self._due = _Schedule()
         self._backoff = Backoff(FIRST_BACKOFF_S, LONGEST_BACKOFF_S, spread=BACKOFF_SPREAD)

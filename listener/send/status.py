@@ -11,6 +11,7 @@ from listener.ipc.notices import Notice, Tally
 from listener.mqtt import topics
 from listener.mqtt.client import Broker, BrokerLimits, Message
 from listener.release.state import VersionReport
+from listener.send.false_wakes import FalseWakeRate, FalseWakes
 from listener.spool.ledger import Counts
 from listener.spool.queue import Spool
 from listener.voice.messages import parse_voice_status
@@ -47,6 +48,15 @@ class Status(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     events_missed: int = 0
     version: VersionReport | None = None
     """Running version, and the state of an update."""
+    only: str | None = None
+    """The one word that is detected; None for all of ``thresholds``."""
+    p99_ms: float | None = None
+    """99th percentile of the detector's time for a frame of 80 ms, in milliseconds."""
+    cpu_percent: float | None = None
+    """Processor use of hear, without the microphone process, in % of a core."""
+    temperature_c: float | None = None
+    """Temperature of the processor."""
+    false_wakes: FalseWakeRate | None = None
 
 
 def will(device: str) -> Message:
@@ -67,7 +77,10 @@ status that it stored would otherwise describe a device that has ended in the me
 _MOST_OWNERS: Final = 64
 
 _UNKNOWN: Final = dict.fromkeys(
-    ("hearing", "mute", "switch", "microphone", "losses", "overruns", "thresholds")
+    (
+        *("hearing", "mute", "switch", "microphone", "losses", "overruns", "thresholds"),
+        *("only", "p99_ms", "cpu_percent"),
+    )
 )
 """Fields of hear's state, while it is not known."""
 
@@ -80,15 +93,22 @@ class StatusPublisher:
         spool: the queue, whose counts are part of the status.
         broker: the client.
         version: returns the running version and the state of an update; None to publish neither.
+        temperature_c: returns the temperature of the processor, if it is known.
+        false_wakes: counts wakes that were marked as false; None to publish no rate.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - the sources of the status
         self,
         device: str,
         spool: Spool,
         broker: Broker,
         version: Callable[[], VersionReport] | None = None,
+        *,
+        temperature_c: Callable[[], float | None] = lambda: None,
+        false_wakes: FalseWakes | None = None,
     ) -> None:
+        self._temperature_c = temperature_c
+        self._false_wakes = false_wakes
         self._device = device
         self._spool = spool
         self._broker = broker
@@ -110,11 +130,13 @@ class StatusPublisher:
             connected: whether there is a connection; without one, an event is counted as missed.
         """
         self._has_news = True
+        if isinstance(notice, notices.WakeNotice) and self._false_wakes is not None:
+            self._false_wakes.on_wake()
         if (event := _as_event(notice)) is not None:
             self._event(event, connected=connected)
         self._take_state(notice)
 
-    def _take_state(self, notice: Notice) -> None:
+    def _take_state(self, notice: Notice) -> None:  # noqa: C901 - a case for each notice
         match notice:
             case notices.MuteNotice(state=state):
                 self._update(mute=state)
@@ -125,6 +147,8 @@ class StatusPublisher:
                     overruns=notice.overruns,
                 )
             case notices.CountersNotice(tally=tally, signature=signature):
+                if self._false_wakes is not None:
+                    self._false_wakes.on_tally(tally)
                 last = self._status.counters
                 is_new_run = last is None or last.boot != tally.boot
                 self._set(is_urgent=is_new_run, counters=tally, signature=signature)
@@ -135,6 +159,10 @@ class StatusPublisher:
             case notices.StateNotice():
                 known = msgspec.structs.asdict(notice)
                 self._update(**known | {"hearing": True, "thresholds": notice.thresholds or None})
+            case notices.DetectorNotice(only=only):
+                self._update(only=only)
+                speed = {"p99_ms": notice.p99_ms, "cpu_percent": notice.cpu_percent}
+                self._set(is_urgent=False, **speed)
             case notices.StoppedNotice():
                 self._update(**_UNKNOWN | {"hearing": False})
             case notices.VoiceNotice(message=message):
@@ -169,6 +197,13 @@ class StatusPublisher:
         """Publish a change of the number of command copies that were not published soon."""
         self._update(copies_dropped=count)
 
+    def mark_false_wake(self) -> bool:
+        """Count the last wake as false; return whether there was one to count."""
+        is_marked = self._false_wakes is not None and self._false_wakes.mark_last()
+        if is_marked:
+            self._due_s = 0.0
+        return is_marked
+
     def set_suspended(self, reason: str) -> None:
         """Publish a change of the suspension of clips soon.
 
@@ -185,7 +220,12 @@ class StatusPublisher:
         self._published = self._numbers()
         counts, waiting, version = self._published
         status = msgspec.structs.replace(
-            self._status, spool=counts, waiting=waiting, version=version
+            self._status,
+            spool=counts,
+            waiting=waiting,
+            version=version,
+            temperature_c=self._temperature_c(),
+            false_wakes=None if self._false_wakes is None else self._false_wakes.rate(),
         )
         message = Message(
             topics.STATUS.name(device=self._device),

@@ -105,11 +105,16 @@ SPEAKER_LOCATIONS: Final = (
         "write",
     ),
     Location(
-        r"send/(?:send\.lock|notices\.sock)|device\.key|archive\.pub|sequence|lock|(?:roster|consent)\.json",
+        r"send/(?:send\.lock|notices\.sock|false_wakes\.json)"
+        r"|device\.key|archive\.pub|sequence|lock|(?:roster|consent)\.json",
         "none",
         "never",
     ),
-    Location(r"\.(?:device\.key|sequence|(?:roster|consent)\.json)\.part", "none", "write"),
+    Location(
+        r"\.(?:device\.key|sequence|(?:roster|consent)\.json)\.part|send/\.false_wakes\.json\.part",
+        "none",
+        "write",
+    ),
     Location(
         rf"run/voice/copies/(?:{_COPY}|\.{_COPY}\.part)",
         "clip",
@@ -121,7 +126,7 @@ SPEAKER_LOCATIONS: Final = (
         "the player, 10 s, or the next start of send",
     ),
     Location(
-        r"run/voice/(?:voice\.sock|player\.sock|player\.json|reply\.key)|run/voice/\.[^/]+\.part",
+        r"run/voice/(?:voice\.sock|player\.sock|player\.json|reply\.key|playback\.lock|another-assist)|run/voice/\.[^/]+\.part",
         "none",
         "the next start",
     ),

@@ -11,8 +11,9 @@ threshold never gives more wakes, and scores computed once can be evaluated at e
 ``docs/decisions/0005`` gives the reasons.
 """
 
+import math
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final, Protocol
 
 import numpy as np
@@ -173,6 +174,17 @@ class StreamDetector:
                     detections = [*(detections or ()), event]
         return tuple(detections) if detections else ()
 
+    def set_threshold(self, word: str, threshold: float | None) -> None:
+        """Change the threshold of a word from the next frame on.
+
+        Args:
+            word: name of a wake word of the model.
+            threshold: 0 to 1; None for no wakes and near misses of this word.
+        """
+        if threshold is not None:
+            self.thresholds[word] = threshold
+        self._triggers[self._model.words.index(word)].set_threshold(threshold)
+
     def _restart(self) -> None:
         self._model.restart()
         for trigger in self._triggers:
@@ -186,9 +198,23 @@ class Trigger:
     def __init__(self, word: str, rule: Rule) -> None:
         self._word = word
         self._rule = rule
-        # A step at the threshold never ends a run, even if the near-miss threshold is higher.
-        self._run_from = min(rule.near_miss_threshold, rule.threshold)
+        self.set_threshold(rule.threshold)
         self.restart()
+
+    def set_threshold(self, threshold: float | None) -> None:
+        """Change the threshold; a run ends without a near miss, and the refractory goes on.
+
+        Args:
+            threshold: 0 to 1; None for no wakes and near misses.
+        """
+        self._in_run = False
+        self._counting_steps = 0
+        if threshold is None:
+            self._run_from = math.inf
+            return
+        self._rule = replace(self._rule, threshold=threshold)
+        # A step at the threshold never ends a run, even if the near-miss threshold is higher.
+        self._run_from = min(self._rule.near_miss_threshold, threshold)
 
     def restart(self) -> None:
         """Start anew."""

@@ -88,6 +88,29 @@ def test_same_copy_again_is_not_carried_out(assist: Assist) -> None:
     assert assist.outcomes(assist.kitchen) == ["done", "again", "again"]
 
 
+def test_flood_of_a_recorded_copy_is_answered_a_few_times(assist: Assist) -> None:
+    nonce, copy = assist.command(assist.kitchen)
+    for _ in range(50):
+        assist.say(assist.kitchen, nonce, copy)
+    assert assist.outcomes(assist.kitchen) == ["done", *["again"] * 4]
+
+    assist.clocks.run(2)
+    assist.say(assist.kitchen, nonce, copy)
+
+    assert len(assist.outcomes(assist.kitchen)) == 6
+    assert len(assist.understanding.heard) == 1
+
+
+def test_command_of_an_owner_who_is_not_active_any_more_is_refused(assist: Assist) -> None:
+    nonce, key = assist.wake(assist.kitchen)
+    assist.roster = assist.roster.without_owner("ada").with_owner("ada", assist.owner)
+
+    assist.say(assist.kitchen, nonce, assist.kitchen.copy(nonce, key))
+
+    assert assist.understanding.heard == []
+    assert assist.outcomes(assist.kitchen) == ["failed"]
+
+
 def test_everything_recorded_and_given_again_does_nothing(assist: Assist) -> None:
     """Asks and copies after the act, a restart, a day, and at another year."""
     nonce, ask = assist.kitchen.ask()

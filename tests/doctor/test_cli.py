@@ -50,7 +50,7 @@ def test_one_failure_exits_with_1_after_all_checks(
     assert failed == (["broker", "clock"] if time.time() < built_s else ["broker"])
     assert set(findings) == {
         *("confinement", "memory", "microphone", "keeper", "key", "models"),
-        *("spool", "broker", "boot", "overlay", "card", "lamp", "clock"),
+        *("spool", "voice", "broker", "boot", "overlay", "card", "lamp", "clock"),
         *("temperature", "throttling", "swap", "cgroup", "core", "sandbox", "telemetry"),
     }
 

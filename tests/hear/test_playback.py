@@ -15,19 +15,20 @@ BLOCK_S = FRAME_SAMPLES / 16_000
 
 
 class FakeLoudspeaker:
-    def __init__(self, *, is_running: bool = True) -> None:
+    def __init__(self) -> None:
         self.sounds = False
-        self.is_running = is_running
+        self.number: int | None = 7
         self.now_s = 0.0
 
     def is_sounding(self) -> bool:
         return self.sounds
 
-    def is_player_running(self) -> bool:
-        return self.is_running
+    def sound_number(self) -> int | None:
+        return self.number
 
     def begin(self) -> None:
         self.sounds = True
+        self.number = (self.number or 0) + 1
 
     def end(self) -> None:
         self.sounds = False
@@ -97,14 +98,28 @@ def test_audio_that_waited_at_the_end_of_a_sound_is_discarded() -> None:
     assert [monitor.covers(FRAME_SAMPLES) for _ in range(5)] == [True] * 3 + [False] * 2
 
 
-def test_lag_beyond_the_tail_counts_as_sound_only_beside_a_player() -> None:
-    for is_running in (True, False):
-        speaker = FakeLoudspeaker(is_running=is_running)
+def test_sound_that_began_and_ended_during_a_lag_is_discarded() -> None:
+    for change in (0, 1):
+        speaker = FakeLoudspeaker()
         monitor = PlaybackMonitor(speaker, speaker.clock)
         assert not monitor.covers(FRAME_SAMPLES)
         speaker.now_s += 10 * BLOCK_S
+        assert speaker.number is not None
+        speaker.number += change
 
-        assert monitor.covers(FRAME_SAMPLES) is is_running
+        covered = [monitor.covers(FRAME_SAMPLES) for _ in range(12)]
+
+        assert covered == [True] * 10 * change + [False] * (12 - 10 * change)
+
+
+def test_player_that_was_killed_while_hear_lagged_may_have_sounded() -> None:
+    speaker = FakeLoudspeaker()
+    monitor = PlaybackMonitor(speaker, speaker.clock)
+    monitor.covers(0)
+    speaker.now_s += BLOCK_S
+    speaker.number = None
+
+    assert monitor.covers(FRAME_SAMPLES)
 
 
 @given(
@@ -125,6 +140,7 @@ def test_no_sample_of_a_sound_passes_whatever_the_lag(
     for wait_s, is_in_consumer in [*waits, *[(BLOCK_S, False)] * 120]:
         speaker.now_s += wait_s
         speaker.sounds = begin_s <= speaker.now_s < end_s + TAIL_S
+        speaker.number = 7 + (begin_s <= speaker.now_s)
         if is_in_consumer:  # else it waited in the read itself
             monitor.covers(0)
         while captured_s + BLOCK_S <= speaker.now_s:

@@ -7,6 +7,7 @@ import pytest
 import soundfile
 
 from listener.audio.pcm import SAMPLE_RATE_HZ
+from listener.errors import Unavailable
 from listener.hear import events
 from listener.hear.sealer import BUFFERS, LONGEST_S, CapturedClip, seal_clip
 from listener.ipc.notices import SpooledNotice
@@ -264,3 +265,62 @@ def test_audio_is_wiped_before_the_spool_is_waited_for() -> None:
     assert pipeline.device.open(envelope).header.owner == "ada"
     assert pipeline.counters.tally().sealed == 1
     assert pipeline.free_buffers() == BUFFERS
+
+
+def test_chore_runs_in_the_sealer_thread_once_and_survives_a_wipe() -> None:
+    pipeline = PipelineFixture(is_blocking=False)
+    barrier = SpoolBarrier(pipeline.spool)
+    pipeline.sealer.offer(pipeline.capture())
+    barrier.wait_until_reached()
+    ran: list[str] = []
+
+    def chore() -> None:
+        ran.append(threading.current_thread().name)
+
+    pipeline.sealer.run_soon(chore)
+    pipeline.sealer.run_soon(chore)
+    pipeline.sealer.wipe()
+
+    assert ran == []
+    barrier.open()
+    pipeline.sealer.close()
+    assert ran == ["sealer"]
+
+
+def test_chore_takes_no_place_of_a_clip() -> None:
+    pipeline = PipelineFixture(is_blocking=False)
+    barrier = SpoolBarrier(pipeline.spool)
+    pipeline.sealer.offer(pipeline.capture())
+    barrier.wait_until_reached()
+    pipeline.sealer.run_soon(bool)
+    pipeline.sealer.run_soon(int)
+
+    pipeline.sealer.offer(pipeline.capture())
+    pipeline.sealer.offer(pipeline.capture())
+    pipeline.sealer.offer(pipeline.capture())
+
+    assert [e.reason for e in pipeline.events if isinstance(e, events.NotKeptEvent)] == ["busy"]
+    barrier.open()
+    pipeline.sealer.close()
+    assert pipeline.counters.tally().sealed == 3
+
+
+def test_chore_that_fails_is_logged_and_the_next_one_runs(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    pipeline = PipelineFixture(is_blocking=False)
+    ran = threading.Event()
+
+    def fail() -> None:
+        raise Unavailable("the disk is gone", "repair it")
+
+    barrier = SpoolBarrier(pipeline.spool)
+    pipeline.sealer.offer(pipeline.capture())
+    barrier.wait_until_reached()
+    pipeline.sealer.run_soon(fail)
+    pipeline.sealer.run_soon(ran.set)
+    barrier.open()
+    pipeline.sealer.close()
+
+    assert ran.is_set()
+    assert "the disk is gone; repair it" in caplog.messages

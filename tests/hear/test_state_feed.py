@@ -54,7 +54,12 @@ def test_state_is_sent_with_the_first_sound_and_repeated() -> None:
         thresholds={"alexa": 0.5},
         switch="gpio",
     )
-    assert post.notices == [started, opened, counted, *[state, counted] * 2]
+    assert post.notices == [
+        started,
+        opened,
+        counted,
+        *[state, notices.DetectorNotice(), counted] * 2,
+    ]
 
 
 def test_detections_are_not_repeated() -> None:
@@ -66,8 +71,7 @@ def test_detections_are_not_repeated() -> None:
 
     assert [type(notice) for notice in post.notices] == [
         notices.WakeNotice,
-        StateNotice,
-        StateNotice,
+        *[StateNotice, notices.DetectorNotice] * 2,
     ]
 
 
@@ -134,3 +138,32 @@ def test_new_run_starts_without_a_state() -> None:
     room.listen([gap(GapReason.START)])
 
     assert states(post) == [StateNotice(switch="none")]
+
+
+def test_changed_thresholds_are_sent_within_a_second_and_no_more_often() -> None:
+    post = FakePost()
+    room = Room(post)
+    room.feed.send(notices.StartedNotice(thresholds={"alexa": 0.5}))
+    changes = iter([0.6, 0.7, 0.8])
+
+    def change() -> None:
+        room.now_s -= 0.75  # four sounds a second
+        if (threshold := next(changes, None)) is not None:
+            room.feed.set_thresholds({"alexa": threshold})
+
+    room.listen(told(12), change)
+
+    shown = [state.thresholds["alexa"] for state in states(post)]
+    assert shown == [0.6, 0.8]
+
+
+def test_state_of_the_detector_is_repeated_with_the_state() -> None:
+    post = FakePost()
+    room = Room(post)
+    detector = notices.DetectorNotice(only="alexa", p99_ms=7.5, cpu_percent=12.0)
+
+    for _ in room.feed.observe(told(1), lambda: "open", lambda: detector):
+        pass
+
+    assert [type(notice) for notice in post.notices] == [StateNotice, notices.DetectorNotice]
+    assert post.notices[1] == detector

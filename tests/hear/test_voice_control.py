@@ -2,6 +2,7 @@
 
 import io
 import itertools
+import threading
 from collections.abc import Callable
 from pathlib import Path
 
@@ -20,6 +21,7 @@ from listener.ipc.notices import LONGEST_BYTES, AskNotice, CommandNotice, encode
 from listener.voice import messages
 from listener.voice.messages import POKE
 from listener.wakeword.detector import Wake
+from tests.hear.test_clip_capture import ScriptedChime
 from tests.hear.voice_fixture import CLIP, SILENCE, SPEECH, VoiceFixture
 
 FIRST = 30
@@ -521,3 +523,87 @@ def test_recorded_traffic_of_an_earlier_command_makes_no_copy(
 
 def test_settings_of_the_fixture_are_within_the_protocol() -> None:
     assert CLIP.pre_roll_s + CLIP.longest_s < 15
+
+
+def test_clip_that_the_sealer_cannot_take_has_no_copy(tmp_path: Path) -> None:
+    """The disk holds the sealer for longer than the audio may wait."""
+    pipeline = VoiceFixture(tmp_path, wake(), is_blocking=False)
+    reached, resumed = threading.Event(), threading.Event()
+
+    def hang() -> None:
+        reached.set()
+        assert resumed.wait(60)
+
+    pipeline.device.call_before_seq(hang)
+    pipeline.play(FIRST)
+    finish(pipeline)
+    assert reached.wait(60)
+
+    pipeline.play(110, SILENCE)
+
+    assert pipeline.ends() == ["not-sealed"]
+    assert pipeline.counters.tally().lost == 1
+    resumed.set()
+    pipeline.sealer.close()
+    pipeline.play(1, SILENCE)
+    assert pipeline.files() == []
+    assert pipeline.spool.envelopes == []
+    assert pipeline.ends() == ["not-sealed"]
+
+
+def test_copy_that_takes_too_long_is_not_laid_and_the_envelope_is_stored(tmp_path: Path) -> None:
+    pipeline = VoiceFixture(tmp_path, wake(), is_blocking=False)
+    reached, resumed = threading.Event(), threading.Event()
+    lay = pipeline.copies.lay
+
+    def hang(ask: str, part: int, data: bytes, is_allowed: Callable[[], bool]) -> bool:
+        reached.set()
+        assert resumed.wait(60)
+        return lay(ask, part, data, is_allowed)
+
+    pipeline.copies.lay = hang  # type: ignore[method-assign]  # a slow folder
+    pipeline.play(FIRST)
+    finish(pipeline)
+    assert reached.wait(60)
+
+    pipeline.play(110, SILENCE)
+    resumed.set()
+    pipeline.sealer.close()
+    pipeline.play(1, SILENCE)
+
+    assert pipeline.files() == []
+    assert pipeline.ends() == ["not-sealed"]
+    assert (pipeline.counters.tally().sealed, pipeline.counters.tally().lost) == (1, 0)
+    (envelope,) = pipeline.spool.envelopes
+    samples, _ = soundfile.read(io.BytesIO(pipeline.device.open(envelope).flac), dtype="int16")
+    assert samples.all()
+
+
+def test_answer_during_the_chime_is_used(tmp_path: Path) -> None:
+    chime = ScriptedChime()
+    pipeline = VoiceFixture(tmp_path, wake(), chime=chime)
+    pipeline.play(FIRST)
+    assert [ask.why for ask in pipeline.asks()] == ["wake"]
+    pipeline.arrive(pipeline.answer())
+    pipeline.play(5, SILENCE)
+    chime.is_playing = False
+    pipeline.play(7, SILENCE)
+
+    pipeline.say_command()
+
+    (copy,) = pipeline.open_copies()
+    assert copy.fields.pre_ms == 0
+
+
+def test_wake_without_a_free_buffer_after_the_chime_ends_its_ask(tmp_path: Path) -> None:
+    chime = ScriptedChime()
+    pipeline = VoiceFixture(tmp_path, wake(), chime=chime)
+    pipeline.play(FIRST)
+    while pipeline.buffers.take() is not None:
+        pass
+    chime.is_playing = False
+
+    pipeline.play(7, SILENCE)
+
+    assert pipeline.ends() == ["interrupted"]
+    assert pipeline.counters.tally().abandoned == 1

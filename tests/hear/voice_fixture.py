@@ -13,8 +13,10 @@ from listener.audio.pcm import FRAME_SAMPLES, SAMPLE_RATE_HZ, Frame, Gap, GapRea
 from listener.config import ClipSettings
 from listener.envelope import keys
 from listener.hear import events
+from listener.hear.clip_capture import ClipCapture
 from listener.hear.command_sealer import CommandSealer, CopyResult
 from listener.hear.copy_folder import CopyFolder
+from listener.hear.indicators.chime import Chime
 from listener.hear.open_ask import Instant
 from listener.hear.voice_control import VoiceControl
 from listener.ipc.notices import AskNotice, CopyNotice, VoiceNotice
@@ -27,6 +29,7 @@ from listener.voice.open_copy import OpenedCopy, open_copy
 from listener.wakeword.detector import Wake
 from tests.fakes import told
 from tests.hear.pipeline_fixture import BOOT, PipelineFixture
+from tests.hear.test_clip_capture import ScriptedChime
 
 CLIP = ClipSettings(
     pre_roll_s=1.5, post_roll_s=0.1, silence_s=0.32, no_speech_s=1.0, longest_s=13.0
@@ -91,7 +94,8 @@ class VoiceFixture(PipelineFixture):
         folder: for the command copies.
         wakes: detections by the frame that holds them.
         settings: of clips.
-        keeper: name of the keeper.
+        is_blocking: as for `Sealer`.
+        chime: played at a wake, if any; there is then no pre-roll.
     """
 
     def __init__(
@@ -100,6 +104,7 @@ class VoiceFixture(PipelineFixture):
         *wakes: Wake,
         settings: ClipSettings = CLIP,
         is_blocking: bool = True,
+        chime: ScriptedChime | None = None,
     ) -> None:
         self.folder = folder / "copies"
         self.assist = Ed25519PrivateKey.generate()
@@ -114,6 +119,9 @@ class VoiceFixture(PipelineFixture):
         self.reserved = self.nonces = 0
         self.position = 0
         self.on_copy: Callable[[], object] = bool
+        self.chime = chime
+        if chime is not None:
+            settings = msgspec.structs.replace(settings, pre_roll_s=0.0)
         super().__init__(*wakes, settings=settings, is_blocking=is_blocking)
         self.allow()
 
@@ -137,6 +145,9 @@ class VoiceFixture(PipelineFixture):
             new_nonce=self._new_nonce,
             now=self.now,
         )
+
+    def build_capture(self, chime: Chime | None = None) -> ClipCapture:
+        return super().build_capture(chime or self.chime)
 
     def now(self) -> Instant:
         return Instant(self.boot_s, WALL_S + self.boot_s + self.moved_s)

@@ -12,11 +12,24 @@ from typing import Any, Final
 
 import jinja2
 
-_SHARED: Final = {"platform", "unique_id", "name", "icon", "entity_category", "device_class"}
+_SHARED: Final = {
+    *("platform", "unique_id", "name", "icon", "entity_category", "device_class"),
+    "default_entity_id",  # ignored before 2025.10
+}
 _TOPICS: Final = {"state_topic", "command_topic", "value_template", "retain", "qos"}
 _KEYS: Final[Mapping[str, set[str]]] = {
     "binary_sensor": _SHARED | {"state_topic", "value_template", "payload_on", "payload_off"},
-    "sensor": _SHARED | {"state_topic", "value_template", "unit_of_measurement", "state_class"},
+    "sensor": _SHARED
+    | {"state_topic", "value_template", "unit_of_measurement", "state_class", "options"}
+    | {"suggested_display_precision"},
+    "number": _SHARED
+    | {"state_topic", "value_template", "command_topic", "command_template", "retain"}
+    | {"min", "max", "step", "mode"},
+    "select": _SHARED
+    | {"state_topic", "value_template", "command_topic", "command_template", "retain", "options"},
+    "device_automation": {
+        *("platform", "automation_type", "type", "subtype", "topic", "value_template", "payload"),
+    },
     "event": _SHARED | {"state_topic", "value_template", "event_types"},
     "button": (_SHARED | {"command_topic", "payload_press", "retain"}),
     "update": _SHARED
@@ -28,8 +41,15 @@ _REQUIRED: Final[Mapping[str, set[str]]] = {
     "event": {"state_topic", "event_types"},
     "button": {"command_topic"},
     "switch": {"command_topic"},
+    "number": {"command_topic"},
+    "select": {"command_topic", "options"},
+    "device_automation": {"automation_type", "type", "subtype", "topic"},
 }
-_CLASSES: Final = {"binary_sensor": {"running", "problem"}, "update": {"firmware"}}
+_CLASSES: Final = {
+    "binary_sensor": {"running", "problem"},
+    "update": {"firmware"},
+    "sensor": {"enum", "temperature", "duration"},
+}
 _STATE_CLASSES: Final = {"measurement", "total", "total_increasing"}
 _CATEGORIES: Final = {"config", "diagnostic"}
 _READ_ONLY: Final = {"sensor", "binary_sensor"}
@@ -64,7 +84,11 @@ def check(topic: str, payload: bytes) -> dict[str, Any]:
     for name, component in message["components"].items():
         assert _OBJECT_ID.fullmatch(name)
         _check_component(component, message)
-    ids = [component["unique_id"] for component in message["components"].values()]
+    ids = [
+        component["unique_id"]
+        for component in message["components"].values()
+        if component["platform"] != "device_automation"
+    ]
     assert len(set(ids)) == len(ids)
     return message
 
@@ -78,7 +102,9 @@ def _check_component(component: dict[str, Any], message: dict[str, Any]) -> None
     whole |= component
     assert component.keys() <= _KEYS[platform], component
     assert whole.keys() >= _REQUIRED.get(platform, {"state_topic"})
-    assert component["unique_id"]
+    if platform != "device_automation":
+        assert component["unique_id"]
+        assert component["default_entity_id"].startswith(f"{platform}.")
     assert component.get("entity_category") in {None, *_CATEGORIES}
     if platform in _READ_ONLY:
         # Home Assistant refuses sensors of the category config.
@@ -86,11 +112,15 @@ def _check_component(component: dict[str, Any], message: dict[str, Any]) -> None
     assert component.get("device_class") in {None, *_CLASSES.get(platform, set())}
     assert component.get("state_class") in {None, *_STATE_CLASSES}
     assert component.get("icon", "mdi:x").startswith("mdi:")
+    # Home Assistant wants options exactly where the class is enum, and then no state class.
+    if platform == "sensor":
+        assert ("options" in component) == (component.get("device_class") == "enum")
+        assert not {"options", "state_class"} <= component.keys()
     if platform == "event":
         assert component["event_types"]
     if "value_template" in component:
         jinja2.Environment(autoescape=False).parse(component["value_template"])  # noqa: S701 - no web page
-    for key in ("state_topic", "command_topic"):
+    for key in ("state_topic", "command_topic", "topic"):
         if key in component:
             _subscribable(component[key])
             assert not set(component[key]) & set("+#")
@@ -124,8 +154,16 @@ def _subscribable(topic: str) -> None:
     assert len(topic.encode()) <= 65535
 
 
+def render_command(template: str, value: object) -> str:
+    """Return the payload that a number or select sends."""
+    environment = jinja2.Environment(autoescape=False, undefined=jinja2.StrictUndefined)  # noqa: S701 - no web page
+    return environment.from_string(template).render(value=value)
+
+
 def render(template: str, payload: bytes) -> str:
     """Return the state that a template makes of a message; undefined names fail."""
     environment = jinja2.Environment(autoescape=False, undefined=jinja2.StrictUndefined)  # noqa: S701 - no web page
     environment.filters["tojson"] = lambda value: json.dumps(value, sort_keys=True)
-    return environment.from_string(template).render(value_json=json.loads(payload))
+    return environment.from_string(template).render(
+        value=payload.decode(), value_json=json.loads(payload)
+    )

@@ -3,6 +3,9 @@
 import re
 from pathlib import Path
 
+import pytest
+
+from listener.errors import UsageError
 from listener.household import broker_config, identity
 from listener.household.broker_config import TopicRights, render_acl, topic_rights
 from listener.household.identity import HouseholdIdentity
@@ -46,6 +49,24 @@ def test_configuration_names_files_by_absolute_path() -> None:
     files = {name for name in settings if name.endswith("file")}
     assert files == {"cafile", "certfile", "keyfile", "crlfile", "acl_file"}
     assert all(settings[name].startswith("/a folder/") for name in files)
+
+
+def test_bridge_carries_what_home_assistant_may_use() -> None:
+    text = broker_config.render_bridge("/etc/mosquitto/x", "home.lan", 8899)
+    topics = [line.split()[1:] for line in text.splitlines() if line.startswith("topic ")]
+    rights = topic_rights(identity.HOME_ASSISTANT)
+
+    assert "address home.lan:8899\n" in text
+    inward = {topic for topic, direction, _ in topics if direction == "in"}
+    assert inward <= {*rights.reads, "homeassistant/device/+/config"}
+    assert [topic for topic, direction, _ in topics if direction == "out"] == [rights.writes[0]]
+    assert "/etc/mosquitto/x/s-home-assistant.key\n" in text
+
+
+@pytest.mark.parametrize("folder", ["x", "", "/a\nuser root"])
+def test_folder_of_a_bridge_is_an_absolute_path_in_one_line(folder: str) -> None:
+    with pytest.raises(UsageError):
+        broker_config.render_bridge(folder, "home.lan", 8883)
 
 
 ROOT = Path(__file__).resolve().parents[2]

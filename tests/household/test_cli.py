@@ -5,6 +5,7 @@ Setting up a home, showing and renewing it.
 
 import argparse
 import json
+import os
 import re
 import stat
 from collections.abc import Callable
@@ -17,7 +18,7 @@ from listener import config
 from listener.cli import household
 from listener.cli.household import SystemPaths
 from listener.config import parse_settings
-from listener.household import ca, identity
+from listener.household import ca, identity, publish
 from listener.household.state import HouseholdStore
 from listener.storage.home import Home
 from tests.household.guests import contents
@@ -47,6 +48,28 @@ def test_init_prints_what_it_created_and_is_idempotent(earmark: Earmark, home: P
     assert again == (0, "nothing to change\n", "")
     assert contents(home) == before
     assert HouseholdStore(home).registry().hosts == ("home.lan", "localhost", "127.0.0.1")
+
+
+def test_init_prints_steps_with_which_mosquitto_can_read_its_files(
+    earmark: Earmark, home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(os, "geteuid", lambda: 0)
+    monkeypatch.setattr(household, "can_broker_reach", lambda _: False)
+    _, out, _ = earmark("household", "init")
+    assert (
+        f"  earmark household --home {home} init --broker-folder /etc/mosquitto/earmark\n"
+        "  ln -s /etc/mosquitto/earmark/earmark.conf /etc/mosquitto/conf.d/\n"
+    ) in out
+
+    monkeypatch.setattr(household, "can_broker_reach", lambda _: True)
+    folder = home / "elsewhere"
+    monkeypatch.setattr(publish, "chown_to_broker", lambda _: None)
+    _, out, _ = earmark("household", "init", "--broker-folder", str(folder))
+    assert f"  ln -s {folder}/earmark.conf /etc/mosquitto/conf.d/\n" in out
+
+    monkeypatch.setattr(os, "geteuid", lambda: 1000)
+    _, out, _ = earmark("household", "init", "--broker-folder", str(home / "third"))
+    assert f"  mosquitto -c {home}/third/earmark.conf\n" in out
 
 
 def test_init_without_a_host_uses_the_local_host_names(earmark: Earmark, home: Path) -> None:

@@ -129,6 +129,26 @@ def test_home_assistant_gets_three_files(ready: Earmark, tmp_path: Path) -> None
     assert "s-home-assistant.key" in out
 
 
+def test_bridge_is_written_for_the_other_broker(ready: Earmark, tmp_path: Path) -> None:
+    to, file = tmp_path / "ha", tmp_path / "bridge.conf"
+    words = ("household", "add-service", "home-assistant", "--to", str(to))
+
+    code, out, _ = ready(*words, "--bridge", str(file))
+    assert code == 0
+    assert f"bridge_keyfile {to}/s-home-assistant.key\n" in file.read_text()
+    assert str(file) in out
+
+    code, out, _ = ready(*words, "--bridge", str(file), "--bridge-folder", "/share/mosquitto")
+    assert code == 0
+    assert "bridge_keyfile /share/mosquitto/s-home-assistant.key\n" in file.read_text()
+    assert f"move the files of {to} to /share/mosquitto" in out
+
+    assert ready(*words, "--bridge-folder", "/share/mosquitto")[0] == 2
+    assist = ("household", "add-service", "assist", "--to", str(to), "--bridge", str(file))
+    assert ready(*assist)[0] == 2
+    assert ready(*words, "--bridge", str(file), "--bridge-folder", "share")[0] == 2
+
+
 def test_revoked_members_are_refused(ready: Earmark, home: Path) -> None:
     device = Home(home).device_key().public_key()
     ready("household", "add-device", "hall", "--key", keys.device_text(device))

@@ -1,3 +1,4 @@
+import os
 import stat
 from datetime import UTC, datetime
 from pathlib import Path
@@ -56,3 +57,32 @@ def test_revocation_list_is_renewed_unless_it_matches(tmp_path: Path) -> None:
     assert not publish.is_current_revocation_list(tmp_path / "none", set(), authority)
     path.write_bytes(b"damaged")
     assert not publish.is_current_revocation_list(path, {7}, authority)
+
+
+@pytest.mark.parametrize(
+    ("mode", "uid", "gid", "may_enter"),
+    [
+        (0o755, 0, 0, True),
+        (0o711, 0, 0, True),
+        (0o750, 0, 0, False),
+        (0o750, 0, 105, True),
+        (0o701, 0, 105, False),
+        (0o700, 103, 0, True),
+        (0o077, 103, 105, False),
+    ],
+)
+def test_broker_enters_a_folder_as_its_owner_its_group_or_any_user(
+    mode: int,
+    uid: int,
+    gid: int,
+    may_enter: bool,  # noqa: FBT001 - a parameter of the table
+) -> None:
+    folder = os.stat_result((stat.S_IFDIR | mode, 0, 0, 1, uid, gid, 0, 0, 0, 0))
+
+    assert publish.may_enter(folder, 103, 105) == may_enter
+
+
+def test_broker_reaches_a_folder_only_through_those_above_it(tmp_path: Path) -> None:
+    assert publish.can_broker_reach(Path("/etc/mosquitto/earmark"))
+    (tmp_path / "above").mkdir(mode=0o700)
+    assert not publish.can_broker_reach(tmp_path / "above" / "files")

@@ -1,4 +1,4 @@
-"""Control requests: a closed schema of three, from any process."""
+"""Control requests: a closed schema, from any process."""
 
 import contextlib
 import socket
@@ -15,11 +15,22 @@ from listener.ipc.control import (
     ControlSocket,
     MuteRequest,
     Request,
+    ThresholdRequest,
     UnmuteRequest,
     Wakeup,
+    WordRequest,
 )
 
-any_request = st.sampled_from([Wakeup(), MuteRequest(), UnmuteRequest()])
+any_word = st.from_regex(r"[a-z0-9-]{1,32}", fullmatch=True)
+any_request = st.one_of(
+    st.sampled_from([Wakeup(), MuteRequest(), UnmuteRequest(), WordRequest()]),
+    st.builds(WordRequest, only=any_word),
+    st.builds(
+        ThresholdRequest,
+        word=any_word,
+        threshold=st.integers(100, 9900).map(lambda part: part / 10_000),
+    ),
+)
 
 
 @pytest.fixture
@@ -34,6 +45,7 @@ def ends(tmp_path: Path) -> Iterator[tuple[ControlSocket, ControlClient]]:
 
 @given(any_request)
 def test_every_request_survives_encoding(request: Request) -> None:
+    assert len(control.encode(request)) <= control.LONGEST_BYTES
     assert control.decode(control.encode(request)) == request
 
 
@@ -57,6 +69,11 @@ def test_hostile_bytes_raise_value_error(data: bytes) -> None:
         b'{"kind":"MUTE"}',
         b'{"kind":"unmute","force":true}',
         b'{"kind":"mute"}{"kind":"unmute"}',
+        b'{"kind":"threshold","word":"alexa","threshold":0}',
+        b'{"kind":"threshold","word":"alexa","threshold":1}',
+        b'{"kind":"threshold","word":"../etc","threshold":0.5}',
+        b'{"kind":"threshold","threshold":0.5}',
+        b'{"kind":"word","only":""}',
         b'{"kind":"mute"}' + b" " * control.LONGEST_BYTES,
     ],
 )

@@ -21,6 +21,16 @@ def test_message_over_the_limit_is_recognised(tmp_path: Path) -> None:
     outbox.close()
 
 
+def test_flood_is_read_in_portions(tmp_path: Path) -> None:
+    inbox, outbox = Inbox(tmp_path / "in", 4, most_at_once=3), Outbox(tmp_path / "in")
+    for number in range(5):
+        assert outbox.send(b"%d" % number)
+
+    assert [list(inbox.receive()) for _ in range(3)] == [[b"0", b"1", b"2"], [b"3", b"4"], []]
+    inbox.close()
+    outbox.close()
+
+
 def test_socket_replaces_a_stale_file_but_no_listener(tmp_path: Path) -> None:
     path = tmp_path / "in"
     first = Inbox(path, 8)

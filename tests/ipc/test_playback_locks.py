@@ -57,7 +57,28 @@ def test_unknown_state_counts_as_sounding(tmp_path: Path) -> None:
     permit.close()
 
     assert permit.is_sounding()
-    assert permit.is_player_running()
+
+
+def test_number_changes_with_each_sound_and_each_player(tmp_path: Path) -> None:
+    permit = PlaybackPermit(tmp_path)
+    permit.permit(is_permitted=True)
+    numbers = [permit.sound_number()]
+    for _ in range(2):
+        lock = PlaybackLock(tmp_path)
+        lock.refresh()
+        numbers.append(permit.sound_number())
+        for _ in range(3):
+            assert lock.begin()
+            numbers.append(permit.sound_number())
+            lock.end()
+            assert permit.sound_number() == numbers[-1]
+        lock.close()
+        assert permit.sound_number() is None
+
+    assert numbers[0] is None
+    assert None not in numbers[1:]
+    assert len(set(numbers)) == len(numbers)
+    permit.close()
 
 
 def test_new_file_of_a_restarted_hear_is_found(tmp_path: Path) -> None:

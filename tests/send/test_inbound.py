@@ -17,7 +17,14 @@ from hypothesis import strategies as st
 
 from listener.config import SpoolSettings
 from listener.envelope import keys
-from listener.ipc.control import ControlClient, ControlSocket, MuteRequest, UnmuteRequest
+from listener.ipc.control import (
+    ControlClient,
+    ControlSocket,
+    MuteRequest,
+    ThresholdRequest,
+    UnmuteRequest,
+    WordRequest,
+)
 from listener.mqtt import retention, sequence, topics
 from listener.mqtt.client import (
     BrokerEvent,
@@ -360,6 +367,44 @@ def test_command_is_forwarded(bench: Bench, hear: ControlSocket) -> None:
 
     assert list(hear.receive()) == [MuteRequest(), UnmuteRequest()]
     assert bench.sender.commands.ignored == 0
+
+
+def test_commands_for_the_sensitivity_are_forwarded(bench: Bench, hear: ControlSocket) -> None:
+    for payload in (b"threshold:alexa:0.65", b"word:hey-jarvis", b"word:*"):
+        bench.message(payload)
+        bench.message(payload, retain=True)
+
+    assert list(hear.receive()) == [
+        ThresholdRequest(word="alexa", threshold=0.65),
+        WordRequest(only="hey-jarvis"),
+        WordRequest(),
+    ]
+    assert bench.sender.commands.ignored == 3, "the retained ones"
+
+
+@pytest.mark.parametrize(
+    "payload",
+    [
+        *(b"threshold:alexa:0", b"threshold:alexa:1.0", b"threshold:alexa:0.995"),
+        *(b"threshold:alexa:0.001", b"threshold:alexa:-0.5", b"threshold:alexa:nan"),
+        *(b"threshold::0.5", b"threshold:alexa", b"threshold:ALEXA:0.5", b"threshold:a:0.5\n"),
+        *(b"word:", b"word", b"word:a b", b"word:**", b"word:" + b"a" * 33, b"false-wake:1"),
+    ],
+)
+def test_commands_outside_the_grammar_are_ignored(
+    bench: Bench, hear: ControlSocket, payload: bytes
+) -> None:
+    bench.message(payload)
+
+    assert list(hear.receive()) == []
+    assert bench.sender.commands.ignored == 1
+
+
+def test_false_wake_without_a_counter_is_ignored(bench: Bench, hear: ControlSocket) -> None:
+    bench.message(b"false-wake")
+
+    assert list(hear.receive()) == []
+    assert bench.sender.commands.ignored == 1
 
 
 def test_retained_command_is_ignored(bench: Bench, hear: ControlSocket) -> None:

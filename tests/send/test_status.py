@@ -5,6 +5,7 @@ The retained status, and the last will.
 
 import json
 import uuid
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import msgspec
@@ -16,6 +17,7 @@ from listener.mqtt import topics
 from listener.mqtt.client import BrokerLimits
 from listener.release import state as journal
 from listener.release.state import UpdateState
+from listener.send.false_wakes import FalseWakes
 from listener.send.status import (
     EXPIRY_S,
     REPEAT_S,
@@ -225,3 +227,52 @@ def test_default_values_are_omitted() -> None:
 
 def test_switch_is_omitted_before_hear_reports_it() -> None:
     assert Status(state="online").switch is None
+
+
+def test_state_of_the_detector_is_published_and_its_speed_waits_for_the_repetition(
+    account: StatusPublisher, broker: "FakeBroker"
+) -> None:
+    account.take(notices.StartedNotice(thresholds={"alexa": 0.5}), connected=True)
+    account.publish_if_changed(100.0, LIMITS)
+    before = len(states(broker))
+
+    account.take(notices.DetectorNotice(p99_ms=7.5, cpu_percent=12.0), connected=True)
+    account.publish_if_changed(101.0, LIMITS)
+    assert len(states(broker)) == before
+    account.take(notices.DetectorNotice(only="alexa", p99_ms=8.5), connected=True)
+    account.publish_if_changed(102.0, LIMITS)
+
+    said = states(broker)[-1]
+    assert (len(states(broker)), said["only"], said["p99_ms"]) == (before + 1, "alexa", 8.5)
+    account.take(notices.StoppedNotice(), connected=True)
+    account.publish_if_changed(103.0, LIMITS)
+    assert not {"only", "p99_ms", "cpu_percent"} & states(broker)[-1].keys()
+
+
+def test_false_wakes_and_temperature_are_published(
+    spool: Spool, broker: "FakeBroker", tmp_path: Path
+) -> None:
+    false_wakes = FalseWakes(tmp_path)
+    publisher = StatusPublisher(
+        "hall", spool, broker, temperature_c=lambda: 48.5, false_wakes=false_wakes
+    )
+
+    assert not publisher.mark_false_wake()
+    publisher.take(notices.WakeNotice(word="alexa", score=0.9), connected=True)
+    tally = Tally(device="hall", boot="0" * 16, seq=3, heard_samples=16_000 * 36_000)
+    publisher.take(notices.sign_tally(tally, lambda _: b"s" * 64), connected=True)
+    publisher.publish_if_changed(100.0, LIMITS)
+    before = len(states(broker))
+    assert publisher.mark_false_wake()
+    publisher.publish_if_changed(100.1, LIMITS)
+
+    said = states(broker)[-1]
+    assert len(states(broker)) == before + 1, "at once"
+    assert said["temperature_c"] == 48.5
+    assert said["false_wakes"] == {
+        "marked": 1,
+        "hours": 10.0,
+        "per_hour": 0.1,
+        "low": 0.00253,
+        "high": 0.557,
+    }

@@ -212,6 +212,31 @@ def wall_clock(tmp_path: Path, earmark: Earmark) -> WallClock:
     return clock
 
 
+@pytest.fixture
+def pki(tmp_path: Path) -> Path:
+    """A private authority, the broker's certificate and one for device and archive each."""
+    folder = tmp_path / "pki"
+    folder.mkdir()
+
+    def openssl(*words: str) -> None:
+        subprocess.run(
+            ["openssl", *words],
+            cwd=folder,
+            check=True,
+            capture_output=True,
+        )
+
+    new = ("req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes")
+    for authority in ("ca", "stranger"):
+        out = ("-keyout", f"{authority}.key", "-out", f"{authority}.pem", "-days", "2")
+        openssl(*new, *out, "-subj", f"/CN={authority}")
+    for name in ("broker", "d-hall", "s-archive"):
+        out = ("-keyout", f"{name}.key", "-out", f"{name}.pem", "-days", "2")
+        signed = ("-CA", "ca.pem", "-CAkey", "ca.key", "-subj", f"/CN={name}")
+        openssl(*new, *out, *signed, "-addext", "subjectAltName=IP:127.0.0.1")
+    return folder
+
+
 @pytest.fixture(name="wait_until")
 def wait_until_fixture() -> Callable[[Callable[[], object], str], None]:
     return wait_until

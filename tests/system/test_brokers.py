@@ -76,31 +76,6 @@ def test_broker_without_mqtt_5_is_used_with_3_1_1(
     deliver(earmark, household, home)
 
 
-@pytest.fixture
-def pki(tmp_path: Path) -> Path:
-    """A private authority, the broker's certificate and one for device and archive each."""
-    folder = tmp_path / "pki"
-    folder.mkdir()
-
-    def openssl(*words: str) -> None:
-        subprocess.run(
-            ["openssl", *words],
-            cwd=folder,
-            check=True,
-            capture_output=True,
-        )
-
-    new = ("req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes")
-    for authority in ("ca", "stranger"):
-        out = ("-keyout", f"{authority}.key", "-out", f"{authority}.pem", "-days", "2")
-        openssl(*new, *out, "-subj", f"/CN={authority}")
-    for name in ("broker", "d-hall", "s-archive"):
-        out = ("-keyout", f"{name}.key", "-out", f"{name}.pem", "-days", "2")
-        signed = ("-CA", "ca.pem", "-CAkey", "ca.key", "-subj", f"/CN={name}")
-        openssl(*new, *out, *signed, "-addext", "subjectAltName=IP:127.0.0.1")
-    return folder
-
-
 def configured(tmp_path: Path, **broker: str) -> None:
     config = tmp_path / "earmark.toml"
     lines = "".join(f'broker.{key} = "{value}"\n' for key, value in broker.items())

@@ -276,12 +276,13 @@ def test_chime_sounds_in_a_pause_only_and_is_a_gap(
         room.say("alexa_command.flac")
         wait_until(lambda: hear.count("sealed") == 1, "the command in one breath is sealed")
         assert not sounded.exists()
-        assert hear.count("gap") == 0
+        room.say("alexa_pause_command.flac")
+        wait_until(lambda: hear.count("sealed") == 2, "one with a short pause is sealed")
+        assert not sounded.exists()
 
         room.say("alexa.flac")
-        wait_until(lambda: hear.count("gap") == 1, "the chime is a gap")
-        wait_until(lambda: sounded.exists() and sounded.stat().st_size > 0, "it sounds")
-        wait_until(lambda: hear.count("sealed") == 2, "the clip begins behind it")
+        wait_until(sounded.exists, "the chime sounds")
+        wait_until(lambda: hear.count("sealed") == 3, "the clip begins behind it")
     finally:
         player.terminate()
         player.wait(PATIENCE_S)
@@ -289,10 +290,10 @@ def test_chime_sounds_in_a_pause_only_and_is_a_gap(
 
     assert code == 0
     assert player.returncode == 0
-    (gap,) = [line for line in hear.lines if line["event"] == "gap"]
-    assert gap["reason"] == "playback"
+    gaps = [line for line in hear.lines if line["event"] == "gap"]
+    assert gaps[-1]["reason"] == "playback"
     sealed = [line for line in hear.lines if line["event"] == "sealed"]
-    assert float(str(sealed[1]["time_s"])) >= float(str(gap["time_s"])) + TAIL_S
+    assert float(str(sealed[-1]["time_s"])) >= float(str(gaps[-1]["time_s"])) + TAIL_S
 
 
 def test_doctor_reports_the_room_level(room: Room, environ: dict[str, str], settings: Path) -> None:

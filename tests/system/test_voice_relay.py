@@ -22,6 +22,7 @@ from listener.mqtt.paho_thread import stop_network_thread
 from listener.spool.queue import Spool
 from listener.voice.limits import LONGEST_FILE_BYTES, LONGEST_MESSAGE_BYTES
 from listener.voice.messages import Ask, VoiceStatus, sign_message
+from tests.ports import find_free_port
 
 if TYPE_CHECKING:
     from tests.conftest import Household
@@ -308,3 +309,38 @@ def test_flood_of_messages_costs_no_clip_and_little_memory(
 
     assert process.memory_info().rss - resident_bytes < 16 << 20
     assert len(speaker.replies()) == 1
+
+
+def test_long_messages_pass_over_tls_even_in_a_flood(
+    mosquitto: "Mosquitto",
+    earmark: "Earmark",
+    speaker: Speaker,
+    tmp_path: Path,
+    pki: Path,
+    wait_until: Wait,
+) -> None:
+    with (tmp_path / "earmark.toml").open("a") as config:
+        config.write(f'broker.ca_file = "{pki}/ca.pem"\n')
+    plain_port = find_free_port()
+    mosquitto.start(
+        f"listener {plain_port} 127.0.0.1",
+        listener=f"allow_anonymous true\ncertfile {pki}/broker.pem\nkeyfile {pki}/broker.key\n"
+        "tls_version tlsv1.3",
+    )
+    assist = Assist(plain_port)
+    try:
+        wait_until(lambda: assist.is_connected, "assist is connected")
+        earmark.start("send")
+        wait_until(lambda: assist.got("status"), "send is connected")
+        for number in range(12):
+            assist.say(SAY, reply(f"{number:032x}", 500_000))
+            assist.say(ANSWER, f"answer {number}".encode(), qos=1)
+        copy = os.urandom(LONGEST_FILE_BYTES)
+        speaker.lay(f"{ASK}.1", copy)
+        speaker.tell(notices.CopyNotice())
+        wait_until(lambda: b"answer 11" in speaker.listen(), "the last answer")
+        wait_until(lambda: speaker.replies() == [f"{11:032x}"], "the last reply")
+        wait_until(lambda: assist.got("spoken"), "the copy")
+        assert assist.got("spoken")[0].payload == copy
+    finally:
+        assist.close()

@@ -232,3 +232,28 @@ def test_near_miss_threshold_never_changes_a_wake(scores: list[float]) -> None:
 @pytest.mark.parametrize("score", [0.49999, 0.0])
 def test_score_below_the_threshold_never_wakes(score: float) -> None:
     assert judged(Rule(0.5), [score] * 50) == []
+
+
+def test_raised_threshold_applies_from_the_next_frame_and_keeps_the_refractory_period() -> None:
+    script = [[[0.6, 0.0, 0.0]]] * 2 + [[[0.9, 0.0, 0.0]]] * 20
+    detector = StreamDetector(ScriptedModel(*script), RULES)
+
+    found = [detector.push(frame(0))]
+    detector.set_threshold("alexa", 0.8)
+    found += [detector.push(frame(index)) for index in range(1, 22)]
+
+    wakes = [one for detections in found for one in detections if isinstance(one, Wake)]
+    assert [(wake.threshold, wake.end_sample) for wake in wakes] == [(0.5, 1280), (0.8, 17_920)]
+    assert detector.thresholds["alexa"] == 0.8
+
+
+def test_word_without_a_threshold_has_no_wakes_and_no_near_misses() -> None:
+    high, low = [[0.9, 0.9, 0.0]], [[0.0, 0.0, 0.0]]
+    detector = StreamDetector(ScriptedModel(high, low, high, low, low), RULES)
+
+    detector.set_threshold("alexa", None)
+    words = [one.word for index in range(2) for one in detector.push(frame(index))]
+    detector.set_threshold("alexa", 0.5)
+    words += [one.word for index in range(2, 5) for one in detector.push(frame(index))]
+
+    assert words == ["timer", "alexa"]

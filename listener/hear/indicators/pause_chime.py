@@ -8,7 +8,7 @@ contains it, and none is cut by it. See decision 0053.
 from collections.abc import Callable
 from typing import Final, Protocol
 
-PAUSE_S: Final = 0.6
+PAUSE_S: Final = 1.2
 """Time without speech after a wake from which the chime sounds, in seconds."""
 START_S: Final = 0.5
 """Longest time from the request to the begin of the chime, in seconds; see `player.loop`."""

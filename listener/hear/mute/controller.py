@@ -165,8 +165,8 @@ class MuteController:
                     self.ignored += 1
                     if self.ignored == 1:
                         _log.warning("an unmute request was ignored: mute.remote_unmute is false")
-                case control.Wakeup():
-                    pass  # its only purpose is to wake the loop
+                case control.Wakeup() | control.ThresholdRequest() | control.WordRequest():
+                    pass  # wakes the loop, or is not about mute
         return is_mute_requested
 
     def _has_new_command(self) -> bool:
