@@ -40,6 +40,23 @@ ASSIST = keys.device_text(Ed25519PrivateKey.generate().public_key())
 ROSTER = Roster().with_device("hall", ASSIST)
 
 
+@pytest.fixture
+def service(
+    context: "ArchiveContext",
+    broker: "FakeBroker",
+    receiver: Receiver,
+    store: "FileStore",
+    clock: "FakeClock",
+) -> ArchiveService:
+    return ArchiveService(
+        broker,
+        receiver,
+        ExpirySweep(store, lambda: 0, make_clock(clock, clock)),
+        publisher=ArchivePublisher(context),
+        monotonic_s=clock,
+    )
+
+
 def identity_of(secret: str) -> Identity:
     return parse_identities(secret.encode(), "a test")[0]
 
@@ -240,21 +257,11 @@ def test_removed_owner_and_revoked_speaker_have_no_consents(
 
 
 def test_consents_are_published_on_connection_and_at_each_change(
-    context: "ArchiveContext",
     ada: "OwnerClient",
     broker: "FakeBroker",
-    receiver: Receiver,
-    store: "FileStore",
-    clock: "FakeClock",
     household: "Household",
+    service: ArchiveService,
 ) -> None:
-    service = ArchiveService(
-        broker,
-        receiver,
-        ExpirySweep(store, lambda: 0, make_clock(clock, clock)),
-        publisher=ArchivePublisher(context),
-        monotonic_s=clock,
-    )
 
     def consents() -> list[bytes]:
         service.turn(0.1)
@@ -356,20 +363,11 @@ def status_payload(household: "Household", owner: str = "ada", **fields: object)
 def test_owner_gets_the_status_that_their_speaker_signed(
     ada: "OwnerClient",
     bob: "OwnerClient",
-    context: "ArchiveContext",
     broker: "FakeBroker",
-    receiver: Receiver,
-    store: "FileStore",
-    clock: "FakeClock",
     household: "Household",
+    receiver: Receiver,
+    service: ArchiveService,
 ) -> None:
-    service = ArchiveService(
-        broker,
-        receiver,
-        ExpirySweep(store, lambda: 0, make_clock(clock, clock)),
-        publisher=ArchivePublisher(context),
-        monotonic_s=clock,
-    )
     signed = status_payload(household)
     payload = b'{"state":"online","voice":[%b],"waiting":3}' % signed
     broker.events.append(ConnectedEvent(BrokerLimits(), "5"))

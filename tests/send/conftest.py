@@ -1,12 +1,13 @@
 """A spool in a folder and a broker that only writes down."""
 
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import pytest
 
 from listener.config import SpoolSettings
+from listener.ipc.notice_socket import NoticeSender, NoticeSocket
 from listener.mqtt.client import BrokerEvent, Message, Waitable
 from listener.spool.queue import Spool
 from tests.ports import find_free_port
@@ -78,3 +79,17 @@ def spool(tmp_path: Path) -> Spool:
 def unused_port() -> int:
     """A port on which nobody answers."""
     return find_free_port()
+
+
+@pytest.fixture
+def notice_socket(tmp_path: Path) -> Iterator[NoticeSocket]:
+    made = NoticeSocket(tmp_path / "notices.sock")
+    yield made
+    made.close()
+
+
+@pytest.fixture
+def notifier(tmp_path: Path) -> Iterator[NoticeSender]:
+    made = NoticeSender(tmp_path / "notices.sock")
+    yield made
+    made.close()

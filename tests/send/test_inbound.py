@@ -456,6 +456,7 @@ def test_unmute_does_not_overtake_a_waiting_mute(bench: Bench) -> None:
 @given(st.binary(max_size=64))
 @example(b"MUTE")
 @example(b"mute\n")
+@example(b"false-wake")
 @example(b"unmute\x00")
 @example(b'{"kind":"unmute"}')
 @example(b"")
@@ -467,7 +468,7 @@ def test_hostile_payloads_are_counted_and_not_forwarded(
     bench.message(payload)
 
     said = list(hear.receive())
-    if topics.parse_command(payload) is None:
+    if topics.parse_command(payload) in {None, "false-wake"}:  # send counts the last wake itself
         assert said == []
         assert bench.sender.commands.ignored == before + 1
     else:

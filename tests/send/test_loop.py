@@ -3,7 +3,6 @@
 import hashlib
 import json
 import uuid
-from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -27,20 +26,6 @@ from listener.system.systemd import Notifier, StopSignal
 
 if TYPE_CHECKING:
     from tests.send.conftest import FakeBroker, FakeClock
-
-
-@pytest.fixture
-def notice_socket(tmp_path: Path) -> Iterator[NoticeSocket]:
-    made = NoticeSocket(tmp_path / "notices.sock")
-    yield made
-    made.close()
-
-
-@pytest.fixture
-def notifier(tmp_path: Path) -> Iterator[NoticeSender]:
-    made = NoticeSender(tmp_path / "notices.sock")
-    yield made
-    made.close()
 
 
 @pytest.fixture

@@ -351,20 +351,6 @@ def test_end_leaves_nothing(broker: "FakeBroker", clock: "FakeClock", place: Pla
 
 
 @pytest.fixture
-def notice_socket(tmp_path: Path) -> Iterator[NoticeSocket]:
-    made = NoticeSocket(tmp_path / "notices.sock")
-    yield made
-    made.close()
-
-
-@pytest.fixture
-def notifier(tmp_path: Path) -> Iterator[NoticeSender]:
-    made = NoticeSender(tmp_path / "notices.sock")
-    yield made
-    made.close()
-
-
-@pytest.fixture
 def sender(
     tmp_path: Path,
     relay: VoiceRelay,
