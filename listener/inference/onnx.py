@@ -370,7 +370,11 @@ class SpeechNet:
         while len(samples):
             count = min(len(samples), window.shape[1] - self._filled)
             end = self._filled + count
-            np.divide(samples[:count], _FULL_SCALE, out=window[0, self._filled : end])
+            step = window[0, self._filled : end]
+            # In two operations: one would convert in a temporary of at most 1 KiB, which the C
+            # library does not overwrite when it is freed.
+            step[:] = samples[:count]
+            step /= _FULL_SCALE
             samples = samples[count:]
             self._filled = end
             if end == window.shape[1]:
