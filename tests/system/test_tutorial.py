@@ -105,6 +105,10 @@ def test_owners_guide(tmp_path: Path, mosquitto: Mosquitto) -> None:
     script += commands(CLIPS, "See which clips there are", "Take all clips home")
     script += commands(CLIPS, "Keep clips for a shorter time", "Change your key")
     script += commands(CLIPS, "Erase clips", "Erase clips")
+    # No speaker runs, so that none states what it follows: 1, as the guide's reader would get.
+    status = "earmark clips voice $me "
+    assert script.count(status) == 1
+    script = script.replace(status, f"{status} || test $? -eq 1 ")
 
     done = run(script, tmp_path, mosquitto)
 
