@@ -83,7 +83,8 @@ class ClipDelivery:
         self.arrived = 0
         """Clips acknowledged by the archive."""
         self.erased = 0
-        """Clips that the archive erased on arrival, by their owner's order."""
+        """Clips of the spool that the archive had erased by their owner's order: when they were
+        published, or before."""
 
     def next(self, now_s: float, limits: BrokerLimits) -> Message | None:
         """Return the clip to publish now, or None; then call ``on_published``."""
@@ -203,7 +204,7 @@ class ClipDelivery:
             if data is None or hashlib.sha256(data).hexdigest() != sha256:
                 continue
             try:
-                self.spool.remove(entry, erased=True)
+                self.erased += self.spool.remove(entry, erased=True)
             except OSError as error:
                 _log.warning("cannot delete a clip from the spool: %s", error.strerror)
                 self._stuck.add(clip)

@@ -255,6 +255,7 @@ def test_erased_answer_removes_an_unsent_clip_by_its_hash(
         first.clip, b"refused:erased:" + hashlib.sha256(b"sealed 1").hexdigest().encode()
     )
     assert spool.waiting() == [second]
+    assert delivery.erased == 1
 
 
 def test_clip_removed_in_the_meantime_is_skipped(delivery: ClipDelivery, spool: Spool) -> None:
