@@ -88,7 +88,7 @@ class HomeAssistantSession:
         scheme = "wss" if parts.scheme == "https" else "ws"
         where = f"{scheme}://{parts.netloc}{parts.path.rstrip('/')}/api/websocket"
         with _unavailable():
-            wire = connect(
+            self._wire: ClientConnection = connect(
                 where,
                 ssl=address.tls if scheme == "wss" else None,
                 open_timeout=DIAL_S,
@@ -99,7 +99,7 @@ class HomeAssistantSession:
                 logger=_silent_log,
             )
             # websockets 17 warns of a connection that is not entered; `close` ends it.
-            self._wire: ClientConnection = contextlib.ExitStack().enter_context(wire)
+            contextlib.ExitStack().enter_context(self._wire)
             try:
                 self.version = self._log_in(token)
             except BaseException:
