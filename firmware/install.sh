@@ -502,7 +502,10 @@ finish() {
         return 0
     fi
     if [ -n "$is_changed" ] && [ -z "$needs_reboot" ] && [ -d /run/systemd/system ]; then
-        systemctl restart earmark-hear earmark-send || :
+        set -- earmark-hear earmark-send
+        # Without a loudspeaker the start would wait for one.
+        [ ! -e /dev/snd/earmark-playback-control ] || set -- "$@" earmark-play
+        systemctl restart "$@" || :
     fi
     [ -n "$switch" ] || note next "set mute.switch in $config"
     [ -z "$needs_reboot" ] || note next "reboot; microphone and switch are not available before"

@@ -46,6 +46,7 @@ for suite in trixie bookworm; do
     inside dpkg --install /tmp/earmark.deb
     tail -n 1 "$root/etc/earmark/earmark.toml" | grep -qx '# mine'
     ls "$root/etc/systemd/system/multi-user.target.wants"
+    [ -L "$root/etc/systemd/system/dev-snd-earmark\\x2dplayback.device.wants/earmark-play.service" ]
     [ ! -e "$root/etc/systemd/system/multi-user.target.wants/earmark-archive.service" ]
     [ ! -e "$root/etc/systemd/system/multi-user.target.wants/earmark-assist.service" ]
     echo "== $suite: remove; keys stay"

@@ -16,7 +16,7 @@ from firmware import wheels
 from firmware.programs import BuildError, must
 from firmware.wheels import GLIBC, ROOT, TARGETS, Pin, Target
 
-EXTRAS: Final = ("device", "household")
+EXTRAS: Final = ("assist", "device", "household")
 """Extras that the package contains: a live microphone, and the archive of a household."""
 ALONE: Final = ("openwakeword",)
 """Packages locked without dependencies: openwakeword is read for its models, never imported."""

@@ -98,6 +98,8 @@ class HomeAssistantSession:
                 proxy=None,
                 logger=_silent_log,
             )
+            # websockets 17 warns of a connection that is not entered; `close` ends it.
+            contextlib.ExitStack().enter_context(self._wire)
             try:
                 self.version = self._log_in(token)
             except BaseException:

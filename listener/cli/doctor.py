@@ -20,6 +20,7 @@ from listener.doctor import (
     boot,
     installation,
     machine,
+    playback_service,
     systemd,
     voice_files,
 )
@@ -120,6 +121,8 @@ def _check_machine(settings: Config, root: Path) -> Iterator[Finding]:
     yield machine.check_swap(root / "proc")
     yield machine.check_cgroup(root)
     yield machine.check_core_dumps(root / "proc")
+    if (loudspeaker := playback_service.check_loudspeaker(root, settings.player)) is not None:
+        yield loudspeaker
     yield from systemd.check_sandbox()
     yield systemd.check_telemetry(root)
 

@@ -1,10 +1,15 @@
 """``earmark household add-service assist``: certificate and configuration of voice control."""
 
 from pathlib import Path
+from typing import Final
 
 from listener.household import broker_config, identity
 from listener.household.state import HouseholdStore
 from listener.storage.home import PUBLIC, Home
+
+ARCHIVE_HOME: Final = Path("/var/lib/earmark-archive")
+ASSIST_HOME: Final = Path("/var/lib/earmark-assist")
+"""Data directories of the services that systemd runs."""
 
 
 def add_assist(store: HouseholdStore, home: Home, folder: Path) -> int:
@@ -25,6 +30,8 @@ def add_assist(store: HouseholdStore, home: Home, folder: Path) -> int:
     public = home.path / PUBLIC
     roster = public.resolve() if public.is_dir() else home.path
     print("configuration of earmark assist, such as /etc/earmark/assist.toml:")
+    if home.path == ARCHIVE_HOME and ASSIST_HOME.is_dir():
+        print(f'home = "{ASSIST_HOME}"\n')
     print(f"""\
 [broker]
 host = "{registry.broker_host}"
@@ -41,5 +48,6 @@ token_file = "{folder.absolute() / "token"}"
     print(f"write a long-lived access token of Home Assistant to {folder.absolute() / 'token'};")
     print("  reload the broker: systemctl reload mosquitto;")
     print("  start assist: systemctl enable --now earmark-assist")
-    print("  show owners the key of this assist: earmark assist key")
+    print("  show owners the key of this assist:")
+    print("    earmark assist key --config /etc/earmark/assist.toml")
     return 0

@@ -152,6 +152,15 @@ GROUPS: Final[Mapping[str, tuple[str, ...]]] = {
 """Commands by reader, as ``earmark --help`` lists them."""
 
 
+_EXTRAS: Final[Mapping[str, str]] = {
+    "assist": "assist",
+    "evaluate": "evaluate",
+    "wyoming": "wyoming",
+}
+"""Extra with the packages of a command."""
+_COMMON_EXTRAS: Final = "device,household,demo"
+"""Extras with the packages of every other command."""
+
 _ONE_THREAD: Final = frozenset({"hear", "play", "survey"})
 """Commands that start no thread before their sandbox."""
 
@@ -203,7 +212,7 @@ def main(
         return _print_error(
             ConfigError(
                 f"{words[0]} needs the package {error.name}, which is not installed",
-                "pip install 'earmark[device,household,demo]'",
+                f"pip install 'earmark[{_EXTRAS.get(words[0], _COMMON_EXTRAS)}]'",
             )
         )
     except KeyboardInterrupt:

@@ -1,4 +1,4 @@
-"""Checks of the systemd sandbox of hear and send, and of onnxruntime's telemetry.
+"""Checks of the systemd sandbox of each service, and of onnxruntime's telemetry.
 
 The properties are read from systemd itself, because a drop-in can override the units.
 """
@@ -15,9 +15,10 @@ Show = Callable[[str], Mapping[str, str]]
 """Returns the properties of a unit; empty without systemd."""
 
 HEAR, SEND = "earmark-hear.service", "earmark-send.service"
+PLAY, ASSIST = "earmark-play.service", "earmark-assist.service"
 TELEMETRY_OFF: Final = "ORT_DISABLE_TELEMETRY=1"
 
-_BOTH: Final = {
+_EACH: Final = {
     "NoNewPrivileges": "yes",
     "MemoryDenyWriteExecute": "yes",
     "ProtectSystem": "strict",
@@ -26,9 +27,13 @@ _BOTH: Final = {
     "MemorySwapMax": "0",
 }
 WANTED: Final[Mapping[str, Mapping[str, str]]] = {
-    HEAR: {**_BOTH, "PrivateNetwork": "yes", "RestrictAddressFamilies": "AF_UNIX"},
-    SEND: {**_BOTH, "PrivateDevices": "yes"},
+    HEAR: {**_EACH, "PrivateNetwork": "yes", "RestrictAddressFamilies": "AF_UNIX"},
+    SEND: {**_EACH, "PrivateDevices": "yes"},
+    PLAY: {**_EACH, "PrivateNetwork": "yes", "RestrictAddressFamilies": "AF_UNIX"},
+    ASSIST: {**_EACH, "PrivateDevices": "yes"},
 }
+_ALWAYS: Final = frozenset({HEAR, SEND})
+"""Services of each speaker; the others are checked where they run."""
 _ALSO: Final = ("LoadState", "MainPID", "User", "Environment")
 _PATIENCE_S: Final = 10.0
 
@@ -50,7 +55,9 @@ def show_unit(unit: str) -> Mapping[str, str]:
 
 
 def check_sandbox(ask: Show = show_unit) -> Iterator[Finding]:
-    """Compare the effective sandbox of both services with the one in Earmark's units.
+    """Compare the effective sandbox of the services with the one in Earmark's units.
+
+    hear and send are checked always, play and assist where they run.
 
     Args:
         ask: returns the properties of a unit.
@@ -58,7 +65,9 @@ def check_sandbox(ask: Show = show_unit) -> Iterator[Finding]:
     for unit, wanted in WANTED.items():
         name = unit.removesuffix(".service")
         actual = ask(unit)
-        if not _is_loaded(actual):
+        if unit not in _ALWAYS and not is_running(actual):
+            continue
+        if not is_loaded(actual):
             yield Check("sandbox").warn(
                 f"{name} is not a service here, so it has only its own restrictions",
                 "install the package earmark, which has the service with its sandbox",
@@ -97,7 +106,7 @@ def check_telemetry(
         return Check("telemetry").ok("onnxruntime is not installed")
     actual = ask(HEAR)
     where = "by hear itself"
-    if _is_loaded(actual):
+    if is_loaded(actual):
         if TELEMETRY_OFF not in actual.get("Environment", "").split():
             return Check("telemetry").warn(
                 f"onnxruntime {version}: telemetry is disabled by hear, but not by its service",
@@ -115,8 +124,14 @@ def check_telemetry(
     )
 
 
-def _is_loaded(properties: Mapping[str, str]) -> bool:
+def is_loaded(properties: Mapping[str, str]) -> bool:
+    """Return whether systemd has the unit."""
     return properties.get("LoadState") == "loaded"
+
+
+def is_running(properties: Mapping[str, str]) -> bool:
+    """Return whether the unit has a main process."""
+    return is_loaded(properties) and properties.get("MainPID", "0") not in ("", "0")
 
 
 def _read_environ(root: Path, pid: str) -> list[str] | None:

@@ -18,10 +18,11 @@ from listener.errors import EarmarkError, Unavailable
 SERVICES: Final = (
     "earmark-hear.service",
     "earmark-send.service",
-    # A pattern, which may match nothing: an update installs no unit, so one that came after the
-    # first package of a speaker can be missing.
-    "earmark-pla[y].service",
     "earmark-archive.service",
+    # Patterns, which may match nothing: an update installs no unit, so one that came after the
+    # first package of a machine can be missing.
+    "earmark-pla[y].service",
+    "earmark-assis[t].service",
 )
 SCORED_SAMPLES: Final = SAMPLE_RATE_HZ
 """Samples that hear has to count after its start for its version to be healthy: one second."""

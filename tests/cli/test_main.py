@@ -176,6 +176,25 @@ def test_missing_package_is_named(tmp_path: Path) -> None:
     assert "Traceback" not in done.stderr
 
 
+@pytest.mark.parametrize(
+    ("command", "extra"),
+    [("assist", "assist"), ("wyoming", "wyoming"), ("hear", "device,household,demo")],
+)
+def test_hint_has_the_extra_of_the_command(
+    command: str,
+    extra: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.syspath_prepend(tmp_path)
+    (tmp_path / "command_without_a_package.py").write_text("import absent_package\n")
+
+    main.main([command], {command: ("command_without_a_package", "do it")})
+
+    assert f"pip install 'earmark[{extra}]'" in capsys.readouterr().err
+
+
 def test_only_the_chosen_command_is_imported() -> None:
     asked = (
         "import sys; from listener.cli import main; main.main(['owner', '--help']);"

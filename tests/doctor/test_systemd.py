@@ -7,7 +7,7 @@ import pytest
 from listener.doctor import systemd
 
 FIRM = {
-    unit: {"LoadState": "loaded", "User": unit.removesuffix(".service"), **wanted}
+    unit: {"LoadState": "loaded", "MainPID": "77", "User": unit.removesuffix(".service"), **wanted}
     for unit, wanted in systemd.WANTED.items()
 }
 QUIET = {**FIRM[systemd.HEAR], "Environment": f"OMP_NUM_THREADS=1 {systemd.TELEMETRY_OFF}"}
@@ -30,10 +30,22 @@ def process(root: Path, pid: str, *environ: str) -> Path:
 
 
 def test_units_with_all_restrictions_are_ok() -> None:
-    hear, send = systemd.check_sandbox(FIRM.__getitem__)
+    findings = list(systemd.check_sandbox(FIRM.__getitem__))
 
-    assert (hear.verdict, send.verdict) == ("ok", "ok")
-    assert hear.facts == {"unit": "earmark-hear", "loose": 0}
+    assert [each.verdict for each in findings] == ["ok"] * 4
+    assert [each.facts for each in findings] == [
+        {"unit": f"earmark-{verb}", "loose": 0} for verb in ("hear", "send", "play", "assist")
+    ]
+
+
+@pytest.mark.parametrize("pid", ["0", ""])
+def test_play_and_assist_are_checked_where_they_run(pid: str) -> None:
+    def ask(unit: str) -> Mapping[str, str]:
+        return {**FIRM[unit], "MainPID": pid, "User": "root"}
+
+    units = [each.facts["unit"] for each in systemd.check_sandbox(ask)]
+
+    assert units == ["earmark-hear", "earmark-send"]
 
 
 @pytest.mark.parametrize(
@@ -57,7 +69,10 @@ def test_restriction_overridden_by_a_drop_in_fails(unit: str, name: str, value: 
 
 @pytest.mark.parametrize("has", [{}, {"LoadState": "not-found"}])
 def test_missing_services_warn(has: Mapping[str, str]) -> None:
-    for finding in systemd.check_sandbox(lambda _: has):
+    findings = list(systemd.check_sandbox(lambda _: has))
+
+    assert len(findings) == 2
+    for finding in findings:
         assert finding.verdict == "warn"
         assert "not a service here" in finding.text
 

@@ -51,8 +51,21 @@ def test_first_boot_starts_for_a_new_or_pending_file() -> None:
     assert "1 2 78" in lines("first-boot", "RestartPreventExitStatus")
 
 
+def test_speaker_services_run_with_the_new_configuration() -> None:
+    restarts = lines("first-boot", "ExecStartPost")
+
+    assert [text.partition("--no-block ")[2] for text in restarts] == [
+        "restart earmark-hear.service earmark-send.service",
+        "try-restart earmark-play.service",
+    ]
+    (before,) = lines("first-boot", "Before")
+    assert before.split() == [f"earmark-{verb}.service" for verb in ("hear", "send", "play")]
+
+
 def test_interrupted_update_is_ended_by_its_version() -> None:
     assert lines("update-check", "ConditionPathExists") == [f"/opt/earmark/{GUARD}"]
     (start,) = lines("update-check", "ExecStart")
     assert start == f"/opt/earmark/{GUARD}/bin/earmark update recover --at-boot"
-    assert "earmark-hear.service" in lines("update-check", "Before")[0]
+    before = " ".join(lines("update-check", "Before")).split()
+    services = {path.name for path in SYSTEMD.glob("earmark-*.service")}
+    assert set(before) == services - {"earmark-update-check.service"}

@@ -7,6 +7,7 @@ from pathlib import Path
 import pyrage
 import pytest
 
+from listener.cli import household_assist
 from listener.config import parse_settings
 from listener.envelope import keys
 from listener.household import identity, invitation, join_client
@@ -127,6 +128,28 @@ def test_home_assistant_gets_three_files(ready: Earmark, tmp_path: Path) -> None
         "s-home-assistant.key",
     }
     assert "s-home-assistant.key" in out
+
+
+def test_assist_gets_its_files_and_a_configuration(
+    ready: Earmark, home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    data = tmp_path / "assist"
+    words = ("household", "add-service", "assist", "--to", str(tmp_path / "to"))
+    monkeypatch.setattr(household_assist, "ASSIST_HOME", data)
+
+    code, elsewhere, _ = ready(*words)
+    assert code == 0
+    assert "s-assist.crt" in {path.name for path in (tmp_path / "to").iterdir()}
+    assert "earmark assist key --config" in elsewhere
+
+    monkeypatch.setattr(household_assist, "ARCHIVE_HOME", home)
+    data.mkdir()
+    code, out, _ = ready(*words)
+    text = out.partition("assist.toml:\n")[2].partition("write a long-lived")[0]
+
+    assert code == 0
+    assert Path(parse_settings(text, "assist.toml").home) == data
+    assert out.replace(f'home = "{data}"\n\n', "") == elsewhere
 
 
 def test_bridge_is_written_for_the_other_broker(ready: Earmark, tmp_path: Path) -> None:

@@ -38,6 +38,9 @@ done <"$NODES"
 ln -s pcmC0D0c dev/snd/earmark-capture
 ln -s controlC0 dev/snd/earmark-control
 ln -s event0 dev/input/earmark-mute
+ln -s pcmC0D0p dev/snd/earmark-playback
+ln -s controlC0 dev/snd/earmark-playback-control
+ln -s event2 dev/input/earmark-stop
 ln -s /proc/self/fd dev/fd
 mount -t devpts -o newinstance,ptmxmode=666 pts dev/pts
 ln -s pts/ptmx dev/ptmx

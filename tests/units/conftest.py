@@ -17,6 +17,10 @@ from tests.units import machine as machines
 from tests.units import transcript
 from tests.units.machine import ROOT, Machine
 
+VERBS = ("hear", "send", "play", "archive", "assist")
+"""Commands that are services."""
+ASSIST_HOME = "/var/lib/earmark-assist"
+ASSIST_TOML = "/etc/earmark/assist.toml"
 ARCHIVE = ("--config", "/etc/earmark/archive.toml", "--home", "/var/lib/earmark-archive")
 SCENE = ROOT / "listener" / "demo" / "scene.flac"
 SAID = "/usr/share/earmark/said.flac"
@@ -95,6 +99,8 @@ def house(machine: Machine) -> House:
     ada = pyrage.x25519.Identity.generate()
     made = House(machine, ada)
     made.earmark("household", "init", "--system", "--host", "localhost")
+    _add_assist(made)
+    _without_devices(machine)
     machine.run("ln", "-s", "/etc/mosquitto/earmark/earmark.conf", "/etc/mosquitto/conf.d/")
     machine.run("systemctl", "start", "mosquitto")
 
@@ -112,6 +118,25 @@ def house(machine: Machine) -> House:
         made.earmark("owner", "confirm", *home, "ada", answer)
     machine.run("systemctl", "kill", "--signal", "HUP", "mosquitto")
     return made
+
+
+def _without_devices(machine: Machine) -> None:
+    """Let play start: udev does not run here, so there are no units of devices to wait for."""
+    path = "/usr/lib/systemd/system/earmark-play.service"
+    lines = machine.read(path).splitlines()
+    kept = [line for line in lines if not line.startswith(("BindsTo=", "After=dev-"))]
+    assert len(kept) == len(lines) - 2
+    machine.write(path.replace("/usr/lib", "/run"), "\n".join(kept) + "\n")
+    machine.run("systemctl", "daemon-reload")
+
+
+def _add_assist(house: House) -> None:
+    """Set up assist as the guide says; there is no Home Assistant behind the address."""
+    words = ("household", "add-service", *ARCHIVE, "assist", "--to", "/etc/earmark/assist")
+    said = house.earmark(*words)
+    config = said.split("assist.toml:\n", 1)[1].partition("write a long-lived")[0]
+    house.machine.write(ASSIST_TOML, config)
+    house.machine.write("/etc/earmark/assist/token", "a token\n", "0600")
 
 
 def _join(machine: Machine) -> None:
@@ -139,7 +164,7 @@ def probes(house: House, seen: transcript.Transcript) -> dict[str, dict[str, str
     began_s = time.monotonic()
     machine.run("systemctl", "start", "earmark-hear", "earmark-send")
     seen.took["hear and send"] = time.monotonic() - began_s
-    machine.run("systemctl", "start", "earmark-archive")
+    machine.run("systemctl", "start", "earmark-archive", "earmark-assist", "earmark-play")
     machine.write("/opt/earmark/probe.py", (ROOT / "tests" / "units" / "probe.py").read_text())
     listening = machine.start(
         *("python3", "-c", LISTEN, "10.77.0.1:1883", "198.51.100.1:443", "127.0.0.1:1884"),
@@ -147,7 +172,7 @@ def probes(house: House, seen: transcript.Transcript) -> dict[str, dict[str, str
     assert listening.stdout is not None
     assert listening.stdout.readline() == "listening\n"
     try:
-        return {verb: _probe(machine, verb, seen) for verb in ("hear", "send", "archive")}
+        return {verb: _probe(machine, verb, seen) for verb in VERBS}
     finally:
         listening.kill()
         listening.communicate()
@@ -165,13 +190,20 @@ sys.stdin.read()
 OWN = {
     "hear": "/var/lib/earmark",
     "send": "/var/lib/earmark/spool",
+    "play": "/run/earmark-voice",
     "archive": "/var/lib/earmark-archive",
+    "assist": ASSIST_HOME,
 }
 WRITABLE = (
     "/var/lib/earmark",
     "/var/lib/earmark/spool",
     "/var/lib/earmark/send",
     "/var/lib/earmark-archive",
+    "/var/lib/earmark-archive-public",
+    ASSIST_HOME,
+    "/run/earmark-voice",
+    "/run/earmark-voice/copies",
+    "/run/earmark-voice/replies",
 )
 READS = (
     "/etc/earmark/earmark.toml",
@@ -186,9 +218,19 @@ READS = (
     "/var/lib/earmark/send/send.lock",
     "/var/lib/earmark-archive/archive.key",
     "/var/lib/earmark-archive/household/ca.key",
+    "/var/lib/earmark-archive-public/roster.json",
+    "/etc/earmark/assist/token",
+    "/run/credentials/earmark-assist.service/assist_token",
+    f"{ASSIST_HOME}/assist.key",
 )
-LISTS = ("/var/lib/earmark", "/var/lib/earmark/spool", "/var/lib/earmark/send")
-SPEAKS = ("/var/lib/earmark/send/notices.sock", "/var/lib/earmark/control.sock")
+LISTS = (
+    *("/var/lib/earmark", "/var/lib/earmark/spool", "/var/lib/earmark/send"),
+    *("/run/earmark-voice/copies", "/run/earmark-voice/replies"),
+)
+SPEAKS = (
+    *("/var/lib/earmark/send/notices.sock", "/var/lib/earmark/control.sock"),
+    *("/run/earmark-voice/voice.sock", "/run/earmark-voice/player.sock"),
+)
 HOSTS = {
     "a broker at home": ("10.77.0.1", 1883),
     "this machine": ("127.0.0.1", 1884),
@@ -206,11 +248,10 @@ def _probe(machine: Machine, verb: str, seen: transcript.Transcript) -> dict[str
         "speaks": SPEAKS,
         "hosts": HOSTS,
         "others": {
-            f"earmark-{other}": int(machine.show(f"earmark-{other}", "MainPID"))
-            for other in ("hear", "send", "archive")
+            f"earmark-{other}": int(machine.show(f"earmark-{other}", "MainPID")) for other in VERBS
         },
     }
-    text = machine.read(f"/usr/lib/systemd/system/{unit}")
+    text = machine.read(machine.show(unit, "FragmentPath"))
     machine.write("/opt/earmark/asked.json", json.dumps(asked))
     instead = ("ExecStart=", "Type=", "Restart", "Watchdog", "[Install]", "WantedBy=")
     kept = [line for line in text.splitlines() if not line.startswith(instead)]

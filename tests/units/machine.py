@@ -34,12 +34,14 @@ NODES: Final = (
     ("c", 1, 8, EVERYBODY, "root", "random"),
     ("c", 1, 9, EVERYBODY, "root", "urandom"),
     ("c", 5, 0, EVERYBODY, "root", "tty"),
-    # What the unit allows, with the modes that udev gives.
+    # What hear may use, with the modes that udev gives.
     ("c", 116, 0, "0660", "audio", "snd/controlC0"),
     ("c", 116, 24, "0660", "audio", "snd/pcmC0D0c"),
     ("c", 13, 64, "0440", "earmark-mute", "input/event0"),
-    # What it does not: the same card's loudspeaker, another card, a keyboard, and the rest.
+    # The loudspeaker and the button of play alone.
     ("c", 116, 16, EVERYBODY, "root", "snd/pcmC0D0p"),
+    ("c", 13, 66, EVERYBODY, "root", "input/event2"),
+    # What no unit allows: another card, a keyboard, and the rest.
     ("c", 116, 32, EVERYBODY, "root", "snd/controlC1"),
     ("c", 116, 56, EVERYBODY, "root", "snd/pcmC1D0c"),
     ("c", 116, 1, EVERYBODY, "root", "snd/seq"),

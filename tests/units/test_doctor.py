@@ -5,6 +5,7 @@ from typing import Any
 
 import pytest
 
+from tests.units.conftest import LIVE, House
 from tests.units.machine import Machine
 
 pytestmark = [pytest.mark.units, pytest.mark.timeout(600)]
@@ -18,8 +19,23 @@ def found(machine: Machine, check: str) -> list[dict[str, Any]]:
 def test_doctor_accepts_the_installed_sandbox(machine: Machine) -> None:
     sandbox = found(machine, "sandbox")
 
-    assert [line["facts"]["unit"] for line in sandbox] == ["earmark-hear", "earmark-send"]
-    assert [line["verdict"] for line in sandbox] == ["ok", "ok"], sandbox
+    units = [line["facts"]["unit"] for line in sandbox]
+    assert units[:2] == ["earmark-hear", "earmark-send"]
+    assert {line["verdict"] for line in sandbox} == {"ok"}, sandbox
+
+
+def test_doctor_reports_the_player_that_runs(house: House) -> None:
+    machine = house.machine
+    house.hear(LIVE)
+    machine.run("systemctl", "restart", "earmark-play")
+
+    [loudspeaker] = found(machine, "loudspeaker")
+    running = [line["facts"]["unit"] for line in found(machine, "sandbox")]
+    machine.run("systemctl", "stop", "earmark-play")
+    [stopped] = found(machine, "loudspeaker")
+
+    assert (loudspeaker["verdict"], stopped["verdict"]) == ("ok", "warn")
+    assert "earmark-play" in running
 
 
 def test_doctor_detects_a_drop_in_with_network(machine: Machine) -> None:
@@ -27,7 +43,7 @@ def test_doctor_detects_a_drop_in_with_network(machine: Machine) -> None:
     machine.write(drop_in, "[Service]\nPrivateNetwork=no\nRestrictAddressFamilies=AF_INET\n")
     machine.run("systemctl", "daemon-reload")
 
-    hear, send = found(machine, "sandbox")
+    hear, send = found(machine, "sandbox")[:2]
 
     machine.run("rm", drop_in)
     machine.run("systemctl", "daemon-reload")

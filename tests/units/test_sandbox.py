@@ -2,11 +2,13 @@
 
 import pytest
 
+from tests.units.conftest import VERBS
+
 Probes = dict[str, dict[str, str]]
 
 pytestmark = [pytest.mark.units, pytest.mark.timeout(600)]
 
-UNITS = ("hear", "send", "archive")
+UNITS = VERBS
 NODES = "full:rw null:rw random:rw tty:rw urandom:rw zero:rw"
 NO_RIGHTS = "ok: CapPrm=0000000000000000 CapBnd=0000000000000000 NoNewPrivs=1 Seccomp=2"
 
@@ -24,13 +26,27 @@ EACH = {
     "tells systemd that it lives": "ok",
     "rights": NO_RIGHTS,
 }
+VOICE_FOLDERS = "/run/earmark-voice /run/earmark-voice/copies /run/earmark-voice/replies"
+VOICE_SOCKETS = "/run/earmark-voice/player.sock /run/earmark-voice/voice.sock"
+VOICE = {
+    "makes a file in /run/earmark-voice": "ok",
+    "makes a file in /run/earmark-voice/copies": "ok",
+    "makes a file in /run/earmark-voice/replies": "ok",
+    "lists /run/earmark-voice/copies": "ok: ",
+    "lists /run/earmark-voice/replies": "ok: ",
+    "speaks to /run/earmark-voice/voice.sock": "ok",
+    "speaks to /run/earmark-voice/player.sock": "ok",
+}
+"""What the three services of voice control on a speaker may do in their folder in memory."""
 MAY = {
     "hear": EACH
+    | VOICE
     | {
         "makes sockets of the families": "ok: AF_UNIX",
-        "speaks to the sockets": "ok: /run/systemd/notify /var/lib/earmark/control.sock",
+        "speaks to the sockets": f"ok: {VOICE_SOCKETS} /run/systemd/notify"
+        " /var/lib/earmark/control.sock",
         "opens the nodes": f"ok: {NODES} input/event0:r snd/controlC0:rw snd/pcmC0D0c:rw",
-        "makes files in": "ok: /var/lib/earmark /var/lib/earmark/spool",
+        "makes files in": f"ok: {VOICE_FOLDERS} /var/lib/earmark /var/lib/earmark/spool",
         "makes a file in /var/lib/earmark": "ok",
         "makes a file in /var/lib/earmark/spool": "ok",
         "reads /var/lib/earmark/device.key": "ok",
@@ -45,13 +61,15 @@ MAY = {
         "who": "ok: earmark-hear",
     },
     "send": EACH
+    | VOICE
     | {
         "makes sockets of the families": "ok: AF_UNIX AF_INET AF_INET6",
         "connects to a broker at home": "ok",
         "connects to this machine": "ok",
-        "speaks to the sockets": "ok: /run/systemd/notify",
+        "speaks to the sockets": f"ok: {VOICE_SOCKETS} /run/systemd/notify",
         "opens the nodes": f"ok: {NODES}",
-        "makes files in": "ok: ",  # it cannot list the home that its two folders are in
+        # It cannot list the home that its two folders are in.
+        "makes files in": f"ok: {VOICE_FOLDERS}",
         "makes a file in /var/lib/earmark/spool": "ok",
         "makes a file in /var/lib/earmark/send": "ok",
         "reads /var/lib/earmark/send/send.lock": "ok",
@@ -64,6 +82,34 @@ MAY = {
         "makes a socket in /var/lib/earmark/spool": "ok",
         "who": "ok: earmark-send",
     },
+    "play": EACH
+    | VOICE
+    | {
+        "makes sockets of the families": "ok: AF_UNIX",
+        "speaks to the sockets": f"ok: {VOICE_SOCKETS} /run/systemd/notify",
+        "opens the nodes": f"ok: {NODES} input/event2:r snd/controlC0:rw snd/pcmC0D0p:rw",
+        "makes files in": f"ok: {VOICE_FOLDERS}",
+        "signals earmark-play": "ok",
+        "makes a socket in /run/earmark-voice": "ok",
+        "who": "ok: earmark-play",
+    },
+    "assist": EACH
+    | {
+        "makes sockets of the families": "ok: AF_UNIX AF_INET AF_INET6",
+        "connects to a broker at home": "ok",
+        "connects to this machine": "ok",
+        "speaks to the sockets": "ok: /run/systemd/notify",
+        "opens the nodes": f"ok: {NODES}",
+        "makes files in": "ok: /var/lib/earmark-assist",
+        "makes a file in /var/lib/earmark-assist": "ok",
+        "reads /var/lib/earmark-archive-public/roster.json": "ok",
+        "reads /var/lib/earmark-assist/assist.key": "ok",
+        "has the credentials": "ok: assist_ca.crt assist_s-assist.crt assist_s-assist.key"
+        " assist_token",
+        "signals earmark-assist": "ok",
+        "makes a socket in /var/lib/earmark-assist": "ok",
+        "who": "ok: earmark-assist",
+    },
     "archive": EACH
     | {
         "makes sockets of the families": "ok: AF_UNIX AF_INET AF_INET6",
@@ -73,6 +119,8 @@ MAY = {
         "opens the nodes": f"ok: {NODES}",
         "makes files in": "ok: /tmp /var/lib/earmark-archive",
         "makes a file in /var/lib/earmark-archive": "ok",
+        "makes a file in /var/lib/earmark-archive-public": "ok",
+        "reads /var/lib/earmark-archive-public/roster.json": "ok",
         "reads /var/lib/earmark-archive/archive.key": "ok",
         "has the credentials": "ok: archive_ca.crt archive_s-api.crt archive_s-api.key"
         " archive_s-archive.crt archive_s-archive.key",

@@ -1,4 +1,4 @@
-"""The real units with the real program: start, cooperation of three users, and restart."""
+"""The real units with the real program: start, cooperation of the users, and restart."""
 
 import time
 from collections.abc import Iterator
@@ -6,18 +6,20 @@ from collections.abc import Iterator
 import pytest
 
 from listener.ipc import control, notice_socket
-from tests.units.conftest import LIVE, PLAYED, House
+from tests.units.conftest import ASSIST_TOML, LIVE, PLAYED, VERBS, House
 from tests.units.machine import Machine
 from tests.units.transcript import Transcript
 
 pytestmark = [pytest.mark.units, pytest.mark.timeout(600)]
 
-UNITS = ("hear", "send", "archive")
+UNITS = VERBS
+CONFIGURED_BY = {"archive": "/etc/earmark/archive.toml", "assist": ASSIST_TOML}
+"""Configuration of the services that do not read /etc/earmark/earmark.toml."""
 
 
 @pytest.fixture
 def speaker(house: House) -> Iterator[House]:
-    """Three running services; hear waits for a microphone that is missing."""
+    """Every service, running; hear waits for a microphone that is missing."""
     machine = house.machine
     house.hear(LIVE)
     machine.run("systemctl", "restart", *(f"earmark-{unit}" for unit in UNITS))
@@ -157,7 +159,7 @@ def test_wrong_configuration_stops_without_restart(
 ) -> None:
     machine = speaker.machine
     change(machine, unit, "RestartSec=100ms")
-    path = "/etc/earmark/archive.toml" if unit == "archive" else "/etc/earmark/earmark.toml"
+    path = CONFIGURED_BY.get(unit, "/etc/earmark/earmark.toml")
     right = machine.read(path)
     machine.write(path, "[brokre]\n")
 

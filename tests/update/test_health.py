@@ -1,3 +1,4 @@
+from fnmatch import fnmatch
 from pathlib import Path
 
 import pytest
@@ -74,3 +75,17 @@ def test_missing_systemctl_is_unavailable(tmp_path: Path, monkeypatch: pytest.Mo
 
     with pytest.raises(Unavailable, match="systemctl"):
         Systemd().restart()
+
+
+def test_every_service_of_the_package_is_restarted() -> None:
+    folder = Path(__file__).parents[2] / "systemd"
+    services = {
+        path.name
+        for path in folder.glob("earmark-*.service")
+        if "Type=notify" in path.read_text("utf-8").splitlines()
+    }
+
+    matched = {name for name in services for one in health.SERVICES if fnmatch(name, one)}
+
+    assert len(services) == 5
+    assert matched == services
