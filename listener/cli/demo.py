@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Final
 
+from listener.cli.demo_command import CommandStage, find_model, running_assist, show_command
 from listener.cli.main import with_examples
 from listener.config import Config
 from listener.demo import checks, output, scene
@@ -19,7 +20,7 @@ from listener.demo.households import KEEPER, OWNERS, CommandResult, DemoHousehol
 from listener.demo.output import Transcript
 from listener.demo.player import Event, play_scene
 from listener.demo.scene import Scene
-from listener.errors import Unavailable, UsageError
+from listener.errors import EarmarkError, Unavailable, UsageError
 from listener.spool.queue import Spool
 
 DELIVERY_S: Final = 120.0
@@ -33,8 +34,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.epilog = with_examples(
         "A recorded scene of one minute is played to hear. Its clips go through an MQTT broker\n"
         "into an archive, where the owner decrypts them; two others try and fail. Everything runs\n"
-        "on this machine, in a temporary folder. Each printed statement is checked; if one does\n"
-        "not hold, it is named and the exit code is 1.",
+        "on this machine, in a temporary folder. Then a spoken command switches a lamp, if the\n"
+        "speech model is in the data directory: earmark assist models. Each printed statement is\n"
+        "checked; if one does not hold, it is named and the exit code is 1.",
         "earmark demo",
         "earmark demo --fast --to /tmp/clips",
         "earmark demo --keep demo-homes",
@@ -63,7 +65,6 @@ def run(arguments: argparse.Namespace, settings: Config) -> int:
     Raises:
         EarmarkError: a statement does not hold, or a part of the demonstration failed.
     """
-    del settings  # the demonstration has its own configuration
     to = Path(arguments.to)
     _make(to)
     page = Transcript()
@@ -73,12 +74,23 @@ def run(arguments: argparse.Namespace, settings: Config) -> int:
         _folder(arguments.keep) as root,
         run_broker() as port,
         contextlib.closing(page),
+        contextlib.ExitStack() as stack,
     ):
         homes = DemoHouseholds(root)
         stage = scene.load_scene()
         page.line("scene", f"{stage.length_s:.0f} s: {stage.about}")
         page.moving("setting up: keys, owners, a speaker, an archive, a broker")
         homes.prepare(port)
+        part: CommandStage | None = None
+        reason: EarmarkError | None = None
+        try:
+            model = find_model(Path(settings.home))  # the rest of the configuration is the demo's
+        except EarmarkError as error:
+            reason = error
+        else:
+            key = homes.prepare_command(port, model)
+            part = CommandStage(homes, page, checked, port, key)
+            stack.enter_context(running_assist(homes))
         with run_wiretap(port) as passed:
             events = _hear(homes, stage, page, is_fast=arguments.fast)
         checks.check_hearing(checked, stage, events, KEEPER)
@@ -92,6 +104,11 @@ def run(arguments: argparse.Namespace, settings: Config) -> int:
             opened = _show_owner(homes, kept, to, page, checked)
             checks.check_sound(checked, stage, sealed, opened)
             _show_others(homes, kept[0]["clip"], page, checked)
+        if part is not None:
+            show_command(part)
+        if reason is not None:
+            page.line("lamp", f"this part was left out: {reason}")
+            page.line("", f"hint: {reason.hint}")
         checked.raise_on_failure()
         if arguments.keep:
             page.line("kept", f"data directories, keys and logs are in {arguments.keep}")
