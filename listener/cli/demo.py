@@ -10,7 +10,13 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Final
 
-from listener.cli.demo_command import CommandStage, find_model, running_assist, show_command
+from listener.cli.demo_command import (
+    LEFT_OUT,
+    CommandStage,
+    find_model,
+    running_assist,
+    show_command,
+)
 from listener.cli.main import with_examples
 from listener.config import Config
 from listener.demo import checks, output, scene
@@ -107,7 +113,7 @@ def run(arguments: argparse.Namespace, settings: Config) -> int:
         if part is not None:
             show_command(part)
         if reason is not None:
-            page.line("lamp", f"this part was left out: {reason}")
+            page.line("lamp", f"{LEFT_OUT}: {reason}")
             page.line("", f"hint: {reason.hint}")
         checked.raise_on_failure()
         if arguments.keep:

@@ -32,9 +32,10 @@ READY_S: Final = 120.0
 SLOW_S: Final = 60.0
 OUTCOME_S: Final = 12.0
 """Longest wait for an outcome after hear has ended; assist acts within 10 s."""
-TRIES: Final = 3
+TRIES: Final = 5
 AGAIN: Final = "again"
 """First word of the line about a command that is repeated."""
+LEFT_OUT: Final = "this part was left out"
 _TURN_S: Final = 0.05
 REPLAY_S: Final = 3.0
 """Wait after the replay: some times what assist needs for a command."""
@@ -54,6 +55,8 @@ def find_model(home: Path) -> Path:
     if missing := [name for name in PACKAGES if importlib.util.find_spec(name) is None]:
         raise Unavailable(f"{missing[0]} is not installed", "pip install 'earmark[assist]'")
     folder = model_files.model_folder(home)
+    if not folder.is_dir():
+        raise Unavailable("the speech model is not installed", "run earmark assist models")
     for name in model_files.FILES:
         model_files.read_model_file(folder, name)
     return folder
