@@ -1,6 +1,7 @@
 """``earmark demo``: plays a recorded scene through hear, send, a broker and an archive."""
 
 import argparse
+import concurrent.futures
 import contextlib
 import json
 import signal
@@ -87,18 +88,19 @@ def run(arguments: argparse.Namespace, settings: Config) -> int:
         page.line("scene", f"{stage.length_s:.0f} s: {stage.about}")
         page.moving("setting up: keys, owners, a speaker, an archive, a broker")
         homes.prepare(port)
-        part: CommandStage | None = None
-        reason: EarmarkError | None = None
-        try:
-            model = find_model(Path(settings.home))  # the rest of the configuration is the demo's
-        except EarmarkError as error:
-            reason = error
-        else:
-            key = homes.prepare_command(port, model)
-            part = CommandStage(homes, page, checked, port, key)
-            stack.enter_context(running_assist(homes))
+        # The rest of the configuration is the demonstration's own.
+        model, reason = _find_model(Path(settings.home))
+        prepared: concurrent.futures.Future[str] | None = None
+        if model is not None:
+            # The second part is prepared while the scene is played.
+            pool = stack.enter_context(concurrent.futures.ThreadPoolExecutor(1))
+            prepared = pool.submit(homes.prepare_command, port, model)
         with run_wiretap(port) as passed:
             events = _hear(homes, stage, page, is_fast=arguments.fast)
+        part: CommandStage | None = None
+        if prepared is not None:
+            part = CommandStage(homes, page, checked, port, prepared.result())
+            stack.enter_context(running_assist(homes))
         checks.check_hearing(checked, stage, events, KEEPER)
         checks.check_disk(checked, homes.root)
         _show_total(page, (events_of_kind(events, "ended") or [{}])[-1])
@@ -119,6 +121,14 @@ def run(arguments: argparse.Namespace, settings: Config) -> int:
         if arguments.keep:
             page.line("kept", f"data directories, keys and logs are in {arguments.keep}")
     return 0
+
+
+def _find_model(home: Path) -> tuple[Path | None, EarmarkError | None]:
+    """Return the folder of the speech model, or why there is none."""
+    try:
+        return find_model(home), None
+    except EarmarkError as error:
+        return None, error
 
 
 def _hear(homes: DemoHouseholds, stage: Scene, page: Transcript, *, is_fast: bool) -> list[Event]:
