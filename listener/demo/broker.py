@@ -1,7 +1,8 @@
 """MQTT broker inside this process, on loopback, and a client that records all of its messages.
 
 The broker is amqtt (MQTT 3.1.1, nothing on disk), so that the demo runs without mosquitto; it is
-for the demo only. MQTT 3.1.1 has no expiry; voice control does not rely on a broker's. The wiretap reads what the operator of a broker could read.
+for the demo only. MQTT 3.1.1 has no expiry; voice control does not rely on a broker's. The wiretap
+reads what the operator of a broker could read.
 """
 
 import asyncio
