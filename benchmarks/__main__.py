@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from benchmarks import archive, cpu, crypto, evaluation, latency, memory, mute
-from benchmarks.readme import demo_block, help_block, write_block
+from benchmarks.readme import demo_block, help_block, is_whole, write_block
 from benchmarks.report import PARTS, headline, render
 from benchmarks.sounds import ROOT
 from listener.errors import EarmarkError, Unavailable
@@ -68,7 +68,10 @@ def main() -> int:
     write_block("figures", headline(results))
     if arguments.render:
         write_block("help", help_block())
-        write_block("demo", demo_block())
+        transcript = demo_block()
+        if not is_whole(transcript):
+            raise Unavailable("the demo left its last part out", "run make demo first")
+        write_block("demo", transcript)
     print(table, end="")
     return code
 

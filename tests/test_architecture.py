@@ -114,7 +114,9 @@ def test_wheel_contains_models_scene_and_every_module(tmp_path: Path) -> None:
         assert f"earmark_models/{folder.parent.name}/manifest.toml" in carried
         assert f"earmark_models/{folder.parent.name}/card.md" in carried
     assert any(name.endswith(".onnx") for name in carried), "our own network"
-    assert {"listener/py.typed", "listener/demo/scene.flac", "listener/demo/scene.toml"} <= carried
+    scenes = {f"listener/demo/{name}" for name in ("scene", "command")}
+    assert {f"{scene}{end}" for scene in scenes for end in (".flac", ".toml")} <= carried
+    assert "listener/py.typed" in carried
     modules = {str(file.relative_to(ROOT)) for file in (ROOT / "listener").rglob("*.py")}
     assert modules <= carried
     assert not any(name.startswith(("tests/", "benchmarks/")) for name in carried)

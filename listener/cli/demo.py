@@ -1,6 +1,7 @@
 """``earmark demo``: plays a recorded scene through hear, send, a broker and an archive."""
 
 import argparse
+import concurrent.futures
 import contextlib
 import json
 import signal
@@ -10,6 +11,13 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Final
 
+from listener.cli.demo_command import (
+    LEFT_OUT,
+    CommandStage,
+    find_model,
+    running_assist,
+    show_command,
+)
 from listener.cli.main import with_examples
 from listener.config import Config
 from listener.demo import checks, output, scene
@@ -19,7 +27,7 @@ from listener.demo.households import KEEPER, OWNERS, CommandResult, DemoHousehol
 from listener.demo.output import Transcript
 from listener.demo.player import Event, play_scene
 from listener.demo.scene import Scene
-from listener.errors import Unavailable, UsageError
+from listener.errors import EarmarkError, Unavailable, UsageError
 from listener.spool.queue import Spool
 
 DELIVERY_S: Final = 120.0
@@ -33,8 +41,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.epilog = with_examples(
         "A recorded scene of one minute is played to hear. Its clips go through an MQTT broker\n"
         "into an archive, where the owner decrypts them; two others try and fail. Everything runs\n"
-        "on this machine, in a temporary folder. Each printed statement is checked; if one does\n"
-        "not hold, it is named and the exit code is 1.",
+        "on this machine, in a temporary folder. Then a spoken command switches a lamp, if the\n"
+        "speech model is in the data directory: earmark assist models. Each printed statement is\n"
+        "checked; if one does not hold, it is named and the exit code is 1.",
         "earmark demo",
         "earmark demo --fast --to /tmp/clips",
         "earmark demo --keep demo-homes",
@@ -63,7 +72,6 @@ def run(arguments: argparse.Namespace, settings: Config) -> int:
     Raises:
         EarmarkError: a statement does not hold, or a part of the demonstration failed.
     """
-    del settings  # the demonstration has its own configuration
     to = Path(arguments.to)
     _make(to)
     page = Transcript()
@@ -73,14 +81,26 @@ def run(arguments: argparse.Namespace, settings: Config) -> int:
         _folder(arguments.keep) as root,
         run_broker() as port,
         contextlib.closing(page),
+        contextlib.ExitStack() as stack,
     ):
         homes = DemoHouseholds(root)
         stage = scene.load_scene()
         page.line("scene", f"{stage.length_s:.0f} s: {stage.about}")
         page.moving("setting up: keys, owners, a speaker, an archive, a broker")
         homes.prepare(port)
+        # The rest of the configuration is the demonstration's own.
+        model, reason = _find_model(Path(settings.home))
+        prepared: concurrent.futures.Future[str] | None = None
+        if model is not None:
+            # The second part is prepared while the scene is played.
+            pool = stack.enter_context(concurrent.futures.ThreadPoolExecutor(1))
+            prepared = pool.submit(homes.prepare_command, port, model)
         with run_wiretap(port) as passed:
             events = _hear(homes, stage, page, is_fast=arguments.fast)
+        part: CommandStage | None = None
+        if prepared is not None:
+            part = CommandStage(homes, page, checked, port, prepared.result())
+            stack.enter_context(running_assist(homes))
         checks.check_hearing(checked, stage, events, KEEPER)
         checks.check_disk(checked, homes.root)
         _show_total(page, (events_of_kind(events, "ended") or [{}])[-1])
@@ -92,10 +112,23 @@ def run(arguments: argparse.Namespace, settings: Config) -> int:
             opened = _show_owner(homes, kept, to, page, checked)
             checks.check_sound(checked, stage, sealed, opened)
             _show_others(homes, kept[0]["clip"], page, checked)
+        if part is not None:
+            show_command(part)
+        if reason is not None:
+            page.line("lamp", f"{LEFT_OUT}: {reason}")
+            page.line("", f"hint: {reason.hint}")
         checked.raise_on_failure()
         if arguments.keep:
             page.line("kept", f"data directories, keys and logs are in {arguments.keep}")
     return 0
+
+
+def _find_model(home: Path) -> tuple[Path | None, EarmarkError | None]:
+    """Return the folder of the speech model, or why there is none."""
+    try:
+        return find_model(home), None
+    except EarmarkError as error:
+        return None, error
 
 
 def _hear(homes: DemoHouseholds, stage: Scene, page: Transcript, *, is_fast: bool) -> list[Event]:

@@ -1,16 +1,19 @@
 """MQTT broker inside this process, on loopback, and a client that records all of its messages.
 
 The broker is amqtt (MQTT 3.1.1, nothing on disk), so that the demo runs without mosquitto; it is
-for the demo only. The wiretap reads what the operator of a broker could read.
+for the demo only. MQTT 3.1.1 has no expiry; voice control does not rely on a broker's. The wiretap
+reads what the operator of a broker could read.
 """
 
 import asyncio
 import contextlib
 import logging
+import secrets
 import socket
 import threading
+import time
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
@@ -36,6 +39,8 @@ class CapturedMessage:
 
     topic: str
     payload: bytes
+    received_s: float = 0.0
+    """Time at which the recording client had it, on the monotonic clock."""
 
     @property
     def is_clip(self) -> bool:
@@ -76,24 +81,29 @@ def run_broker() -> Iterator[int]:
 
 
 @contextlib.contextmanager
-def run_wiretap(port: int) -> Iterator[list[CapturedMessage]]:
-    """Record all messages while the block runs; yields the growing list.
+def run_wiretap(port: int, topic_filter: str = "#") -> Iterator[list[CapturedMessage]]:
+    """Record messages while the block runs; yields the growing list.
 
     Args:
         port: of the broker on loopback.
+        topic_filter: of the messages; by default all.
 
     Raises:
         Unavailable: the broker does not answer.
     """
     messages: list[CapturedMessage] = []
     is_subscribed = threading.Event()
-    client = paho.Client(CallbackAPIVersion.VERSION2, client_id="s-wiretap")
+    client = paho.Client(CallbackAPIVersion.VERSION2, client_id=f"s-{secrets.token_hex(4)}")
 
     def on_connect(*_: object) -> None:
-        client.subscribe("#", qos=1)
+        client.subscribe(topic_filter, qos=1)
 
     def on_message(_client: paho.Client, _data: object, message: paho.MQTTMessage) -> None:
-        messages.append(CapturedMessage(message.topic, bytes(message.payload)))
+        now_s = time.monotonic()
+        # amqtt sends the retained messages of all topics to each subscriber.
+        if not paho.topic_matches_sub(topic_filter, message.topic):
+            return
+        messages.append(CapturedMessage(message.topic, bytes(message.payload), now_s))
 
     client.on_connect = on_connect
     client.on_subscribe = lambda *_: is_subscribed.set()
@@ -107,6 +117,30 @@ def run_wiretap(port: int) -> Iterator[list[CapturedMessage]]:
         if not is_subscribed.wait(_SUBSCRIBE_S):
             raise Unavailable("the demo's broker does not answer", "run the demo again")
         yield messages
+    finally:
+        client.disconnect()
+        stop_network_thread(client)
+
+
+def publish(port: int, messages: Sequence[CapturedMessage]) -> None:
+    """Publish recorded messages again, in their order.
+
+    Args:
+        port: of the broker on loopback.
+        messages: to publish.
+
+    Raises:
+        Unavailable: the broker does not answer.
+    """
+    client = paho.Client(CallbackAPIVersion.VERSION2, client_id=f"s-{secrets.token_hex(4)}")
+    try:
+        client.connect(_HOST, port)
+    except OSError as error:
+        raise Unavailable(f"the demo's broker does not answer: {error.strerror}") from error
+    client.loop_start()
+    try:
+        for message in messages:
+            client.publish(message.topic, message.payload).wait_for_publish(_SUBSCRIBE_S)
     finally:
         client.disconnect()
         stop_network_thread(client)

@@ -1,4 +1,4 @@
-"""Scene of the demo: a recording and its cue sheet with the expected detections."""
+"""Scenes of the demo: recordings, and their cue sheets with the expected detections."""
 
 import tomllib
 from dataclasses import dataclass
@@ -9,6 +9,8 @@ from listener.audio.pcm import SAMPLE_RATE_HZ
 from listener.errors import ConfigError
 
 _HERE = Path(__file__).resolve().parent
+EVENING = "scene"
+COMMAND = "command"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -32,9 +34,9 @@ class Scene:
     file: Path
     about: str
     length_s: float
-    muted_from_s: float
-    muted_to_s: float
     said: tuple[SpokenCue, ...]
+    muted_from_s: float = 0.0
+    muted_to_s: float = 0.0
 
     @property
     def muted_s(self) -> float:
@@ -67,13 +69,17 @@ class Scene:
         return self.muted_from_s <= cue.from_s and cue.to_s <= self.muted_to_s
 
 
-def load_scene(folder: Path = _HERE) -> Scene:
-    """Read the scene that ships with the demo.
+def load_scene(folder: Path = _HERE, name: str = EVENING) -> Scene:
+    """Read a scene that ships with the demo.
+
+    Args:
+        folder: of the recording and its cue sheet.
+        name: of the scene, ``EVENING`` or ``COMMAND``.
 
     Raises:
         ConfigError: a file is missing or damaged.
     """
-    sheet = folder / "scene.toml"
+    sheet = folder / f"{name}.toml"
     try:
         (raw,) = tomllib.loads(sheet.read_text("utf-8"))["recording"]
         file = folder / raw["file"]
@@ -82,9 +88,9 @@ def load_scene(folder: Path = _HERE) -> Scene:
             file=file,
             about=raw["about"],
             length_s=raw["length_samples"] / SAMPLE_RATE_HZ,
-            muted_from_s=raw["muted_from_s"],
-            muted_to_s=raw["muted_to_s"],
             said=tuple(_said(cue) for cue in raw["said"]),
+            muted_from_s=raw.get("muted_from_s", 0.0),
+            muted_to_s=raw.get("muted_to_s", 0.0),
         )
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise ConfigError(

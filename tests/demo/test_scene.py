@@ -71,3 +71,12 @@ def test_cue_sheet_equals_that_of_its_generator() -> None:
 
     assert raw["file"] == "scene.flac"
     assert len(raw["pcm_sha256"]) == 64
+
+
+def test_command_scene_has_one_wake_and_no_mute() -> None:
+    spoken = scene.load_scene(name=scene.COMMAND)
+
+    assert [cue.who for cue in spoken.said] == ["ada"]
+    assert spoken.wakes == spoken.said
+    assert spoken.muted_s == 0
+    assert soundfile.info(spoken.file).frames / 16_000 == spoken.length_s

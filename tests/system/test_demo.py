@@ -2,6 +2,7 @@
 
 import contextlib
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -12,7 +13,26 @@ import psutil
 import pytest
 import soundfile
 
+from benchmarks.readme import MODEL_HOME
+from listener.cli import demo_command
+from listener.cli.demo_command import CommandStage
+from listener.demo.broker import run_broker
+from listener.demo.checks import ClaimChecks
+from listener.demo.households import DemoHouseholds
+from listener.demo.output import Transcript
+from listener.errors import EarmarkError
+from tests.assist import fake_wyoming
+from tests.assist.fake_wyoming import FakeWyoming
+
 pytestmark = [pytest.mark.system, pytest.mark.timeout(240)]
+
+
+def has_model() -> bool:
+    try:
+        demo_command.find_model(MODEL_HOME)
+    except EarmarkError:
+        return False
+    return True
 
 
 def demo(*words: str, folder: Path) -> subprocess.CompletedProcess[str]:
@@ -29,13 +49,17 @@ def demo(*words: str, folder: Path) -> subprocess.CompletedProcess[str]:
 def test_demo_passes_every_check(tmp_path: Path) -> None:
     kept = tmp_path / "kept"
 
-    done = demo("--keep", "kept", folder=tmp_path)
+    done = demo("--keep", "kept", "--home", str(tmp_path / "empty"), folder=tmp_path)
 
     lines = done.stdout.splitlines()
     clips = sorted((tmp_path / "demo-clips").glob("*.flac"))
     assert done.returncode == 0, done.stderr
     assert not done.stderr
-    assert 12 <= len(lines) <= 17
+    assert 14 <= len(lines) <= 19
+    assert lines[-3:-1] == [
+        "lamp     this part was left out: the speech model is not installed",
+        "         hint: run earmark assist models",
+    ]
     assert max(map(len, lines)) <= 80
     assert done.stdout.isascii()
     assert len(clips) == 2
@@ -46,6 +70,68 @@ def test_demo_passes_every_check(tmp_path: Path) -> None:
     assert "refused, the device's signature is not valid" in done.stdout
     assert not list((kept / "speaker" / "spool").glob("*.earmark"))
     assert all((kept / who / f"{who}.key").stat().st_mode & 0o077 == 0 for who in ("ada", "bo"))
+
+
+@pytest.mark.skipif(
+    not has_model(), reason="the spoken command needs the speech model: run make demo once"
+)
+def test_spoken_command_switches_the_lamp_by_packages_alone(tmp_path: Path) -> None:
+    done = demo("--home", str(MODEL_HOME), folder=tmp_path)
+
+    assert done.returncode == 0, done.stderr + done.stdout
+    lines = done.stdout.splitlines()
+    (lamp,) = [line for line in lines if line.startswith("lamp ")]
+    assert re.fullmatch(r"lamp     on, \d+\.\d s after the end of the command", lamp)
+    assert "left out" not in done.stdout
+    assert max(map(len, lines)) <= 80
+
+
+def make_stage(root: Path, port: int, recogniser: FakeWyoming) -> CommandStage:
+    """A household whose assist has the demo's agent, and a fake for the speech model."""
+    homes = DemoHouseholds(root)
+    homes.prepare(port)
+    key = homes.prepare_command(port, root / "no-model")
+    settings = homes.settings(homes.assist)
+    text = settings.read_text("utf-8").replace(
+        'recogniser = "built-in"', f'recogniser = "wyoming"\nwyoming_port = {recogniser.port}'
+    )
+    settings.write_text(text, "utf-8")
+    return CommandStage(homes, Transcript(is_terminal=False), ClaimChecks(), port, key)
+
+
+def test_command_scene_holds_every_claim(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with fake_wyoming.running(FakeWyoming()) as recogniser, run_broker() as port:
+        recogniser.answer = [
+            {"type": "transcript", "data": {"text": "Alexa, turn on the kitchen light."}}
+        ]
+        stage = make_stage(tmp_path / "h", port, recogniser)
+        with demo_command.running_assist(stage.homes):
+            demo_command.show_command(stage)
+
+    stage.checked.raise_on_failure()
+    printed = capsys.readouterr().out
+    assert re.search(
+        r"^lamp     on, \d+\.\d s after the end of the command$", printed, re.MULTILINE
+    )
+    assert "bo       allowed nothing: the bedroom speaker woke too, and made no copy" in printed
+
+
+def test_lamp_that_stays_off_fails_the_demo(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(demo_command, "TRIES", 1)
+    with fake_wyoming.running(FakeWyoming()) as recogniser, run_broker() as port:
+        recogniser.answer = [
+            {"type": "transcript", "data": {"text": "Alexa, nothing of the kind."}}
+        ]
+        stage = make_stage(tmp_path / "h", port, recogniser)
+        with demo_command.running_assist(stage.homes):
+            demo_command.show_command(stage)
+
+    with pytest.raises(EarmarkError, match="the command turned the lamp on"):
+        stage.checked.raise_on_failure()
 
 
 def test_existing_folder_is_refused(tmp_path: Path) -> None:
@@ -87,7 +173,7 @@ def test_sigterm_leaves_no_process_behind(tmp_path: Path) -> None:
     scratch = tmp_path / "scratch"
     scratch.mkdir()
     with subprocess.Popen(
-        [sys.executable, "-m", "listener", "demo"],
+        [sys.executable, "-m", "listener", "demo", "--home", str(tmp_path / "empty")],
         cwd=tmp_path,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
