@@ -105,6 +105,9 @@ def _voice(results: Results) -> list[str]:
     ]
     for way, name in names.items():
         own = voice[way]
+        if "skipped" in own:
+            lines += [f"| {name} | not measured: {own['skipped']} |{' |' * (len(stages) + 1)}"]
+            continue
         cells = [
             f"{number(own[f'{stage}_p50_ms'])}, {number(own[f'{stage}_p95_ms'])}"
             for stage in stages

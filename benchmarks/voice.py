@@ -7,7 +7,6 @@ less than 30 dB below the command's level. The stages come from `stamped`, which
 commands, and from the broker.
 """
 
-import itertools
 import json
 import os
 import shutil
@@ -15,6 +14,7 @@ import tempfile
 import threading
 import time
 import tomllib
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -53,6 +53,8 @@ _SENTENCES: Final = (
     "turn off the kitchen light",
     "turn on the lights in the bedroom",
     "turn on the floor lamp",
+    "switch on the bedroom light",
+    "switch off the floor lamp",
 )
 _TEXT: Final = "Alexa, turn on the lights."
 _LEAD_S: Final = 3.0
@@ -96,15 +98,18 @@ def measure(say: Say) -> dict[str, Any]:
         say: called with each line of progress.
 
     Raises:
-        Unavailable: a broker, a voice or the speech model is missing, or too few commands reached
-            the light.
+        Unavailable: the speech model is missing.
     """
     if not (model_files.model_folder(_WORK) / model_files.WEIGHTS).exists():
         model_files.download(model_files.model_folder(_WORK))
     found: dict[str, Any] = {"home_assistant_is": "a stand-in"}
     for way in _GAP_S:
         with tempfile.TemporaryDirectory(prefix="earmark-bench-") as name:
-            found[way] = _Trial(Path(name), way).run(say)
+            try:
+                found[way] = _Trial(Path(name), way).run(say)
+            except Unavailable as error:
+                say(f"NOT MEASURED  {way}: {error}")
+                found[way] = {"skipped": str(error)}
     return found
 
 
@@ -122,42 +127,47 @@ def find_end(samples: Samples) -> int:
 
 def split_stages(
     commands: Sequence[Command], start_s: float, events: Sequence[Event]
-) -> list[dict[str, float] | None]:
-    """Return the stages of each command, in ms; None for one that did not reach its light.
+) -> list[dict[str, float]]:
+    """Return the stages of each command, in ms, as far as it came; ``light`` is their sum.
+
+    A command that did not reach its light has no ``light``.
 
     Args:
         commands: in the order of the recording.
         start_s: time at which the recording starts.
         events: all stages of all commands.
     """
-    order = (stamped.ENDPOINT, _COPY, stamped.OPENED, stamped.RECOGNISED, _LIGHT)
-    found: list[dict[str, float] | None] = []
-    for command, until_s in zip(
-        commands, [*(each.began_s for each in commands[1:]), float("inf")], strict=True
-    ):
-        times_s = [start_s + command.ended_s]
-        for stage in order:
-            mine = (
-                event.at_s
-                for event in events
-                if event.stage == stage
-                and start_s + command.began_s <= event.at_s < start_s + until_s
-                and event.change in ("", command.change)
-            )
-            # Provisional parts come before the part that is acted on.
-            is_light = stage == _LIGHT
-            at_s = min(mine, default=None) if is_light else max(mine, default=None)
-            if at_s is None:
-                break
-            times_s.append(at_s)
-        if len(times_s) <= len(order):
-            found.append(None)
-            continue
-        steps = [(after - before) * 1000 for before, after in itertools.pairwise(times_s)]
-        found.append(
-            dict(zip(STAGES, steps, strict=True)) | {"light": (times_s[-1] - times_s[0]) * 1000}
+    until_s = [*(each.began_s for each in commands[1:]), float("inf")]
+    return [
+        _split(
+            start_s + command.ended_s,
+            command.change,
+            [e for e in events if start_s + command.began_s <= e.at_s < start_s + end_s],
         )
-    return found
+        for command, end_s in zip(commands, until_s, strict=True)
+    ]
+
+
+def _split(ended_s: float, change: str, events: Sequence[Event]) -> dict[str, float]:
+    lights = (e.at_s for e in events if e.stage == _LIGHT and e.change in ("", change))
+    light_s = min(lights, default=None)
+    order = (stamped.ENDPOINT, _COPY, stamped.OPENED, stamped.RECOGNISED)
+    # The part that was acted on is the last before the light.
+    times_s = [
+        max(
+            (e.at_s for e in events if e.stage == s and (not light_s or e.at_s <= light_s)),
+            default=None,
+        )
+        for s in order
+    ]
+    steps: dict[str, float] = {}
+    before_s = ended_s
+    for stage, at_s in zip(STAGES, [*times_s, light_s], strict=True):
+        if at_s is None:
+            return steps
+        steps[stage] = (at_s - before_s) * 1000
+        before_s = at_s
+    return steps | {"light": (before_s - ended_s) * 1000}
 
 
 class _Trial:
@@ -190,7 +200,9 @@ class _Trial:
                     self._listen(commands)
                     load = (before + os.getloadavg()[0]) / 2
                     peak_mib = _tree_peak_mib(assist.pid)
-        return self._sum_up(commands, load, peak_mib, say)
+        figures = self._sum_up(self._rows(commands), load) | {"assist_mib": round(peak_mib, 1)}
+        say(f"{self._way}: {json.dumps(figures)}")
+        return figures
 
     @property
     def _consents_topic(self) -> str:
@@ -327,7 +339,7 @@ class _Trial:
         sound = str(self._folder / "commands.wav")
         settings = str(self._folder / "speaker.toml")
         with running(self._stamped("hear", "--config", settings, "--microphone", sound)) as hear:
-            while hear.poll() is None and len(self._rows(commands)) < CLIPS:
+            while hear.poll() is None and self._count_reached(commands) < CLIPS:
                 time.sleep(1)
             if hear.poll():
                 raise Unavailable(f"earmark hear exited with code {hear.returncode}")
@@ -336,34 +348,36 @@ class _Trial:
         stamps = [each for file in self._stamps.values() for each in stamped.read_stamps(file)]
         return next((at_s for name, at_s in stamps if name == stage), None)
 
-    def _rows(self, commands: Sequence[Command]) -> list[dict[str, float]]:
-        """Return the stages of the commands that reached the light, without the warm-up."""
-        return [row for row in self._all_rows(commands)[1:] if row is not None][:CLIPS]
+    def _count_reached(self, commands: Sequence[Command]) -> int:
+        return sum("light" in row for row in self._rows(commands))
 
-    def _all_rows(self, commands: Sequence[Command]) -> list[dict[str, float] | None]:
+    def _rows(self, commands: Sequence[Command]) -> list[dict[str, float]]:
+        """Return the stages of the commands, without the warm-up, up to the last that counts."""
         start_s = self._at(stamped.START)
         if start_s is None:
             return []
         events = [
             Event(*each) for file in self._stamps.values() for each in stamped.read_stamps(file)
         ]
-        return split_stages(commands, start_s, [*events, *self._events])
+        rows = split_stages(commands, start_s, [*events, *self._events])[1:]
+        reached = [number for number, row in enumerate(rows) if "light" in row]
+        return rows[: reached[CLIPS - 1] + 1] if len(reached) >= CLIPS else rows
 
-    def _sum_up(
-        self, commands: Sequence[Command], load: float, peak_mib: float, say: Say
-    ) -> dict[str, Any]:
-        rows = self._rows(commands)
-        if len(rows) < CLIPS:
-            raise Unavailable(f"{len(rows)} commands reached the light, of {CLIPS}")
-        reached = [n for n, row in enumerate(self._all_rows(commands)) if n and row is not None]
-        said = reached[CLIPS - 1]  # without the warm-up, which is number 0
-        figures: dict[str, Any] = {"clips": CLIPS, "said": said, "load": round(load, 2)}
+    def _sum_up(self, rows: Sequence[dict[str, float]], load: float) -> dict[str, Any]:
+        reached = [row for row in rows if "light" in row]
+        # The first stage that a command did not reach; its light was not switched, or another one.
+        lost = Counter(
+            next(s for s in STAGES if s not in row) for row in rows if row not in reached
+        )
+        if len(reached) < CLIPS:
+            raise Unavailable(f"{len(reached)} of {len(rows)} commands reached the light: {lost}")
+        figures: dict[str, Any] = {"clips": CLIPS, "said": len(rows), "load": round(load, 2)}
+        figures["lost"] = dict(lost)
         for name in ("light", *STAGES):
             for percent in (50, 95):
-                value = percentile((row[name] for row in rows), percent)
+                value = percentile((row[name] for row in reached), percent)
                 figures[f"{name}_p{percent}_ms"] = round(value, 1)
-        say(f"{self._way}: {json.dumps(figures)}, assist {peak_mib:.0f} MiB")
-        return figures | {"assist_mib": round(peak_mib, 1)}
+        return figures
 
 
 class _Lights(list[str]):

@@ -191,19 +191,31 @@ def test_stages_of_a_command_add_up_to_the_time_from_the_end_of_speech() -> None
             "light": 1300,
         }
     )
-    assert second is None
+    assert second == {}
 
 
 def test_another_light_than_the_one_that_was_named_does_not_count() -> None:
     events = stages_at(12.5, 12.6, 12.8, 13.2, 13.3, change="k/light OFF")
 
-    assert voice.split_stages(COMMANDS, 10.0, events) == [None, None]
+    first, second = voice.split_stages(COMMANDS, 10.0, events)
+
+    assert (list(first), second) == (["endpoint", "carry", "open", "recognise"], {})
 
 
 def test_light_of_the_next_command_does_not_count() -> None:
     events = stages_at(12.5, 12.6, 12.8, 13.2, 16.5, change="k/light ON")
 
-    assert voice.split_stages(COMMANDS, 10.0, events) == [None, None]
+    assert not any("light" in row for row in voice.split_stages(COMMANDS, 10.0, events))
+
+
+def test_stages_are_those_of_the_part_that_was_acted_on() -> None:
+    early = stages_at(12.0, 12.1, 12.2, 12.3, 0.0, change="k/light ON")[:-1]
+    acted = stages_at(12.4, 12.5, 12.6, 12.7, 12.8, change="k/light ON")
+    late = stages_at(13.0, 13.1, 13.2, 13.3, 0.0, change="k/light ON")[:-1]
+
+    first, _ = voice.split_stages(COMMANDS, 10.0, [*early, *acted, *late])
+
+    assert (first["endpoint"], first["light"]) == pytest.approx((400, 800))
 
 
 def test_end_of_speech_is_before_the_quiet_after_it() -> None:
