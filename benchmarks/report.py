@@ -94,6 +94,7 @@ def _voice(results: Results) -> list[str]:
         return []
     names = {
         "home_assistant": f"Home Assistant ({voice['home_assistant_is']}), stub recogniser",
+        "parts": "the same with provisional parts, all of which the recogniser takes for commands",
         "packages": "packages alone",
     }
     stages = {"light": "speech to the light", **STAGES}
@@ -104,7 +105,7 @@ def _voice(results: Results) -> list[str]:
         "|---|" + "---|" * (len(stages) + 2),
     ]
     for way, name in names.items():
-        own = voice[way]
+        own = voice.get(way, {"skipped": "not in this run"})
         if "skipped" in own:
             lines += [f"| {name} | not measured: {own['skipped']} |{' |' * (len(stages) + 1)}"]
             continue
@@ -113,10 +114,15 @@ def _voice(results: Results) -> list[str]:
             for stage in stages
         ]
         lines.append(
-            f"| {name} | {' | '.join(cells)} | {own['clips']} of {own['said']} said "
+            f"| {name} | {' | '.join(cells)} | {own['clips']} of {own['said']} said{_lost(own)} "
             f"| {number(own['load'])} |"
         )
     return [*lines, ""]
+
+
+def _lost(way: Mapping[str, Any]) -> str:
+    found = [f"{count} at {STAGES.get(s, s)}" for s, count in sorted(way.get("lost", {}).items())]
+    return f", lost: {', '.join(found)}" if found else ""
 
 
 def _notes(results: Results) -> list[str]:

@@ -1,7 +1,9 @@
 """``earmark hear`` or ``earmark assist`` that writes when each of its stages begins or ends.
 
-``python -m benchmarks.stamped FILE COMMAND ...``: ``FILE`` gets one line a stage, its name and the
-time of CLOCK_MONOTONIC, which all processes share. Nothing else differs from ``earmark COMMAND``.
+``python -m benchmarks.stamped FILE [--text TEXT] COMMAND ...``: ``FILE`` gets one line a stage, its
+name and the time of CLOCK_MONOTONIC, which all processes share. ``TEXT`` takes the place of the
+recogniser of assist: each part is a whole command with this text. Nothing else differs from
+``earmark COMMAND``.
 """
 
 import dataclasses
@@ -28,7 +30,7 @@ from listener.hear.microphone.file import RealTimePacer
 START: Final = "start"
 """The recording starts; its samples are due from here on."""
 ENDPOINT: Final = "endpoint"
-"""The recorder has found the end of a clip."""
+"""The recorder has found the end of a clip, or a pause that makes a provisional part."""
 READY: Final = "ready"
 """Assist has its recogniser and its agent."""
 OPENED: Final = "opened"
@@ -71,6 +73,10 @@ def _stamp_hear(stamp: Stamp) -> None:
                 stamp(ENDPOINT)
             return clip
 
+        def copy_into(self, out: Samples) -> Clip:
+            stamp(ENDPOINT)
+            return super().copy_into(out)
+
     mock.patch.object(gate, "RealTimePacer", StampedPacer).start()
     mock.patch.object(hear_command, "Recorder", StampedRecorder).start()
 
@@ -88,11 +94,23 @@ class _StampedRecogniser:
         return found
 
 
-def _stamp_assist(stamp: Stamp) -> None:
+class _FixedRecogniser:
+    """A recogniser that takes each part for a whole command with one text."""
+
+    def __init__(self, text: str) -> None:
+        self._text = text
+
+    def recognise(self, samples: Samples, word: str, *, is_final: bool) -> Recognition:
+        del samples, word, is_final
+        return Recognition(self._text, is_command=True)
+
+
+def _stamp_assist(stamp: Stamp, text: str) -> None:
     def build_stamped(settings: AssistSettings, home: Path) -> Abilities:
         abilities = build.build_abilities(settings, home)
         stamp(READY)
-        stamped = _StampedRecogniser(abilities.recogniser, stamp)
+        recogniser = _FixedRecogniser(text) if text else abilities.recogniser
+        stamped = _StampedRecogniser(recogniser, stamp)
         return dataclasses.replace(abilities, recogniser=stamped)
 
     mock.patch.object(assist_command, "build_abilities", build_stamped).start()
@@ -100,6 +118,12 @@ def _stamp_assist(stamp: Stamp) -> None:
 
 if __name__ == "__main__":
     file, *arguments = sys.argv[1:]
-    (_stamp_hear if arguments[0] == "hear" else _stamp_assist)(_open_stamps(file))
+    text = ""
+    if arguments[0] == "--text":
+        _, text, *arguments = arguments
+    if arguments[0] == "hear":
+        _stamp_hear(_open_stamps(file))
+    else:
+        _stamp_assist(_open_stamps(file), text)
     sys.argv[1:] = arguments
     sys.exit(main())

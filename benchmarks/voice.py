@@ -1,8 +1,9 @@
 """End of speech to the light: hear, send, mosquitto and assist on one computer, in real time.
 
-Synthetic voices say commands to a recording that `hear` takes as its microphone. Measured twice:
+Synthetic voices say commands to a recording that `hear` takes as its microphone. Measured thrice:
 with a stand-in for Home Assistant's WebSocket interface and a recogniser that answers at once with
-a fixed text, and on packages alone. The end of speech is that of the recording: the last 20 ms
+a fixed text, the same with provisional parts, each of which that recogniser takes for a whole
+command, and on packages alone. The end of speech is that of the recording: the last 20 ms
 less than 30 dB below the command's level. The stages come from `stamped`, which runs the two real
 commands, and from the broker.
 """
@@ -58,7 +59,7 @@ _SENTENCES: Final = (
 )
 _TEXT: Final = "Alexa, turn on the lights."
 _LEAD_S: Final = 3.0
-_GAP_S: Final = {"home_assistant": 3.5, "packages": 5.0}
+_GAP_S: Final = {"home_assistant": 3.5, "parts": 3.5, "packages": 5.0}
 """Quiet after each command, longer than its act takes: a stage belongs to one command."""
 _LIMIT_S: Final = 60.0
 _ANSWERS_S: Final = 5.0
@@ -260,7 +261,8 @@ class _Trial:
         broker = f'[broker]\nhost = "127.0.0.1"\nport = {port}\n'
         (self._folder / "speaker.toml").write_text(
             f'home = "{self._speaker.path}"\n[device]\nname = "{SPEAKER}"\n'
-            f'[attribution]\nkeeper = "{OWNER}"\n{broker}',
+            f'[attribution]\nkeeper = "{OWNER}"\n{broker}'
+            f"[clip]\nprovisional_parts = {str(self._way == 'parts').lower()}\n",
             "utf-8",
         )
         (self._folder / "hub.toml").write_text(f'home = "{self._hub.path}"\n{broker}', "utf-8")
@@ -332,7 +334,8 @@ class _Trial:
     def _stamped(self, command: str, *arguments: str) -> list[str]:
         program = earmark()
         program[-1] = "benchmarks.stamped"
-        return [*program, str(self._stamps[command]), command, *arguments]
+        text = ["--text", _TEXT] if self._way == "parts" else []
+        return [*program, str(self._stamps[command]), *text, command, *arguments]
 
     def _listen(self, commands: Sequence[Command]) -> None:
         """Run hear until it has played the recording, or enough commands reached the light."""
@@ -349,7 +352,7 @@ class _Trial:
         return next((at_s for name, at_s in stamps if name == stage), None)
 
     def _count_reached(self, commands: Sequence[Command]) -> int:
-        return sum("light" in row for row in self._rows(commands))
+        return sum(map(_counts, self._rows(commands)))
 
     def _rows(self, commands: Sequence[Command]) -> list[dict[str, float]]:
         """Return the stages of the commands, without the warm-up, up to the last that counts."""
@@ -360,14 +363,16 @@ class _Trial:
             Event(*each) for file in self._stamps.values() for each in stamped.read_stamps(file)
         ]
         rows = split_stages(commands, start_s, [*events, *self._events])[1:]
-        reached = [number for number, row in enumerate(rows) if "light" in row]
+        reached = [number for number, row in enumerate(rows) if _counts(row)]
         return rows[: reached[CLIPS - 1] + 1] if len(reached) >= CLIPS else rows
 
     def _sum_up(self, rows: Sequence[dict[str, float]], load: float) -> dict[str, Any]:
-        reached = [row for row in rows if "light" in row]
+        reached = [row for row in rows if _counts(row)]
         # The first stage that a command did not reach; its light was not switched, or another one.
         lost = Counter(
-            next(s for s in STAGES if s not in row) for row in rows if row not in reached
+            next((stage for stage in STAGES if stage not in row), "early")
+            for row in rows
+            if row not in reached
         )
         if len(reached) < CLIPS:
             raise Unavailable(f"{len(reached)} of {len(rows)} commands reached the light: {lost}")
@@ -378,6 +383,11 @@ class _Trial:
                 value = percentile((row[name] for row in reached), percent)
                 figures[f"{name}_p{percent}_ms"] = round(value, 1)
         return figures
+
+
+def _counts(row: dict[str, float]) -> bool:
+    """Return whether a command reached its light, and not before it was said."""
+    return row.get("light", 0) > 0
 
 
 class _Lights(list[str]):
