@@ -243,8 +243,11 @@ def test_any_speech_has_the_same_clip_with_parts_as_without(
     assert sounds[0] == sounds[1]
 
 
-@given(st.lists(st.booleans(), max_size=200))
-def test_parts_of_a_clip_are_apart_and_one_for_each_pause(frames: list[bool]) -> None:
+@given(st.lists(st.tuples(st.integers(1, 25), st.booleans()), min_size=1, max_size=12))
+def test_parts_of_a_clip_are_apart_and_one_for_each_pause(
+    stretches: list[tuple[int, bool]],
+) -> None:
+    frames = [is_speech for count, is_speech in stretches for _ in range(count)]
     schedule, speech_end, due = PartSchedule(), 0, list[tuple[int, int]]()
     for number, is_speech in enumerate(frames, 1):
         now = number * FRAME_SAMPLES
