@@ -11,7 +11,7 @@ import msgspec
 import numpy as np
 import pytest
 import soundfile
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from listener.audio.pcm import FRAME_SAMPLES, SAMPLE_RATE_HZ, GapReason
@@ -243,6 +243,7 @@ def test_any_speech_has_the_same_clip_with_parts_as_without(
     assert sounds[0] == sounds[1]
 
 
+@example([(5, True), (4, False), (1, True), (4, False)])
 @given(st.lists(st.tuples(st.integers(1, 25), st.booleans()), min_size=1, max_size=12))
 def test_parts_of_a_clip_are_apart_and_one_for_each_pause(
     stretches: list[tuple[int, bool]],
