@@ -172,6 +172,18 @@ TARGETS: Final = (
         unit=" ms",
     ),
     Target(
+        what="the same with `clip.provisional_parts`, p50",
+        measure=_voice("parts", "light_p50_ms"),
+        limit=600,
+        unit=" ms",
+    ),
+    Target(
+        what="the same with `clip.provisional_parts`, p95",
+        measure=_voice("parts", "light_p95_ms"),
+        limit=900,
+        unit=" ms",
+    ),
+    Target(
         what="end of speech to the light, packages alone, p50",
         measure=_voice("packages", "light_p50_ms"),
         limit=1500,
