@@ -10,7 +10,7 @@ import time
 from pathlib import Path
 from typing import Any, Final
 
-from benchmarks import archive, cpu, crypto, evaluation, latency, memory, mute
+from benchmarks import archive, cpu, crypto, evaluation, latency, memory, mute, voice
 from benchmarks.readme import demo_block, help_block, is_whole, write_block
 from benchmarks.report import PARTS, headline, render
 from benchmarks.sounds import ROOT
@@ -47,6 +47,7 @@ def main() -> int:
         "latency": lambda: latency.measure(_say),
         "mute": lambda: mute.measure(_say),
         "archive": lambda: archive.measure(_say),
+        "voice": lambda: voice.measure(_say),
         "evaluation": lambda: evaluation.measure(arguments.rounds, _say),
     }
     results = _load_results()

@@ -15,6 +15,14 @@ ENGINES: Final = {
     "pymicro": "pymicro-wakeword 2.5.0",
 }
 SOUNDS: Final = {"speech": "speech", "quiet": "quiet room", "silence": "digital silence"}
+STAGES: Final = {
+    "endpoint": "endpoint",
+    "carry": "seal and carry",
+    "open": "open and decode",
+    "recognise": "recognise",
+    "act": "act",
+}
+"""Stages of a spoken command in their order."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,18 +3,18 @@
 from collections.abc import Mapping
 from typing import Any, Final
 
-from benchmarks.figures import ENGINES, SOUNDS, Results, cpu_runs, number, spread
+from benchmarks.figures import ENGINES, SOUNDS, STAGES, Results, cpu_runs, number, spread
 from benchmarks.targets import TARGETS
 from listener.errors import ConfigError
 
-PARTS: Final = ("cpu", "memory", "crypto", "latency", "mute", "archive", "evaluation")
+PARTS: Final = ("cpu", "memory", "crypto", "latency", "mute", "archive", "voice", "evaluation")
 
 
 def render(results: Results) -> str:
     """Return all figures: the targets, then the comparison of engines."""
     lines = [_describe(results), "", "| what | measured | target | |", "|---|---|---|---|"]
     lines += [f"| {' | '.join(target.row(results))} |" for target in TARGETS]
-    lines += ["", *_engines(results), "", *_notes(results)]
+    lines += ["", *_engines(results), "", *_voice(results), *_notes(results)]
     return "\n".join(lines).strip() + "\n"
 
 
@@ -85,6 +85,44 @@ def _engines(results: Results) -> list[str]:
         ]
         lines.append(f"| {title} | {' | '.join(cells)} |")
     return lines
+
+
+def _voice(results: Results) -> list[str]:
+    """Return the table of a spoken command's stages; empty if they were not measured."""
+    voice = results.get("voice", {})
+    if "packages" not in voice:
+        return []
+    names = {
+        "home_assistant": f"Home Assistant ({voice['home_assistant_is']}), stub recogniser",
+        "parts": "the same with provisional parts, all of which the recogniser takes for commands",
+        "packages": "packages alone",
+    }
+    stages = {"light": "speech to the light", **STAGES}
+    lines = [
+        "| from the end of speech, p50 and p95 in ms | "
+        + " | ".join(stages.values())
+        + " | commands | load |",
+        "|---|" + "---|" * (len(stages) + 2),
+    ]
+    for way, name in names.items():
+        own = voice.get(way, {"skipped": "not in this run"})
+        if "skipped" in own:
+            lines += [f"| {name} | not measured: {own['skipped']} |{' |' * (len(stages) + 1)}"]
+            continue
+        cells = [
+            f"{number(own[f'{stage}_p50_ms'])}, {number(own[f'{stage}_p95_ms'])}"
+            for stage in stages
+        ]
+        lines.append(
+            f"| {name} | {' | '.join(cells)} | {own['clips']} of {own['said']} said{_lost(own)} "
+            f"| {number(own['load'])} |"
+        )
+    return [*lines, ""]
+
+
+def _lost(way: Mapping[str, Any]) -> str:
+    found = [f"{count} at {STAGES.get(s, s)}" for s, count in sorted(way.get("lost", {}).items())]
+    return f", lost: {', '.join(found)}" if found else ""
 
 
 def _notes(results: Results) -> list[str]:

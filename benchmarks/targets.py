@@ -69,6 +69,13 @@ def _evaluation_on_two_cores(results: Results) -> tuple[float, str] | None:
     return (spread(found).median, str(spread(found))) if found else None
 
 
+def _voice(way: str, figure: str) -> Callable[[Results], tuple[float, str] | None]:
+    def measure(results: Results) -> tuple[float, str] | None:
+        return _plain(way, figure)(results.get("voice", {}))
+
+    return measure
+
+
 def _plain(part: str, figure: str) -> Callable[[Results], tuple[float, str] | None]:
     def measure(results: Results) -> tuple[float, str] | None:
         value = results.get(part, {}).get(figure)
@@ -151,6 +158,42 @@ TARGETS: Final = (
         measure=_plain("archive", "erase_s"),
         limit=30,
         unit=" s",
+    ),
+    Target(
+        what="end of speech to the light, Home Assistant and a stub recogniser, p50",
+        measure=_voice("home_assistant", "light_p50_ms"),
+        limit=600,
+        unit=" ms",
+    ),
+    Target(
+        what="end of speech to the light, Home Assistant and a stub recogniser, p95",
+        measure=_voice("home_assistant", "light_p95_ms"),
+        limit=900,
+        unit=" ms",
+    ),
+    Target(
+        what="the same with `clip.provisional_parts`, p50",
+        measure=_voice("parts", "light_p50_ms"),
+        limit=600,
+        unit=" ms",
+    ),
+    Target(
+        what="the same with `clip.provisional_parts`, p95",
+        measure=_voice("parts", "light_p95_ms"),
+        limit=900,
+        unit=" ms",
+    ),
+    Target(
+        what="end of speech to the light, packages alone, p50",
+        measure=_voice("packages", "light_p50_ms"),
+        limit=1500,
+        unit=" ms",
+    ),
+    Target(
+        what="memory of `earmark assist` with its witness, peaks of its processes added",
+        measure=_voice("packages", "assist_mib"),
+        limit=450,
+        unit=" MiB",
     ),
     Target(
         what="evaluation of FLAC, audio divided by CPU time of one core",

@@ -189,6 +189,10 @@ class ClipSettings(Settings, frozen=True, kw_only=True):
     """The clip ends if there is no speech after the wake word for this long."""
     longest_s: Annotated[float, Meta(ge=1, le=CLIP_LIMIT_S)] = 10.0
     """Maximum length of the clip, from the wake."""
+    provisional_parts: bool = False
+    """Send assist the command so far at a pause of 0.25 s, at most twice, so that a recogniser that
+    tells whole commands can act before the end of the clip; off, since an early action may be the
+    wrong one."""
     speech_threshold: Probability = 0.5
     """Probability of speech at which a frame counts as speech."""
     keep_days: Annotated[int, Meta(ge=1, le=3650)] = 30

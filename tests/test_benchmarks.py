@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from benchmarks import figures, report, sounds, targets
+from benchmarks import figures, report, sounds, targets, voice
 from listener.errors import ConfigError
 
 MACHINE = {
@@ -163,3 +163,76 @@ def test_speech_has_the_requested_length_and_is_not_silent() -> None:
     assert samples.dtype == np.int16
     assert np.abs(samples.astype(int)).max() > 1_000
     assert which
+
+
+COMMANDS = [voice.Command(1.0, 2.0, "k/light ON"), voice.Command(6.0, 7.0, "k/light OFF")]
+
+
+def stages_at(*at_s: float, change: str) -> list[voice.Event]:
+    names = ("endpoint", "copy", "opened", "recognised", "light")
+    return [
+        voice.Event(name, each, change if name == "light" else "")
+        for name, each in zip(names, at_s, strict=True)
+    ]
+
+
+def test_stages_of_a_command_add_up_to_the_time_from_the_end_of_speech() -> None:
+    events = stages_at(12.5, 12.6, 12.8, 13.2, 13.3, change="k/light ON")
+
+    first, second = voice.split_stages(COMMANDS, 10.0, events)
+
+    assert first == pytest.approx(
+        {
+            "endpoint": 500,
+            "carry": 100,
+            "open": 200,
+            "recognise": 400,
+            "act": 100,
+            "light": 1300,
+        }
+    )
+    assert second == {}
+
+
+def test_another_light_than_the_one_that_was_named_does_not_count() -> None:
+    events = stages_at(12.5, 12.6, 12.8, 13.2, 13.3, change="k/light OFF")
+
+    first, second = voice.split_stages(COMMANDS, 10.0, events)
+
+    assert (list(first), second) == (["endpoint", "carry", "open", "recognise"], {})
+
+
+def test_light_of_the_next_command_does_not_count() -> None:
+    events = stages_at(12.5, 12.6, 12.8, 13.2, 16.5, change="k/light ON")
+
+    assert not any("light" in row for row in voice.split_stages(COMMANDS, 10.0, events))
+
+
+def test_stages_are_those_of_the_part_that_was_acted_on() -> None:
+    early = stages_at(12.0, 12.1, 12.2, 12.3, 0.0, change="k/light ON")[:-1]
+    acted = stages_at(12.4, 12.5, 12.6, 12.7, 12.8, change="k/light ON")
+    late = stages_at(13.0, 13.1, 13.2, 13.3, 0.0, change="k/light ON")[:-1]
+
+    first, _ = voice.split_stages(COMMANDS, 10.0, [*early, *acted, *late])
+
+    assert (first["endpoint"], first["light"]) == pytest.approx((400, 800))
+
+
+def test_end_of_speech_is_before_the_quiet_after_it() -> None:
+    time_s = np.arange(16_000) / 16_000
+    tone = (8_000 * np.sin(2 * np.pi * 300 * time_s)).astype(np.int16)
+    clip = np.concatenate([tone, np.full(8_000, 3, np.int16)])
+
+    assert voice.find_end(clip) == 16_000
+
+
+def test_stages_of_both_ways_are_in_the_table_with_their_load() -> None:
+    ways = {"load": 2.5, "clips": 30, "said": 31, "assist_mib": 380}
+    ways |= {f"{name}_p{p}_ms": 100 for name in ("light", *figures.STAGES) for p in (50, 95)}
+    part = {"home_assistant_is": "a stand-in", "home_assistant": ways, "packages": ways}
+
+    table = report.render(results_of(*ROUNDS, voice=part))
+
+    row = " | ".join(["100, 100"] * 6)
+    assert f"| packages alone | {row} | 30 of 31 said | 2.50 |" in table
+    assert "packages alone, p50 | 100 ms | at most 1500 ms | met |" in table

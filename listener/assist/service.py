@@ -295,8 +295,10 @@ class AssistService:
                 self._broker.publish(outcome_message(self._key, nonce, device, outcome))
             return
         if not self._worker.submit(CommandJob(copy, key)):
-            self._asks.end(nonce)
             self._refused["queue"] += 1
+            if not header.last:
+                return  # a later part decides
+            self._asks.end(nonce)
             self._broker.publish(outcome_message(self._key, nonce, device, "late"))
 
     def _may_tell(self, device: str) -> bool:

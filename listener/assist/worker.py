@@ -289,7 +289,13 @@ class CommandWorker:
         return self._ready.fileno()
 
     def submit(self, job: CommandJob | AnnouncementJob) -> bool:
-        """Queue a job; return whether there was room."""
+        """Queue a job; return whether there was room.
+
+        A provisional part has room only where no job waits, so that it displaces no whole command.
+        """
+        is_part = isinstance(job, CommandJob) and not job.copy.header.last
+        if is_part and not self._jobs.empty():
+            return False
         try:
             self._jobs.put_nowait(job)
         except queue.Full:

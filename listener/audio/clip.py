@@ -141,6 +141,34 @@ class Recorder:
         """True once the clip that is being recorded holds speech after the wake word."""
         return self._speech_end_sample > self._wake_sample + _samples(TAIL_S)
 
+    @property
+    def speech_end_sample(self) -> int:
+        """Position of the end of the last speech of the clip that is being recorded."""
+        return self._speech_end_sample
+
+    def copy_into(self, out: Samples) -> Clip:
+        """Copy the clip that is being recorded, as far as it is; the recording continues.
+
+        Args:
+            out: int16, shape (`longest_samples`,); the clip is a view of it.
+
+        Raises:
+            ValueError: no clip is being recorded.
+        """
+        if self._buffer is None:
+            raise ValueError("no clip is being recorded")
+        samples = out[: self._end_sample - self._first_sample]
+        samples[...] = self._buffer[: len(samples)]
+        samples.flags.writeable = False
+        return Clip(
+            samples=samples,
+            first_sample=self._first_sample,
+            wake_sample=self._wake_sample,
+            end_sample=self._end_sample,
+            pre_roll_samples=self._wake_sample - self._first_sample,
+            end_reason=EndReason.SILENCE,
+        )
+
     def start(self, wake_sample: int) -> bool:
         """Start a clip with the content of the ring buffer: the pre-roll and everything after it.
 

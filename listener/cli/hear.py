@@ -271,6 +271,9 @@ def run(arguments: argparse.Namespace, settings: config.Config) -> int:  # noqa:
         publish=publisher.publish,
         is_blocking=arguments.fast,
         commands=None if runtime is None else runtime.command_sealer(settings.device.name, key),
+        part_buffers=ClipBuffers(1, longest_samples(settings.clip))
+        if settings.clip.provisional_parts
+        else None,
     )
     voice = None
     if runtime is not None:
@@ -294,6 +297,7 @@ def run(arguments: argparse.Namespace, settings: config.Config) -> int:  # noqa:
         if runtime is not None and is_live and settings.chime.in_pause and chime is None
         else None,
         voice=voice,
+        parts=sealer if settings.clip.provisional_parts else None,
     )
     loop = Listener(
         detector=timed,

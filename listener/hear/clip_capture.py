@@ -16,18 +16,19 @@ clip is offered to the sealer, or the wake is counted as abandoned and a `NotKep
 
 from collections import deque
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from typing import Final, Literal, Protocol
 
 from listener.audio.clip import Clip, Recorder
 from listener.audio.level import SILENCE_DBFS, level_dbfs
-from listener.audio.pcm import SAMPLE_RATE_HZ, Frame
+from listener.audio.pcm import SAMPLE_RATE_HZ, Frame, Samples
 from listener.hear.command_sealer import CommandOrder
 from listener.hear.counters import ClipOutcome, Counters, PendingClip
 from listener.hear.events import Event, NotKeptEvent
 from listener.hear.indicators.chime import AFTER_S, Chime
 from listener.hear.indicators.pause_chime import PAUSE_S, PauseChime
+from listener.hear.part_schedule import PartSchedule
 from listener.hear.sealer import CapturedClip
 from listener.wakeword.detector import Wake
 
@@ -48,8 +49,24 @@ class VoiceAsks(Protocol):
     def order(self, clip: Clip) -> CommandOrder | None:
         """Return the order for a clip's command copy at its endpoint; None if there is none."""
 
+    def order_part(self) -> CommandOrder | None:
+        """Return the order for a provisional part of the clip; None if there is none."""
+
     def abandon(self) -> None:
         """End the ask of a clip that ended without an endpoint."""
+
+
+class PartSink(Protocol):
+    """Destination of provisional parts; see `sealer.Sealer`."""
+
+    def take_part_buffer(self) -> Samples | None:
+        """Return a buffer for one part; None while another part is being sealed."""
+
+    def offer_part(self, clip: Clip, word: str, command: CommandOrder) -> None:
+        """Take a part, whose samples are a view of the buffer."""
+
+    def release_part_buffer(self, samples: Samples) -> None:
+        """Take back a buffer that is not used."""
 
 
 class ClipSink(Protocol):
@@ -84,6 +101,7 @@ class _Recording:
     wake: Wake
     pending: PendingClip
     is_after_chime: bool = False
+    parts: PartSchedule = field(default_factory=PartSchedule)
 
 
 class ClipCapture:
@@ -101,6 +119,7 @@ class ClipCapture:
         chime: Chime | None = None,
         pause_chime: PauseChime | None = None,
         voice: VoiceAsks | None = None,
+        parts: PartSink | None = None,
     ) -> None:
         """Start without a clip.
 
@@ -116,6 +135,7 @@ class ClipCapture:
             pause_chime: played where nothing is said after the wake word; the clip begins again
                 after it.
             voice: asks at each wake that begins a clip; None where there is no voice control.
+            parts: takes provisional parts; None where there are none.
         """
         self._recorder = recorder
         self._sealer = sealer
@@ -126,6 +146,7 @@ class ClipCapture:
         self._chime = chime
         self._pause_chime = pause_chime
         self._voice = voice
+        self._parts = parts
         self._levels: deque[float] = deque(maxlen=_LEVEL_FRAMES)
         self._state: _ChimeWait | _Recording | None = None
         self._position_samples = 0
@@ -157,6 +178,7 @@ class ClipCapture:
         clip = self._recorder.push(frame)
         if clip is not None:
             self._offer(clip)
+        self._offer_part(frame)
         self._chime_in_pause(frame)
         self._begin_after_chime(frame)
 
@@ -212,6 +234,25 @@ class ClipCapture:
     def expire(self) -> None:
         """Wipe what the sealer cannot encrypt in time; to be called in every turn of the loop."""
         self._sealer.expire()
+
+    def _offer_part(self, frame: Frame) -> None:
+        """Order a provisional part in a pause of the clip, where the configuration has them."""
+        state, recorder = self._state, self._recorder
+        if (
+            self._parts is None
+            or self._voice is None
+            or not isinstance(state, _Recording)
+            or not recorder.has_speech
+            or not state.parts.is_due(frame.end_sample, recorder.speech_end_sample)
+            or (buffer := self._parts.take_part_buffer()) is None
+        ):
+            return
+        command = self._voice.order_part()
+        if command is None:
+            self._parts.release_part_buffer(buffer)
+            return
+        state.parts.note(frame.end_sample, recorder.speech_end_sample)
+        self._parts.offer_part(recorder.copy_into(buffer), state.wake.word, command)
 
     def _chime_in_pause(self, frame: Frame) -> None:
         """Play the chime and begin the clip again, if nothing was said since the wake word."""

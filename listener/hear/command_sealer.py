@@ -23,14 +23,13 @@ from listener.voice.limits import LONGEST_COMMAND_MS, LONGEST_PRE_ROLL_MS
 from listener.voice.timing import LONGEST_AGE_MS
 
 _SAMPLES_PER_MS: Final = SAMPLE_RATE_HZ // 1_000
-_PART: Final = 1
 
 _log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
 class CommandOrder:
-    """Order for the command copy of one clip, made at its endpoint."""
+    """Order for a command copy: of one clip at its endpoint, or of a provisional part."""
 
     grant: CommandGrant
     consents: Mapping[str, KeptConsent]
@@ -48,12 +47,24 @@ class CopyResult:
     reason: NoCopyReason | None
     """Reason for which there is no copy; None if it lies ready for send."""
     at: Instant
+    is_last: bool = True
+    """False for a provisional part."""
+    was_removed: bool = False
+    """Whether the copy was laid, and removed before send took it."""
 
 
 class CopySink(Protocol):
     """Destination of command copies; see `copy_folder.CopyFolder`."""
 
-    def lay(self, ask: str, part: int, data: bytes, is_allowed: Callable[[], bool]) -> bool:
+    def lay(
+        self,
+        ask: str,
+        part: int,
+        data: bytes,
+        is_allowed: Callable[[], bool],
+        *,
+        is_last: bool = True,
+    ) -> bool:
         """Write a copy for send; return False if there is no place or it is not allowed any more.
 
         Raises:
@@ -128,8 +139,8 @@ class CommandSealer:
             device=self._device,
             dkey=self._dkey,
             key=keys.owner_id(order.grant.key),
-            last=1,
-            part=_PART,
+            last=int(order.grant.is_last),
+            part=order.grant.part,
         )
         private = CopyFields(
             assist=keys.device_id(keys.parse_device(consent.assist)),
@@ -142,7 +153,8 @@ class CommandSealer:
         )
         try:
             copy = seal_copy(header, private, samples, order.grant.key, self._key)
-            is_laid = self._copies.lay(order.grant.ask, _PART, copy, is_whole)
+            grant = order.grant
+            is_laid = self._copies.lay(grant.ask, grant.part, copy, is_whole, is_last=grant.is_last)
         except EarmarkError as error:
             _log.error("a command copy was not made: %s", error)
             return "not-sealed"
@@ -158,7 +170,8 @@ class CommandSealer:
             owner: owner of the clip; empty if it has none.
             reason: as `make` returns it.
         """
-        self._report(CopyResult(order.grant.ask, owner, reason, self._now()))
+        grant = order.grant
+        self._report(CopyResult(grant.ask, owner, reason, self._now(), is_last=grant.is_last))
 
     def clear(self) -> None:
         """Remove every copy that send has not taken, and report their asks as muted.
@@ -166,4 +179,4 @@ class CommandSealer:
         Safe for use by another thread.
         """
         for ask in self._copies.clear():
-            self._report(CopyResult(ask, "", "muted", self._now()))
+            self._report(CopyResult(ask, "", "muted", self._now(), was_removed=True))

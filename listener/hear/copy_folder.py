@@ -58,7 +58,15 @@ class CopyFolder:
                 raise Unavailable(f"{path} is not a folder", "remove it, and start hear again")
             self._remove_all()
 
-    def lay(self, ask: str, part: int, data: bytes, is_allowed: Callable[[], bool]) -> bool:
+    def lay(
+        self,
+        ask: str,
+        part: int,
+        data: bytes,
+        is_allowed: Callable[[], bool],
+        *,
+        is_last: bool = True,
+    ) -> bool:
         """Write a copy for send; return False if there is no place or it is not allowed any more.
 
         Args:
@@ -67,6 +75,8 @@ class CopyFolder:
             data: the sealed copy.
             is_allowed: called last, while no `clear` runs: a copy that is laid after it has
                 returned True is removed by each later `clear`.
+            is_last: False for a provisional part, which has a place only while no copy waits, so
+                that the last part finds one.
 
         Raises:
             Unavailable: it cannot be written.
@@ -76,7 +86,7 @@ class CopyFolder:
             hidden = f".{name}{PART}"
             with self._lock:
                 self._forget_taken(folder)
-                if len(self._laid) >= MOST_COPIES:
+                if len(self._laid) >= (MOST_COPIES if is_last else 1):
                     return False
             mode = atomic.shared_mode(folder) & _READ_ONLY_FOR_GROUP
             with contextlib.ExitStack() as on_failure:

@@ -8,7 +8,8 @@ idle ──────────► asked ──────────► g
                                        └── mute, gap, stop, another wake ──► idle
 ```
 
-At most one ask is open. Nothing of it is stored: a restart ends it. ``docs/reference/
+A pause before the endpoint may grant provisional parts; an outcome then ends the ask before its
+endpoint. At most one ask is open. Nothing of it is stored: a restart ends it. ``docs/reference/
 voice-protocol.md`` has the protocol. Every rule of time is by the speaker's own running time; where
 the wall clock has moved by more than a second besides, the ask ends, because a machine that was
 paused cannot know for how long.
@@ -21,7 +22,7 @@ from typing import Literal
 
 from listener.ipc.notices import CommandEnd
 from listener.voice import timing
-from listener.voice.limits import MOST_WRONG_SIGNATURES
+from listener.voice.limits import MOST_PARTS, MOST_WRONG_SIGNATURES
 from listener.voice.messages import Answer, Outcome
 
 ReportedOutcome = Literal["done", "failed", "not-understood", "late", "again"]
@@ -73,6 +74,10 @@ class CommandGrant:
     """Public key that was made for this ask, ``age1…``."""
     asked: Instant
     """Moment at which the ask was signed."""
+    part: int = 1
+    """Number of the part."""
+    is_last: bool = True
+    """Whether no further part follows; False for a provisional part."""
 
 
 class _Phase(Enum):
@@ -100,6 +105,13 @@ class OpenAsk:
         self._key = ""
         self._refusal: Literal["elsewhere", "busy", "no-answer"] = "no-answer"
         self._wrong_signatures = 0
+        self._parts = 0
+        """Provisional parts that were granted."""
+
+    @property
+    def has_parts(self) -> bool:
+        """Whether provisional parts of the open ask were granted."""
+        return self._parts > 0
 
     @property
     def ask(self) -> str:
@@ -186,7 +198,7 @@ class OpenAsk:
         match self._phase:
             case _Phase.GRANTED if not self._asked.has_moved(now):
                 self._phase, self._wrong_signatures = _Phase.SEALING, 0
-                return CommandGrant(self._ask, self._key, self._asked)
+                return CommandGrant(self._ask, self._key, self._asked, self._parts + 1)
             case _Phase.GRANTED:
                 end: CommandEnd = "clock"
             case _Phase.ASKED:
@@ -197,6 +209,25 @@ class OpenAsk:
                 return None
         self._reset(_Phase.IDLE)
         return end
+
+    def grant_part(self, now: Instant) -> CommandGrant | None:
+        """Return the key for a provisional part, before the endpoint; the ask stays open.
+
+        Args:
+            now: moment of the pause.
+
+        Returns:
+            None without an answer ``speak``, after an outcome, or after the last provisional part
+            that an ask may have.
+        """
+        if (
+            self._phase is not _Phase.GRANTED
+            or self._parts >= MOST_PARTS - 1
+            or self._asked.has_moved(now)
+        ):
+            return None
+        self._parts += 1
+        return CommandGrant(self._ask, self._key, self._asked, self._parts, is_last=False)
 
     def lay(self, ask: str, now: Instant) -> None:
         """Note that the command copy lies ready for send; the outcome is due within 15 s.
@@ -248,7 +279,9 @@ class OpenAsk:
         return not timing.is_outcome_awaited(self._laid.boot_s, now.boot_s)
 
     def _has_copy(self) -> bool:
-        return self._phase in (_Phase.SEALING, _Phase.WAITING)
+        """Return whether assist may have a copy of the open ask."""
+        is_before_endpoint = self._phase is _Phase.GRANTED and self.has_parts
+        return is_before_endpoint or self._phase in (_Phase.SEALING, _Phase.WAITING)
 
     def _verify(self, is_signed: Callable[[], bool]) -> bool:
         if self._wrong_signatures >= MOST_WRONG_SIGNATURES:
@@ -260,4 +293,4 @@ class OpenAsk:
 
     def _reset(self, phase: _Phase) -> None:
         self._phase, self._ask, self._key, self._wrong_signatures = phase, "", "", 0
-        self._refusal = "no-answer"
+        self._refusal, self._parts = "no-answer", 0

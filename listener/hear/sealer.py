@@ -22,7 +22,7 @@ from typing import Final, Literal, Protocol
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from listener.audio.clip import Clip, encode_clip
-from listener.audio.pcm import SAMPLE_RATE_HZ
+from listener.audio.pcm import SAMPLE_RATE_HZ, Samples
 from listener.envelope import format as form
 from listener.envelope import keys, seal
 from listener.errors import EarmarkError
@@ -155,6 +155,18 @@ class _Job:
     """Whether the end of its order for a command copy is reported."""
 
 
+@dataclass(slots=True, eq=False)
+class _PartJob:
+    """Provisional part in the queue or in the sealer thread. The sealer's lock guards the flags."""
+
+    clip: Clip
+    word: str
+    command: CommandOrder
+    wipes: int
+    due_s: float
+    is_late: bool = False
+
+
 class _Chores:
     """Mark in the queue: the sealer thread runs the waiting chores."""
 
@@ -183,6 +195,7 @@ class Sealer:
         is_blocking: bool,
         monotonic_s: Callable[[], float] = time.monotonic,
         commands: CommandSealer | None = None,
+        part_buffers: ClipBuffers | None = None,
     ) -> None:
         """Start the sealer thread.
 
@@ -197,7 +210,10 @@ class Sealer:
                 are processed as fast as possible: a live microphone does not wait.
             monotonic_s: monotonic clock, in seconds.
             commands: makes command copies; None if no clip has an order for one.
+            part_buffers: one buffer, for the provisional part that is sealed; None without parts.
         """
+        self._part_buffers = part_buffers
+        self._part: _PartJob | None = None
         self._commands = commands
         self._attribution = attribution
         self._context = context
@@ -207,8 +223,8 @@ class Sealer:
         self._publish = publish
         self._is_blocking = is_blocking
         self._monotonic_s = monotonic_s
-        # One slot more than clips, for `_Chores`, which never displace a clip.
-        self._queue: queue.Queue[_Job | _Chores | None] = queue.Queue(QUEUE_CLIPS + 1)
+        # Slots more than clips, for `_Chores` and one `_PartJob`, which never displace a clip.
+        self._queue: queue.Queue[_Job | _PartJob | _Chores | None] = queue.Queue(QUEUE_CLIPS + 2)
         self._chores: list[Callable[[], object]] = []
         self._lock = threading.Lock()
         self._current: _Job | None = None
@@ -239,6 +255,31 @@ class Sealer:
                 self._settle()
             return
 
+    def take_part_buffer(self) -> Samples | None:
+        """Return the buffer for a provisional part; None while another part is being sealed."""
+        return None if self._part_buffers is None else self._part_buffers.take()
+
+    def release_part_buffer(self, samples: Samples) -> None:
+        """Take back a buffer that is not used."""
+        if self._part_buffers is not None:
+            self._part_buffers.release(samples)
+
+    def offer_part(self, clip: Clip, word: str, command: CommandOrder) -> None:
+        """Queue a provisional part; its end is reported, and no envelope is made of it.
+
+        Args:
+            clip: the part, a view of the buffer that `take_part_buffer` returned.
+            word: wake word.
+            command: order for the part.
+        """
+        part = _PartJob(clip, word, command, self._wipes, self._monotonic_s() + LONGEST_S)
+        with self._lock:
+            self._part = part
+        # There is a slot: the buffer is the only one.
+        self._queue.put_nowait(part)
+        if self._is_blocking:
+            self._settle()
+
     def run_soon(self, chore: Callable[[], object]) -> None:
         """Run something in the sealer thread, after the clips that wait already.
 
@@ -265,9 +306,10 @@ class Sealer:
             if self._current is not None:
                 # The thread may be reading it; an envelope of zeros is not spooled.
                 self._buffers.wipe(self._current.capture.clip.samples)
+            self._wipe_part()
         if self._commands is not None:
             self._commands.clear()
-        kept: list[_Chores | None] = []
+        kept: list[_PartJob | _Chores | None] = []
         while True:
             try:
                 waiting = self._queue.get_nowait()
@@ -278,7 +320,7 @@ class Sealer:
                 self._drop(waiting, "muted")
             else:
                 kept.append(waiting)
-        for each in kept:  # such as the request to end
+        for each in kept:  # such as the request to end; a part is released in its turn
             self._queue.put_nowait(each)
 
     def expire(self) -> None:
@@ -296,6 +338,9 @@ class Sealer:
                 self._buffers.wipe(job.capture.clip.samples)
                 job.is_late = True
             late = [job for job in late if not job.is_sealed]
+            if self._part is not None and now_s >= self._part.due_s:
+                self._part.is_late = True
+                self._wipe_part()
         for job in late:
             _log.error("a clip is lost: it was not encrypted within %g s", LONGEST_S)
             self._decide(job, "refused", ClipOutcome.LOST)
@@ -337,6 +382,13 @@ class Sealer:
             if isinstance(job, _Chores):
                 self._run_chores()
                 self._queue.task_done()
+                continue
+            if isinstance(job, _PartJob):
+                try:
+                    self._seal_part(job)
+                finally:
+                    self._release_part(job)
+                    self._queue.task_done()
                 continue
             with self._lock:
                 self._current = job
@@ -422,6 +474,37 @@ class Sealer:
             if reason == "muted" and job.is_late:
                 reason = "not-sealed"
             self._decide_copy(job, owner.name, reason)
+
+    def _seal_part(self, part: _PartJob) -> None:
+        """Make a provisional part, and report its end."""
+        if self._commands is None:
+            return
+        try:
+            attributed = self._attribution.attribute(part.clip)
+        except EarmarkError as error:
+            _log.error("cannot attribute a provisional part to an owner: %s", error)
+            attributed = None
+        if attributed is None:
+            self._commands.report(part.command, "", "not-allowed")
+            return
+        reason = self._commands.make(
+            part.clip,
+            part.word,
+            attributed.owner,
+            part.command,
+            lambda: self._wipes == part.wipes and not part.is_late,
+        )
+        self._commands.report(part.command, attributed.owner.name, reason)
+
+    def _wipe_part(self) -> None:
+        """Wipe the part that is not sealed; the caller has the lock."""
+        if self._part is not None and self._part_buffers is not None:
+            self._part_buffers.wipe(self._part.clip.samples)
+
+    def _release_part(self, part: _PartJob) -> None:
+        with self._lock:
+            self._part = None
+        self.release_part_buffer(part.clip.samples)
 
     def _is_whole(self, job: _Job) -> bool:
         """Return whether the audio of a clip has not been wiped."""

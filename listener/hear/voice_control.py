@@ -173,7 +173,9 @@ class VoiceControl:
         self._announced: dict[str, tuple[str, int]] | None = None
         self._asks: dict[str, int] = {}
         self._copied: dict[str, int] = {}
-        self._last_copy = ("", "")
+        self._last_ask = self._last_owner = ""
+        self._last_laid = 0
+        """Copies of the last ask that were laid, less those that were removed."""
         self._is_forgery_logged = False
         self.rejected: dict[Rejection, int] = dict.fromkeys(Rejection, 0)
         """Messages of assist that were ignored, by reason."""
@@ -201,7 +203,7 @@ class VoiceControl:
         while not self._results.empty():
             self._take_result(self._results.get_nowait())
         for ask in self._copies.expire():
-            self._take_result(CopyResult(ask, "", "not-sent", now))
+            self._take_result(CopyResult(ask, "", "not-sent", now, was_removed=True))
         for payload in self._answers.receive():
             self._take_message(payload, now)
         if (end := self._open.expire(now)) is not None:
@@ -249,10 +251,17 @@ class VoiceControl:
             self._end(granted)
         return None
 
+    def order_part(self) -> CommandOrder | None:
+        """Return the order for a provisional part of the clip; None if there is none."""
+        granted = self._open.grant_part(self._now())
+        return None if granted is None else CommandOrder(granted, self._consents.counting)
+
     def abandon(self) -> None:
         """End the ask of a clip that ended without an endpoint."""
+        # Assist may have acted on a provisional part, whose outcome has not arrived.
+        end: CommandEnd = "unknown" if self._open.has_parts else "interrupted"
         if self._open.end():
-            self._end("muted" if self._is_muted else "interrupted")
+            self._end("muted" if self._is_muted else end)
 
     def set_muted(self, *, is_muted: bool) -> None:
         """State whether the microphone is muted; while it is, nothing is asked."""
@@ -344,20 +353,30 @@ class VoiceControl:
             )
 
     def _take_result(self, result: CopyResult) -> None:
-        ask, owner = self._last_copy
+        if result.reason is None or result.was_removed:
+            self._count_copy(result)
         if result.reason is None:
-            if ask != result.ask:  # else it was removed before
-                self._last_copy = result.ask, result.owner
-                self._copied[result.owner] = self._copied.get(result.owner, 0) + 1
-                self._status_due_s = result.at.boot_s
-            self._open.lay(result.ask, result.at)
-            return
-        if ask == result.ask and owner:
-            self._copied[owner] -= 1
-            self._status_due_s = result.at.boot_s
-        self._last_copy = result.ask, ""
-        if self._open.drop(result.ask):
+            if result.is_last:
+                self._open.lay(result.ask, result.at)
+        # A provisional part that was not made changes nothing: the last part decides.
+        elif (result.is_last or result.was_removed) and self._open.drop(result.ask):
             self._end(result.reason)
+
+    def _count_copy(self, result: CopyResult) -> None:
+        """Count a copy that was laid, or no longer one that was removed; either may come first."""
+        if self._last_ask != result.ask:
+            self._last_ask, self._last_laid = result.ask, 0
+        if result.was_removed:
+            self._last_laid -= 1
+            is_changed, change = self._last_laid >= 0, -1
+        else:
+            self._last_laid += 1
+            self._last_owner = result.owner
+            is_changed, change = self._last_laid > 0, 1
+        if is_changed:
+            owner = self._last_owner
+            self._copied[owner] = self._copied.get(owner, 0) + change
+            self._status_due_s = result.at.boot_s
 
     def _end(self, end: CommandEnd) -> None:
         """Publish the end of an ask, and request its sound."""

@@ -398,6 +398,27 @@ def test_provisional_command_is_obeyed_once(assist: Assist) -> None:
     assert assist.outcomes(assist.kitchen) == ["done"]
 
 
+def test_provisional_part_that_finds_a_job_waiting_is_dropped_and_its_ask_stays(
+    assist: Assist,
+) -> None:
+    first, first_key = assist.wake(assist.kitchen)
+    assist.turn(4)
+    second, second_key = assist.wake(assist.bedroom)
+    whole = assist.kitchen.copy(first, first_key, 4_500)
+    part = assist.bedroom.copy(second, second_key, 500, part=1, last=0)
+    for speaker, nonce, copy in ((assist.kitchen, first, whole), (assist.bedroom, second, part)):
+        topic = f"earmark/v1/spoken/{speaker.name}/{nonce}"
+        assist.broker.events.append(Message(topic, copy, 0, retain=False))
+    assist.turn()
+    assert len(assist.understanding.obeyed) == 1
+    assert assist.outcomes(assist.bedroom) == []
+
+    assist.say(assist.bedroom, second, assist.bedroom.copy(second, second_key, 1_000, part=2))
+
+    assert assist.outcomes(assist.bedroom) == ["done"]
+    assert len(assist.understanding.obeyed) == 2
+
+
 @pytest.mark.parametrize("text", [None, "", "Alexa", "alexa!"])
 def test_clip_without_a_command_is_not_understood(assist: Assist, text: str | None) -> None:
     assist.understanding.text = text

@@ -119,6 +119,7 @@ class PipelineFixture:
             is_blocking=is_blocking,
             monotonic_s=lambda: self.clock_s,
             commands=self.build_commands(),
+            part_buffers=ClipBuffers(1, longest_samples(self.settings)),
         )
         self.voice = self.build_voice()
         self.detector = ScriptedDetector(*wakes)
@@ -153,6 +154,7 @@ class PipelineFixture:
             now=lambda: NOW,
             chime=chime,
             voice=self.voice,
+            parts=self.sealer if self.settings.provisional_parts else None,
         )
 
     def free_buffers(self) -> int:

@@ -377,7 +377,10 @@ def test_mute_between_sealing_and_laying_leaves_no_copy(pipeline: VoiceFixture) 
     encrypted = 0
     clear = pipeline.copies.lay
 
-    def lay(ask: str, part: int, data: bytes, is_allowed: Callable[[], bool]) -> bool:
+    def lay(
+        ask: str, part: int, data: bytes, is_allowed: Callable[[], bool], *, is_last: bool = True
+    ) -> bool:
+        assert is_last
         nonlocal encrypted
         encrypted += 1
         pipeline.sealer.wipe()
@@ -556,7 +559,10 @@ def test_copy_that_takes_too_long_is_not_laid_and_the_envelope_is_stored(tmp_pat
     reached, resumed = threading.Event(), threading.Event()
     lay = pipeline.copies.lay
 
-    def hang(ask: str, part: int, data: bytes, is_allowed: Callable[[], bool]) -> bool:
+    def hang(
+        ask: str, part: int, data: bytes, is_allowed: Callable[[], bool], *, is_last: bool = True
+    ) -> bool:
+        assert is_last
         reached.set()
         assert resumed.wait(60)
         return lay(ask, part, data, is_allowed)

@@ -1,0 +1,129 @@
+"""``earmark hear`` or ``earmark assist`` that writes when each of its stages begins or ends.
+
+``python -m benchmarks.stamped FILE [--text TEXT] COMMAND ...``: ``FILE`` gets one line a stage, its
+name and the time of CLOCK_MONOTONIC, which all processes share. ``TEXT`` takes the place of the
+recogniser of assist: each part is a whole command with this text. Nothing else differs from
+``earmark COMMAND``.
+"""
+
+import dataclasses
+import os
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Final
+from unittest import mock
+
+from listener.assist import build
+from listener.assist.recogniser import Recogniser, Recognition
+from listener.assist.worker import Abilities
+from listener.audio.clip import Clip, Recorder
+from listener.audio.pcm import Frame, Samples
+from listener.cli import assist as assist_command
+from listener.cli import hear as hear_command
+from listener.cli.main import main
+from listener.config import AssistSettings
+from listener.hear import gate
+from listener.hear.microphone.file import RealTimePacer
+
+START: Final = "start"
+"""The recording starts; its samples are due from here on."""
+ENDPOINT: Final = "endpoint"
+"""The recorder has found the end of a clip, or a pause that makes a provisional part."""
+READY: Final = "ready"
+"""Assist has its recogniser and its agent."""
+OPENED: Final = "opened"
+"""A command copy is open and decoded; recognition begins."""
+RECOGNISED: Final = "recognised"
+"""Recognition has ended."""
+
+Stamp = Callable[[str], None]
+
+
+def read_stamps(file: Path) -> list[tuple[str, float]]:
+    """Return the stages of a file and their times, in seconds; empty without the file."""
+    if not file.exists():
+        return []
+    lines = file.read_text("ascii").splitlines()
+    return [(stage, float(at_s)) for stage, _, at_s in (line.partition(" ") for line in lines)]
+
+
+def _open_stamps(file: str) -> Stamp:
+    # Open before the sandbox of hear begins.
+    descriptor = os.open(file, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
+
+    def stamp(stage: str) -> None:
+        os.write(descriptor, f"{stage} {time.monotonic()!r}\n".encode())
+
+    return stamp
+
+
+def _stamp_hear(stamp: Stamp) -> None:
+    class StampedPacer(RealTimePacer):
+        def wait_for(self, length_samples: int) -> None:
+            if self._start_s is None:
+                stamp(START)
+            super().wait_for(length_samples)
+
+    class StampedRecorder(Recorder):
+        def push(self, frame: Frame) -> Clip | None:
+            clip = super().push(frame)
+            if clip is not None:
+                stamp(ENDPOINT)
+            return clip
+
+        def copy_into(self, out: Samples) -> Clip:
+            stamp(ENDPOINT)
+            return super().copy_into(out)
+
+    mock.patch.object(gate, "RealTimePacer", StampedPacer).start()
+    mock.patch.object(hear_command, "Recorder", StampedRecorder).start()
+
+
+class _StampedRecogniser:
+    """A recogniser, with the times of its calls."""
+
+    def __init__(self, recogniser: Recogniser, stamp: Stamp) -> None:
+        self._recogniser, self._stamp = recogniser, stamp
+
+    def recognise(self, samples: Samples, word: str, *, is_final: bool) -> Recognition | None:
+        self._stamp(OPENED)
+        found = self._recogniser.recognise(samples, word, is_final=is_final)
+        self._stamp(RECOGNISED)
+        return found
+
+
+class _FixedRecogniser:
+    """A recogniser that takes each part for a whole command with one text."""
+
+    def __init__(self, text: str) -> None:
+        self._text = text
+
+    def recognise(self, samples: Samples, word: str, *, is_final: bool) -> Recognition:
+        del samples, word, is_final
+        return Recognition(self._text, is_command=True)
+
+
+def _stamp_assist(stamp: Stamp, text: str) -> None:
+    def build_stamped(settings: AssistSettings, home: Path) -> Abilities:
+        abilities = build.build_abilities(settings, home)
+        stamp(READY)
+        recogniser = _FixedRecogniser(text) if text else abilities.recogniser
+        stamped = _StampedRecogniser(recogniser, stamp)
+        return dataclasses.replace(abilities, recogniser=stamped)
+
+    mock.patch.object(assist_command, "build_abilities", build_stamped).start()
+
+
+if __name__ == "__main__":
+    file, *arguments = sys.argv[1:]
+    text = ""
+    if arguments[0] == "--text":
+        _, text, *arguments = arguments
+    if arguments[0] == "hear":
+        _stamp_hear(_open_stamps(file))
+    else:
+        _stamp_assist(_open_stamps(file), text)
+    sys.argv[1:] = arguments
+    sys.exit(main())
