@@ -58,7 +58,7 @@ demo: setup ## run the demonstration; needs no hardware; downloads a speech mode
 test: setup debian $(if $(FAKED),$(SLEEP)) ## unit and system tests on all cores, with coverage
 	@mkdir -p build/coverage
 	$(BIN)/coverage erase
-	$(FAKED) $(BIN)/coverage run -m pytest --numprocesses auto --dist loadgroup
+	$(FAKED) $(BIN)/coverage run -m pytest --numprocesses $$(($$(nproc) + 1)) --dist loadgroup
 	$(BIN)/coverage combine --quiet
 	$(BIN)/coverage report
 
