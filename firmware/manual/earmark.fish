@@ -58,7 +58,7 @@ complete -c earmark -f
 
 complete -c earmark -n _shtab_earmark_using -s h -l help -d 'show this help message and exit'
 complete -c earmark -n _shtab_earmark_using -l version -d 'print the version and exit'
-complete -c earmark -n '_shtab_earmark_using; and test $_shtab_earmark_npos -eq 0' -a demo -d 'run a one-minute demonstration; needs no hardware'
+complete -c earmark -n '_shtab_earmark_using; and test $_shtab_earmark_npos -eq 0' -a demo -d 'run a demonstration; needs no hardware'
 complete -c earmark -n '_shtab_earmark_using demo' -s h -l help -d 'show this help message and exit'
 complete -c earmark -n '_shtab_earmark_using demo' -l config -xka "(__fish_complete_path (commandline -ct))" -d 'configuration file in TOML (default: /etc/earmark/earmark.toml)'
 complete -c earmark -n '_shtab_earmark_using demo' -l home -xka "(__fish_complete_directories)" -d 'data directory: keys, roster, spool and archive (default: the configuration'"'"'s home, else $EARMARK_HOME, else ~/.local/share/earmark)'

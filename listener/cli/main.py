@@ -115,7 +115,7 @@ class Subcommands:
 
 
 COMMANDS: Final[Mapping[str, tuple[str, str]]] = {
-    "demo": ("listener.cli.demo", "run a one-minute demonstration; needs no hardware"),
+    "demo": ("listener.cli.demo", "run a demonstration; needs no hardware"),
     "run": ("listener.cli.run", "run hear, send and play together, without systemd"),
     "hear": ("listener.cli.hear", "listen for the wake word; encrypt each clip into the spool"),
     "send": ("listener.cli.send", "publish encrypted clips from the spool to the broker"),
