@@ -290,7 +290,8 @@ class HomeAssistantAgent:
         """
         if self._prepared is None or self._prepared[1:3] != (device, owner):
             self.prepare(device, owner)
-        assert self._prepared is not None  # noqa: S101 - by prepare
+        if self._prepared is None:
+            raise RuntimeError("prepare returned without a session")
         (session, _, _, fields), self._prepared = self._prepared, None
         with session:
             command = {

@@ -109,7 +109,7 @@ class AssistService:
         service: notified after every turn.
     """
 
-    def __init__(  # noqa: PLR0913 - collaborators
+    def __init__(  # noqa: PLR0913 - the parts between broker and worker, passed once
         self,
         broker: Broker,
         asks: Asks,

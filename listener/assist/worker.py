@@ -96,7 +96,7 @@ class CommandProcessor:
         now: reads both clocks.
     """
 
-    def __init__(  # noqa: PLR0913 - collaborators
+    def __init__(  # noqa: PLR0913 - what opens, decides and carries out a command
         self,
         asks: Asks,
         abilities: Abilities,

@@ -100,5 +100,5 @@ def test_plain_http_to_another_computer_is_reported(token: Path) -> None:
         ("dev", False),
     ],
 )
-def test_versions_that_mix_rooms(version: str, mixes: bool) -> None:  # noqa: FBT001 - a parameter
+def test_versions_that_mix_rooms(version: str, *, mixes: bool) -> None:
     assert may_mix_rooms(version) is mixes
