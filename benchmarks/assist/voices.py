@@ -1,7 +1,7 @@
 """Clips of synthetic voices, kept in a folder."""
 
 import hashlib
-import subprocess
+import os
 import tempfile
 from pathlib import Path
 
@@ -10,7 +10,9 @@ import numpy.typing as npt
 import soundfile
 import soxr
 
+from benchmarks.processes import finished
 from listener.audio.pcm import SAMPLE_RATE_HZ, Samples
+from listener.errors import Unavailable
 
 _PEAK = 12_000
 
@@ -38,12 +40,16 @@ def speak(engine: str, voice: str, text: str, folder: Path) -> Samples:
 
 
 def _synthesise(engine: str, voice: str, text: str) -> tuple[npt.NDArray[np.float32], int]:
-    with tempfile.NamedTemporaryFile(suffix=".wav") as out:
+    with tempfile.TemporaryDirectory() as folder:
+        out, written = f"{folder}/out.wav", Path(folder) / "text"
+        written.write_text(text, "utf-8")
         command = {
-            "espeak-ng": ["espeak-ng", "-v", voice, "-w", out.name, text],
-            "flite": ["flite", "-voice", voice, "-t", text, "-o", out.name],
-            "festival": ["text2wave", "-eval", f"(voice_{voice})", "-o", out.name],
+            "espeak-ng": ["espeak-ng", "-v", voice, "-w", out, text],
+            "flite": ["flite", "-voice", voice, "-t", text, "-o", out],
+            "festival": ["text2wave", "-eval", f"(voice_{voice})", "-o", out, str(written)],
         }[engine]
-        subprocess.run(command, input=text.encode(), check=True, capture_output=True)  # noqa: S603 - words of the plan
-        sound, rate_hz = soundfile.read(out.name, dtype="float32")
+        done = finished(command, os.environ)
+        if done.returncode:
+            raise Unavailable(f"{command[0]} failed with {done.returncode}")
+        sound, rate_hz = soundfile.read(out, dtype="float32")
     return sound, rate_hz

@@ -24,6 +24,7 @@ from listener.assist.worker import Abilities
 from listener.assist.wyoming import WyomingRecogniser
 from listener.config import AssistSettings
 from listener.errors import ConfigError, Unavailable
+from listener.storage.atomic import check_regular_file
 from listener.system.systemd import credential_path, with_credentials
 
 _log = logging.getLogger(__name__)
@@ -70,8 +71,8 @@ def build_address(settings: AssistSettings) -> HomeAssistantAddress:
     if not settings.url.startswith("https:"):
         return HomeAssistantAddress(settings.url, tokens)
     try:
-        if files.ca_file is not None and not Path(files.ca_file).is_file():
-            raise OSError("not a regular file")  # noqa: TRY301 - one handler for this error and for those of OpenSSL
+        if files.ca_file is not None:
+            check_regular_file(Path(files.ca_file))
         tls = ssl.create_default_context(cafile=files.ca_file)
     except OSError as error:
         raise ConfigError(

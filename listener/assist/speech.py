@@ -70,7 +70,7 @@ class ProgramVoice:
             Unavailable: it is not installed, or it failed.
         """
         try:
-            done = subprocess.run(  # noqa: S603 - a program of the system, no word from outside
+            done = subprocess.run(  # noqa: S603 - a list without a shell; the text goes to standard input
                 find_program(self._language),
                 input=text.encode(),
                 capture_output=True,

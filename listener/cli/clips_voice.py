@@ -119,8 +119,8 @@ def renew_consents(
 ) -> list[Consent]:
     """Return the owner's consents made again with the key that replaces the active one.
 
-    Each is what the owner last gave. What a speaker states counts only as off: whoever copied its
-    key could state on.
+    Each is what the owner last gave. What a speaker states counts only as off: with a copy
+    of its key somebody else could state on.
 
     Args:
         session: of the owner.

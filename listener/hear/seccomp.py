@@ -12,13 +12,14 @@ import logging
 import os
 import socket
 import struct
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final
 
 from listener.errors import ConfigError
 from listener.hear.landlock import LandlockPaths, LandlockState, restrict
 from listener.system import dumps, malloc
+from listener.system.open_files import list_descriptors
 
 _log = logging.getLogger(__name__)
 
@@ -241,11 +242,7 @@ def _install(machine: SeccompArch) -> None:
 
 def _network_sockets() -> list[int]:
     """Return the descriptors of network sockets that are open already."""
-    return [number for number in _open_descriptors() if _is_network(number)]
-
-
-def _open_descriptors() -> Iterable[int]:
-    return sorted(int(name) for name in os.listdir("/proc/self/fd"))  # noqa: PTH208 - numbers, not paths
+    return [number for number in list_descriptors() if _is_network(number)]
 
 
 def _is_network(number: int) -> bool:

@@ -1,14 +1,12 @@
 """TLS context and password for the broker, from files."""
 
-import errno
 import ssl
-import stat
 from pathlib import Path
 from typing import Final
 
 from listener.config import BrokerSettings
 from listener.errors import ConfigError
-from listener.storage.atomic import read_plain_file
+from listener.storage.atomic import check_regular_file, read_plain_file
 
 _LONGEST_BYTES: Final = 4 << 10
 
@@ -30,9 +28,8 @@ def tls_context(settings: BrokerSettings) -> ssl.SSLContext | None:
         return None
     try:
         for name in (settings.ca_file, settings.certificate_file, settings.key_file):
-            # OpenSSL opens by name, and would wait at a pipe.
-            if name is not None and not stat.S_ISREG(Path(name).stat().st_mode):
-                raise OSError(errno.EINVAL, "not a regular file")  # noqa: TRY301 - one handler for this error and for those of OpenSSL
+            if name is not None:
+                check_regular_file(Path(name))
         context = ssl.create_default_context(cafile=settings.ca_file)
         context.minimum_version = ssl.TLSVersion.TLSv1_3
         if settings.certificate_file is not None:

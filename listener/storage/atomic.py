@@ -249,6 +249,16 @@ def chown_to_folder_owner(file: int, folder: Path) -> None:
         os.close(handle)
 
 
+def check_regular_file(path: Path) -> None:
+    """Check a file that a library opens by its name: at a pipe it would wait.
+
+    Raises:
+        OSError: there is no such file, or it is not a regular one.
+    """
+    if not stat.S_ISREG(path.stat().st_mode):
+        raise OSError(errno.EINVAL, "not a regular file")
+
+
 LOCK_PATIENCE_S: Final = 10.0
 """Longest wait for a lock in a command or in send, in seconds."""
 _LOCK_PAUSE_S: Final = 0.001

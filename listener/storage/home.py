@@ -82,7 +82,7 @@ class Home:
             ConfigError: it can be read by others, or it is damaged. It is never replaced.
         """
         with self._locked():
-            return self._load_or_create_key()
+            return self._load_or_create_device_key()
 
     def is_speaker(self) -> bool:
         """Return whether this directory has a device's key; creates none."""
@@ -95,12 +95,7 @@ class Home:
             ConfigError: it can be read by others, or it is damaged. It is never replaced.
         """
         with self._locked():
-            try:
-                return _read_key(self._archive_key)
-            except FileNotFoundError:
-                key = Ed25519PrivateKey.generate()
-                write_atomic(self._archive_key, keys.device_pem(key), SECRET_MODE)
-                return key
+            return _load_or_create_key(self._archive_key)
 
     def assist_key(self) -> Ed25519PrivateKey:
         """Return the service key that assist signs with; the first call creates it.
@@ -109,12 +104,7 @@ class Home:
             ConfigError: it can be read by others, or it is damaged. It is never replaced.
         """
         with self._locked():
-            try:
-                return _read_key(self._assist_key)
-            except FileNotFoundError:
-                key = Ed25519PrivateKey.generate()
-                write_atomic(self._assist_key, keys.device_pem(key), SECRET_MODE)
-                return key
+            return _load_or_create_key(self._assist_key)
 
     def pinned_archive(self) -> Ed25519PublicKey | None:
         """Return the pinned public key of the archive, or None where none was pinned.
@@ -301,7 +291,7 @@ class Home:
 
     def _read_seq(self) -> int:
         """Return the last number that was used. The caller holds the lock."""
-        self._load_or_create_key()
+        self._load_or_create_device_key()
         try:
             text = read_plain_file(self._sequence, _SMALL_BYTES)
         except FileNotFoundError as error:
@@ -313,15 +303,11 @@ class Home:
             raise ConfigError(f"the sequence number {self._sequence} is damaged", _NEW_DEVICE)
         return int(digits)
 
-    def _load_or_create_key(self) -> Ed25519PrivateKey:
-        try:
-            return _read_key(self._key)
-        except FileNotFoundError:
+    def _load_or_create_device_key(self) -> Ed25519PrivateKey:
+        if not self._key.exists():
             # The sequence number first: a key without one is a loss, not a new device.
             write_atomic(self._sequence, b"0\n", SECRET_MODE)
-            key = Ed25519PrivateKey.generate()
-            write_atomic(self._key, keys.device_pem(key), SECRET_MODE)
-            return key
+        return _load_or_create_key(self._key)
 
     @contextlib.contextmanager
     def _locked(self) -> Iterator[None]:
@@ -329,6 +315,16 @@ class Home:
             make_folder(self.path)
             with hold_lock(self.path / "lock", self._patience_s):
                 yield
+
+
+def _load_or_create_key(path: Path) -> Ed25519PrivateKey:
+    """Return a private key; create it where it is missing. Call with the directory locked."""
+    try:
+        return _read_key(path)
+    except FileNotFoundError:
+        key = Ed25519PrivateKey.generate()
+        write_atomic(path, keys.device_pem(key), SECRET_MODE)
+        return key
 
 
 def _read_key(path: Path) -> Ed25519PrivateKey:

@@ -236,14 +236,14 @@ def test_pending_key_rotations_are_bounded(store: FileStore) -> None:
 
 
 def test_pending_key_rotations_of_one_owner_displace_no_other_owners(store: FileStore) -> None:
-    store.owner_state.set_pending_keys("ada", {"hall": "hers", "kitchen": "hers"})
+    store.owner_state.set_pending_keys("ada", {"hall": "key", "kitchen": "key"})
     for number in range(40):
         store.owner_state.set_pending_keys("bob", {"hall": str(number)})
 
     pending = store.owner_state.pending_keys()
-    assert PendingMessage("ada", "hers") in pending["hall"]
+    assert PendingMessage("ada", "key") in pending["hall"]
     assert len(pending["hall"]) == 17
-    assert pending["kitchen"] == [PendingMessage("ada", "hers")]
+    assert pending["kitchen"] == [PendingMessage("ada", "key")]
 
 
 def test_pending_key_rotations_of_an_earlier_version_keep_their_owner(home: Path) -> None:

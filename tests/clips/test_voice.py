@@ -165,7 +165,7 @@ def test_status_that_the_speaker_did_not_sign_does_not_count(ada: "Machine", hal
 
 
 def test_consent_that_the_owner_did_not_give_is_reported(ada: "Machine", hall: Speaker) -> None:
-    """Whoever copied the speaker's key can make an on: its number and the warning tell it."""
+    """A copy of the speaker's key can make an "on": its number and the warning show it."""
     on(ada)
     hall.follow()
     hall.state()

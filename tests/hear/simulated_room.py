@@ -266,7 +266,7 @@ class MemorySpool:
 
 
 class BlockingSequence:
-    """Numbers for envelopes; whoever seals is held here when the test wants it."""
+    """Numbers for envelopes; a test can hold the sealer here."""
 
     def __init__(self) -> None:
         self._numbers = itertools.count(1)

@@ -62,7 +62,7 @@ def test_rotations_apply_in_order_and_only_once() -> None:
 
     assert followed(*chain).known_owner("ada").recipient == last.recipient
     assert followed(*chain, *chain) == followed(*chain)
-    # Back to a key of before: whoever stole it may have kept what was said once.
+    # Back to a key of before: a thief of it may have kept an earlier message.
     assert followed(*chain, said(last, ADA)) == followed(*chain)
     assert followed(said(NEXT, last)) == roster()
 

@@ -39,7 +39,7 @@ def test_setgid_folder_is_a_queue_between_two_users(spool: Spool, folder: Path) 
     modes = {
         path.name.rpartition(".")[2]: path.stat().st_mode & 0o7777 for path in folder.iterdir()
     }
-    # Whoever sends reads an envelope and removes it; to change it is none of its business.
+    # send reads an envelope and removes it; it does not change one.
     assert modes == {"counts": 0o660, "earmark": 0o640, "quarantine": 0o2770}
 
 

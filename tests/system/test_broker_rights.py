@@ -420,7 +420,7 @@ def test_connection_without_a_valid_certificate_is_refused(
     mosquitto.reload()
     wait_until(lambda: not is_let_in(place, place.context(hall)), "the revoked is refused")
     assert is_let_in(place, place.context(identity.device("kitchen")))
-    # Whoever joins again under the name gets in with the new certificate, and with no other.
+    # A member that joins again under the name connects with the new certificate, and with no other.
     new = place.forge(hall, office.authority(), now, "new")
     assert is_let_in(place, place.context(hall, new))
     assert not is_let_in(place, place.context(hall))

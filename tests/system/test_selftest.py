@@ -28,7 +28,7 @@ if "hear" in sys.orig_argv:
 
 
 def selftest(*words: str, **environment: str) -> subprocess.CompletedProcess[str]:
-    # Whoever is not root becomes it among its own processes alone.
+    # A user who is not root becomes root in a user namespace.
     outside = [] if os.geteuid() == 0 else ["unshare", "--user", "--map-root-user"]
     return subprocess.run(
         [*outside, sys.executable, "-m", "listener", "selftest", "--json", *words],

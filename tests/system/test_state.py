@@ -1,4 +1,4 @@
-"""The status that a reader finds, whoever of hear, send and broker starts first or is killed."""
+"""The retained status, in each order of starts and kills of hear, send and the broker."""
 
 import json
 import signal

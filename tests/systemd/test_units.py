@@ -202,7 +202,7 @@ def test_users_and_groups_are_created(tmp_path: Path) -> None:
 
 def test_folders_are_created(tmp_path: Path) -> None:
     (tmp_path / "etc").mkdir()
-    # Whoever runs the tests owns them all: only root can give folders away.
+    # The user of the tests owns them all: only root can change the owner of a folder.
     text = (SYSTEMD / "tmpfiles.d/earmark.conf").read_text()
     text = re.sub(
         r"\b(root|earmark-(hear|send|archive|assist|spool|voice))\b(?!/)(?<!/run/earmark-voice)",

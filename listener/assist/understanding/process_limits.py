@@ -12,6 +12,7 @@ from typing import Final
 
 from listener.system.dumps import disable_core_dumps
 from listener.system.malloc import overwrite_freed_memory
+from listener.system.open_files import list_descriptors
 
 _PR_SET_PDEATHSIG: Final = 1  # linux/prctl.h; ctypes because Python has no prctl
 _PR_SET_NO_NEW_PRIVS: Final = 38
@@ -46,7 +47,7 @@ def close_in() -> None:
     """
     ctypes.CDLL(None).prctl(_PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0)
     # The numbers have no holes: fill them, up to the highest in use.
-    highest = max(map(int, os.listdir("/proc/self/fd")))  # noqa: PTH208 - numbers, not paths
+    highest = list_descriptors()[-1]
     null = os.open(os.devnull, os.O_RDONLY)
     while null < highest:
         null = os.dup(null)

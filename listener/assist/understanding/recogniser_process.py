@@ -65,7 +65,7 @@ def read_message(pipe: IO[bytes]) -> bytearray | None:
     view = memoryview(message)
     done = 0
     while done < length:
-        count = pipe.readinto(view[done:])  # type: ignore[attr-defined] # of raw and buffered files
+        count = pipe.readinto(view[done:])  # type: ignore[attr-defined] # IO lacks it; raw and buffered files have it
         if not count:
             return None
         done += count

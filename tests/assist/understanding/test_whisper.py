@@ -2,7 +2,7 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 
-from listener.assist.understanding.beam_search import SentenceSearch, SpokenSentence
+from listener.assist.understanding.beam_search import SearchLimits, SentenceSearch, SpokenSentence
 from listener.assist.understanding.command_recogniser import (
     WitnessedSentence,
     WitnessLimits,
@@ -57,7 +57,7 @@ def test_search_finds_the_most_probable_sentence(model: WhisperModel) -> None:
         ((("on", 1), ("a", 1), ("b", 1)), (("on", 2), ("c", 2)), ()), frozenset({1, 2})
     )
     encoded = model.encode(clip(), 1.0)
-    search = SentenceSearch(grammar, model, words, width=60, spread=1e3, regret_limit=1e3)
+    search = SentenceSearch(grammar, model, words, SearchLimits(width=60, spread=1e3, regret=1e3))
 
     found = {one.text.lower(): one for one in search.find(encoded, ["X"])}
 
