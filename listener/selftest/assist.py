@@ -48,9 +48,9 @@ class FakeAssist:
         (self._folder / REPLY_KEY).write_text(f"{reply}\n", "ascii")
 
     def answer(self) -> bool:
-        """Answer the open ask; return whether there is one."""
+        """Answer the open ask; return whether there is a new one."""
         state = read_player_state(self._folder)
-        if state is None or state.latest is None:
+        if state is None or state.latest is None or state.latest.ask == self._ask:
             return False
         self._ask = state.latest.ask
         return self._send(

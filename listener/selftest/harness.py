@@ -46,12 +46,17 @@ class Harness:
         self._names: dict[int, str] = {}
         self._assist = setup.assist
         self._reader = threading.Thread(target=self._read, name="events", daemon=True)
+        # A thread of its own: hear takes no answer later than 3 s after its wake, and the search of
+        # memory can take longer.
+        self._is_ending = threading.Event()
+        self._replier = threading.Thread(target=self._reply, name="assist", daemon=True)
 
     def __enter__(self) -> Self:
         try:
             self._start("send")
             self._start("hear", "--keeper", KEEPER, "--json", *self._source.arguments)
             self._reader.start()
+            self._replier.start()
             self.wait_for("started")
             for process in self.processes():
                 memory.check_access(process.pid)
@@ -110,7 +115,7 @@ class Harness:
         return events[0]
 
     def seal_clip(self) -> dict[str, Any]:
-        """Answer hear's ask, and wait until the clip and its command copy are encrypted.
+        """Wait until the clip and its command copy are encrypted.
 
         Returns:
             The fields of the event of the clip.
@@ -118,15 +123,7 @@ class Harness:
         Raises:
             EarmarkError: hear or send ended before, or there is no clip or no command copy in time.
         """
-
-        def is_answered() -> bool:
-            self._source.played_s(self.processes())
-            return self._assist.answer()
-
-        patience_s = self._scene.length_s + _START_S
-        self._wait(is_answered, patience_s, "hear did not ask for a key at the wake in time")
         sealed = self.wait_for("sealed")
-        self._assist.state_outcome()
         end = self.wait_for("command")["end"]
         if end != "done":
             raise Unavailable(
@@ -209,6 +206,16 @@ class Harness:
             for line in output:
                 self._events.append(json.loads(line))
 
+    def _reply(self) -> None:
+        """Answer hear's ask as soon as it is there, and state the outcome after the clip."""
+        while not self._is_ending.wait(_PAUSE_S):
+            if self._assist.answer():
+                break
+        while not self._is_ending.wait(_PAUSE_S):
+            if any(event.get("event") == "sealed" for event in list(self._events)):
+                self._assist.state_outcome()
+                return
+
     def _wait(self, holds: Callable[[], bool], patience_s: float, failure: str) -> None:
         until_s = time.monotonic() + patience_s
         while not holds():
@@ -224,6 +231,9 @@ class Harness:
         return EarmarkError(f"{what}; its messages: {output or 'none'}")
 
     def _end(self) -> None:
+        self._is_ending.set()
+        if self._replier.is_alive():
+            self._replier.join()
         self._source.close()
         for child in self._commands.values():
             self._request_end(child)
