@@ -28,6 +28,9 @@ MARGIN_S: Final = 3 * FRAME_SAMPLES / SAMPLE_RATE_HZ
 """Three frames: one being read, one being scored, one in the microphone process."""
 
 _SETTLE_S: Final = 0.5
+_CHECK_S: Final = 3.0
+"""Seconds from a check to the next watermark. The scene goes on, and a busy machine takes the copy
+of memory late; it must not contain what is played by then."""
 _MUTE_AFTER_S: Final = 0.8
 _MUTE_S: Final = 1.6
 _MUTED_PLAY_S: Final = 0.2
@@ -132,7 +135,7 @@ def compose(watermark: Watermark, word: Samples, ring_s: float, clip_s: float) -
     add_watermark(ring_s + _SETTLE_S)
     full_s = now_s()
     forgotten_s = full_s + ring_s + MARGIN_S
-    add_silence(ring_s + MARGIN_S + _SETTLE_S)
+    add_silence(ring_s + MARGIN_S + _CHECK_S)
     mute_s = now_s() + _MUTE_AFTER_S
     add_watermark(_MUTE_AFTER_S + _MUTED_PLAY_S)
     unmute_s = mute_s + _MUTE_S
