@@ -33,6 +33,7 @@ from listener.evaluate.runner import Evaluation, Workers, open_all
 from listener.evaluate.survey import metrics
 from listener.evaluate.survey.parquet import write_parquet
 from listener.evaluate.survey.reader import Spans, merge, parse_spans, read_trace
+from listener.text_encoding import decode_text
 from listener.wakeword.trace import Line
 
 RECORDINGS: Final = "EARMARK_RECORDINGS"
@@ -223,9 +224,9 @@ def _conditions(arguments: argparse.Namespace) -> list[dict[str, Any]]:
 
 def _read(path: Path) -> str:
     try:
-        return path.read_text("utf-8")
+        return decode_text(path.read_bytes())
     except (OSError, ValueError) as error:
-        reason = error.strerror if isinstance(error, OSError) else "it is not UTF-8 text"
+        reason = error.strerror if isinstance(error, OSError) else str(error)
         raise UsageError(f"cannot read the plan {path}: {reason}") from error
 
 
@@ -309,9 +310,9 @@ def _spans(name: str | None) -> Spans:
     if name is None:
         return Spans()
     try:
-        text = Path(name).read_text("utf-8")
+        text = decode_text(Path(name).read_bytes())
     except (OSError, ValueError) as error:
-        reason = error.strerror if isinstance(error, OSError) else "it is not UTF-8 text"
+        reason = error.strerror if isinstance(error, OSError) else str(error)
         raise UsageError(f"cannot read {name}: {reason}") from error
     return parse_spans(text, name)
 
@@ -407,13 +408,19 @@ def _evaluate_plan(
     arguments: argparse.Namespace, settings: Config
 ) -> tuple[Result, ExcerptCutter | None]:
     plan = build_plan(arguments, settings)
-    sizes = [_bytes(item) if isinstance(item, Item) else 0 for item in open_all(plan)]
+    corpus = open_all(plan)
+    sizes = [_bytes(item) if isinstance(item, Item) else 0 for item in corpus]
     if not sizes:
         # An evaluation of nothing would support every target rate.
         raise UsageError(
             "there is nothing to evaluate: the corpus has no item",
-            "check --positives, --negatives, --corpus and --only; list the audio files in the"
-            " folder or the lines of the table",
+            "; ".join(
+                (
+                    "check --positives, --negatives, --corpus and --only",
+                    "list the audio files in the folder or the lines of the table",
+                    *corpus.notes(),
+                )
+            ),
         )
     total = sum(sizes)
     with ProgressLine(total, sys.stderr) as remaining:
@@ -423,8 +430,9 @@ def _evaluate_plan(
             workers=_workers(arguments),
             cache=Path(arguments.cache or Path(arguments.out) / "scores"),
             advance=lambda item: remaining.advance(_bytes(item)),
+            corpus=corpus,
         ).run()
-    return result, ExcerptCutter(plan) if arguments.with_sound else None
+    return result, ExcerptCutter(plan, corpus) if arguments.with_sound else None
 
 
 def _workers(arguments: argparse.Namespace) -> Workers:

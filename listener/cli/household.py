@@ -21,7 +21,7 @@ from listener import config
 from listener.cli import household_incident, household_members
 from listener.cli.main import Subcommands, with_examples
 from listener.config import LIMIT_BYTES, parse_settings
-from listener.errors import UsageError
+from listener.errors import ConfigError, UsageError
 from listener.household import broker_config, ca, home_assistant, identity
 from listener.household.broker_config import DEFAULT_PORT
 from listener.household.identity import HouseholdIdentity, IdentityKind
@@ -32,6 +32,7 @@ from listener.mqtt.client import Message
 from listener.mqtt.paho_client import PahoBroker
 from listener.storage.atomic import PUBLIC_MODE, read_plain_file, write_atomic
 from listener.storage.home import Home
+from listener.text_encoding import NotUtf8Error, decode_text
 
 _LOOPBACK = ("localhost", "127.0.0.1")
 
@@ -117,9 +118,11 @@ def _write_archive_settings(path: Path, text: str) -> None:
         write_atomic(path, text.encode(), PUBLIC_MODE)
         print(f"wrote {path}; run once: systemctl enable --now earmark-archive")
         return
-    current = parse_settings(
-        read_plain_file(path, LIMIT_BYTES, follow_links=True).decode("utf-8", "replace"), str(path)
-    )
+    try:
+        current_text = decode_text(read_plain_file(path, LIMIT_BYTES, follow_links=True))
+    except NotUtf8Error as error:
+        raise ConfigError(f"cannot read {path}: {error}") from error
+    current = parse_settings(current_text, str(path))
     wanted = parse_settings(text, str(path))
     if current.broker != wanted.broker or current.archive.key_file != wanted.archive.key_file:
         print(f"add this to {path}:")

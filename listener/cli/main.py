@@ -28,6 +28,7 @@ from listener.errors import ConfigError, EarmarkError, Unavailable, UsageError
 from listener.storage.atomic import read_plain_file
 from listener.system.dumps import disable_core_dumps
 from listener.system.log_limit import LogLimit
+from listener.text_encoding import decode_text
 
 SYSTEM_CONFIG: Final = "/etc/earmark/earmark.toml"
 
@@ -312,11 +313,11 @@ def _read_config(arguments: argparse.Namespace) -> config.Config:
     path = Path(named or SYSTEM_CONFIG)
     settings = config.Config()
     try:
-        text = read_plain_file(path, config.LIMIT_BYTES, follow_links=True).decode("utf-8")
+        text = decode_text(read_plain_file(path, config.LIMIT_BYTES, follow_links=True))
         settings = parse_settings(text, str(path))
     except (OSError, ValueError) as error:  # ValueError: not UTF-8, or a zero byte in the name
         if named or not isinstance(error, FileNotFoundError):
-            reason = error.strerror if isinstance(error, OSError) else "it is not UTF-8 text"
+            reason = error.strerror if isinstance(error, OSError) else str(error)
             raise ConfigError(f"cannot read the configuration file {path}: {reason}") from error
     home = arguments.home or settings.home or os.environ.get("EARMARK_HOME")
     try:

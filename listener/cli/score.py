@@ -5,8 +5,10 @@ skipping a step, so that the scores can be compared with those of another engine
 """
 
 import argparse
+import logging
 import os
 import sys
+from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from functools import partial
@@ -18,12 +20,16 @@ import msgspec
 from listener.audio.pcm import SAMPLE_RATE_HZ, Framer, Gap, GapReason
 from listener.cli.main import with_examples
 from listener.config import Config, Probability, WakeSettings
-from listener.errors import EarmarkError, Unavailable, UsageError
+from listener.errors import EarmarkError, UsageError
+from listener.evaluate.corpus.datasets import list_files, skipped_note
+from listener.evaluate.corpus.spelling import find_file
 from listener.evaluate.progress import ProgressLine
 from listener.inference.build import build_detector
 from listener.inference.catalogue import Catalogue
 from listener.storage.recordings import SUFFIXES, Recording, open_recording
 from listener.wakeword.detector import Step, StreamDetector, Wake
+
+_log = logging.getLogger(__name__)
 
 BLOCK_SAMPLES: Final = SAMPLE_RATE_HZ
 """Samples read at once; the block length does not change a score."""
@@ -173,7 +179,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "files",
         nargs="+",
         metavar="FILE",
-        help="WAV, FLAC or Ogg file, or a folder: all such files in it and below it",
+        help="audio file (WAV, FLAC, Ogg, MP3, AIFF, AU, CAF, W64), or a folder: all such files"
+        " in it and below it; files of other kinds are counted in a note",
     )
     parser.add_argument(
         "--model",
@@ -266,19 +273,19 @@ def expand(names: Sequence[str]) -> list[Path]:
     paths: list[Path] = []
     for name in names:
         if not os.path.isdir(name):  # noqa: PTH112 - Path.is_dir raises on invalid names
-            paths.append(Path(name))
+            paths.append(find_file(Path(name)))
             continue
-        audio_files = sorted(
-            Path(folder, file)
-            for folder, _, files in os.walk(name, onerror=_unreadable)
-            for file in files
-            if os.path.splitext(file)[1].lower() in SUFFIXES  # noqa: PTH122 - a name, not a path
-        )
+        others: Counter[str] = Counter()
+        audio_files = sorted(list_files(Path(name), SUFFIXES, others))
+        note = skipped_note(Path(name), others)
         if not audio_files:
             raise UsageError(
                 f"there is no audio file in {printable(name)}",
-                f"name a folder with files that end in {', '.join(sorted(SUFFIXES))}",
+                f"name a folder with files that end in {', '.join(sorted(SUFFIXES))}"
+                + (f"; {note}" if note else ""),
             )
+        if note:
+            _log.warning("%s", note)
         paths += audio_files
     return paths
 
@@ -341,7 +348,3 @@ def _print_error(error: EarmarkError) -> None:
     print(f"earmark: error: {printable(str(error))}", file=sys.stderr)
     if error.hint:
         print(f"earmark: hint: {error.hint}", file=sys.stderr)
-
-
-def _unreadable(error: OSError) -> None:
-    raise Unavailable(f"cannot read {printable(error.filename)}: {error.strerror}") from error

@@ -13,6 +13,7 @@ from listener.envelope import format as form
 from listener.envelope import keys
 from listener.envelope.verify import DeviceKeys, verify
 from listener.errors import BadEnvelope, ConfigError, NotForYou
+from listener.text_encoding import UTF8_MARK, NotUtf8Error, decode_text, is_utf16
 
 IDENTITY_LIMIT_BYTES: Final = 1 << 20
 
@@ -57,6 +58,7 @@ def parse_identities(data: bytes, source: str) -> tuple[Identity, ...]:
     Raises:
         ConfigError: it is encrypted with a passphrase, has another content, or has no key.
     """
+    data = data.removeprefix(UTF8_MARK)
     if data.lstrip().startswith((b"age-encryption.org/", b"-----BEGIN AGE ENCRYPTED FILE-----")):
         raise ConfigError(
             f"the identity {source} is encrypted with a passphrase",
@@ -64,9 +66,14 @@ def parse_identities(data: bytes, source: str) -> tuple[Identity, ...]:
         )
     if len(data) > IDENTITY_LIMIT_BYTES:
         raise ConfigError(f"the identity {source} is longer than {IDENTITY_LIMIT_BYTES} bytes")
+    if is_utf16(data):
+        raise ConfigError(
+            f"the identity {source} is UTF-16 text",
+            "save it as UTF-8 without a byte order mark; the key in it stays valid",
+        )
     try:
-        lines = data.decode("utf-8").splitlines()
-    except UnicodeDecodeError as error:
+        lines = decode_text(data).splitlines()
+    except NotUtf8Error as error:
         raise ConfigError(f"the identity {source} is not text", _IDENTITY_HINT) from error
     identities = [
         _identity(line.strip(), f"{source}, line {number},")

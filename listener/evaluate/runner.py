@@ -17,8 +17,9 @@ import msgspec
 from listener.errors import EarmarkError, UsageError
 from listener.evaluate.aggregate import Totals
 from listener.evaluate.corpus.augmentation import Condition
-from listener.evaluate.corpus.datasets import list_sounds, open_corpus
-from listener.evaluate.corpus.items import CombinedCorpus, Corpus, InvalidItem, Item
+from listener.evaluate.corpus.datasets import find_skipped, list_sounds, open_corpus
+from listener.evaluate.corpus.deduplication import DeduplicatedCorpus
+from listener.evaluate.corpus.items import CombinedCorpus, InvalidItem, Item
 from listener.evaluate.corpus.playback import file_hash
 from listener.evaluate.engines.interface import EngineRecipe
 from listener.evaluate.engines.provenance import code_hash, versions
@@ -26,7 +27,7 @@ from listener.evaluate.job import ItemReport, Job, evaluate_item, get_engine
 from listener.evaluate.metrics.results import Comparison, Result, SkippedItem, Target, WordResult
 from listener.evaluate.metrics.statistics import compare_engines, find_target
 from listener.evaluate.plan import ConditionSettings, EngineSettings, EvaluationPlan, to_builtins
-from listener.evaluate.report.text import list_cautions, list_definitions
+from listener.evaluate.report.text import CORPUS_NOTE, list_cautions, list_definitions
 from listener.storage.recordings import open_recording
 
 Key = tuple[int, int, str]
@@ -34,8 +35,8 @@ Key = tuple[int, int, str]
 Advance = Callable[[Item], None]
 
 
-def open_all(plan: EvaluationPlan) -> Corpus:
-    """Open the corpora of a plan as one.
+def open_all(plan: EvaluationPlan) -> DeduplicatedCorpus:
+    """Open the corpora of a plan as one, in which each stretch of audio occurs once.
 
     Raises:
         UsageError: there is none, or one does not exist.
@@ -44,9 +45,11 @@ def open_all(plan: EvaluationPlan) -> Corpus:
         raise UsageError(
             "no corpus is given", "give a folder or a manifest, or set EARMARK_RECORDINGS"
         )
-    return CombinedCorpus(
+    combined = CombinedCorpus(
         [open_corpus(Path(each.path), each.word) for each in plan.corpus], plan.only
     )
+    words = {engine.said.get(word, word) for engine in plan.engine for word in engine.words}
+    return DeduplicatedCorpus(combined, words)
 
 
 def prepare(
@@ -161,6 +164,8 @@ class Evaluation:
     """Folder of the score cache; None: no cache."""
     advance: Advance | None = None
     """Called after each item."""
+    corpus: DeduplicatedCorpus | None = None
+    """The plan's corpus, if it is open already."""
 
     def run(self) -> Result:
         """Evaluate the plan.
@@ -168,7 +173,7 @@ class Evaluation:
         Raises:
             EarmarkError: the corpus cannot be read, or no engine can be built.
         """
-        corpus = open_all(self.plan)
+        corpus = self.corpus or open_all(self.plan)
         job, unbuilt = prepare(self.plan, self.recipe, self.cache)
         totals, skipped, corpus_hash = self._pass(corpus, job)
         targets: dict[Key, Target] = {}
@@ -183,13 +188,25 @@ class Evaluation:
             hashes=_hashes(self.plan, job, corpus_hash),
             versions=versions(),
             definitions=list_definitions(self.plan),
-            warnings=list_cautions(words, missing),
+            warnings=(*self._notes(corpus), *list_cautions(words, missing)),
             missing=tuple(missing),
             words=words,
             comparisons=_comparisons(job, totals),
         )
 
-    def _pass(self, corpus: Corpus, job: Job) -> tuple[dict[Key, Totals], set[SkippedItem], str]:
+    def _notes(self, corpus: DeduplicatedCorpus) -> Iterator[str]:
+        """Yield what is left out or counted differently than it is listed."""
+        for note in corpus.notes():
+            yield f"{CORPUS_NOTE}{note}"
+        for settings in self.plan.condition:
+            for folder in (settings.noise, settings.room):
+                skipped = find_skipped(Path(folder)) if folder is not None else None
+                if skipped is not None:
+                    yield f"{CORPUS_NOTE}{settings.name}: {skipped}"
+
+    def _pass(
+        self, corpus: DeduplicatedCorpus, job: Job
+    ) -> tuple[dict[Key, Totals], set[SkippedItem], str]:
         """Evaluate every item once; return totals, skipped items and the SHA-256 of the corpus."""
         skipped: set[SkippedItem] = set()
         totals: dict[Key, Totals] = {}
@@ -211,20 +228,17 @@ class Evaluation:
                         item="score cache", why=f"it could not be written: {report.cache_fault}"
                     )
                 )
-            labels = [(label.word, label.start_s, label.end_s) for label in item.labels]
-            digest.update(
-                msgspec.json.encode(
-                    (item.name, report.file_hash, item.start_s, item.length_s, labels)
-                )
-            )
+            digest.update(_identity(report))
             for take in report.takes:
                 for word in take.words:
                     key = take.engine, take.condition, word.word
                     if key not in totals:
                         totals[key] = Totals(self.plan.plays)
-                    totals[key].add(item, take, word)
+                    totals[key].add(item, take, word, report.file_hash)
             if self.advance is not None:
                 self.advance(item)
+        for name in corpus.repeated():
+            digest.update(msgspec.json.encode(name))
         return totals, skipped, digest.hexdigest()
 
     def _words(
@@ -255,6 +269,13 @@ class Evaluation:
 
     def _index(self, settings: EngineSettings) -> int:
         return [engine.name for engine in self.plan.engine].index(settings.name)
+
+
+def _identity(report: ItemReport) -> bytes:
+    """Return what the hash of the corpus covers of an item."""
+    item = report.item
+    labels = [(label.word, label.start_s, label.end_s) for label in item.labels]
+    return msgspec.json.encode((item.name, report.file_hash, item.start_s, item.length_s, labels))
 
 
 def _targets(totals: Mapping[Key, Totals], plan: EvaluationPlan) -> dict[Key, Target]:

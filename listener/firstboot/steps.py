@@ -147,7 +147,7 @@ class FirstBoot:
 
     def _read_settings(self) -> Config:
         data = read_plain_file(self._settings, LIMIT_BYTES, follow_links=True)
-        return parse_settings(data.decode("utf-8"), str(self._settings))
+        return parse_settings(plan.decode_text(data), str(self._settings))
 
     def _merged(self, settings: dict[str, Any]) -> tuple[bytes, bytes]:
         """Return the existing configuration file and the new one."""

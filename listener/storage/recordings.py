@@ -22,8 +22,13 @@ from listener.errors import Unavailable, UsageError
 if TYPE_CHECKING:
     import soxr
 
-SUFFIXES: Final = frozenset({".flac", ".oga", ".ogg", ".opus", ".wav"})
-"""File names that are recordings when a folder is searched."""
+SUFFIXES: Final = frozenset(
+    {
+        *(".aif", ".aifc", ".aiff", ".au", ".caf", ".flac", ".mp3", ".oga", ".ogg", ".opus"),
+        *(".rf64", ".snd", ".w64", ".wav"),
+    }
+)
+"""File names that are recordings when a folder is searched, in lower case."""
 
 LOWEST_RATE_HZ: Final = 4_000
 HIGHEST_RATE_HZ: Final = 384_000

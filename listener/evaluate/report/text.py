@@ -1,7 +1,7 @@
 """Text of a result: definitions, warnings, rates with intervals, and the printed summary. Pure."""
 
 from collections.abc import Iterator, Sequence
-from typing import Any
+from typing import Any, Final
 
 import msgspec
 from markupsafe import Markup
@@ -16,6 +16,9 @@ from listener.evaluate.metrics.results import (
     WordResult,
 )
 from listener.evaluate.plan import EvaluationPlan
+
+CORPUS_NOTE: Final = "corpus: "
+"""Start of the warnings about what is left out of the corpus, or counted differently."""
 
 
 def list_definitions(plan: EvaluationPlan) -> dict[str, str]:
@@ -147,7 +150,7 @@ def summary_lines(result: Result) -> Iterator[str]:
 
 
 def summary_objects(result: Result) -> Iterator[bytes]:
-    """Yield the summary as JSON objects: words, comparisons and missing items."""
+    """Yield the summary as JSON objects: words, comparisons, missing items, notes on the corpus."""
     omitted = {"events", "excerpts", "curve", "repeatability", "histogram", "speakers", "groups"}
     for word in result.words:
         figures: dict[str, Any] = msgspec.to_builtins(word)
@@ -156,6 +159,10 @@ def summary_objects(result: Result) -> Iterator[bytes]:
         yield msgspec.json.encode({"comparison": comparison})
     for skipped in result.missing:
         yield msgspec.json.encode({"missing": skipped})
+    for warning in result.warnings:
+        # The other warnings say what the figures above say.
+        if warning.startswith(CORPUS_NOTE):
+            yield msgspec.json.encode({"note": warning})
 
 
 def _unsupported_claim(name: str, word: WordResult) -> str:

@@ -1,0 +1,459 @@
+"""Deduplication: every stretch of audio is one item, however often a corpus lists it.
+
+Two listings are of the same audio if the SHA-256 of their files and their stretches agree, whatever
+their names. Listings of the same stretch are one item with the labels of all. Listings that overlap
+are one item over the union of their stretches; if one of them has a word at an unknown time, the
+word may lie in the overlap or outside, so the later listing is reported and not played. An overlap
+of up to ``ROUNDING_S`` is cut off the later listing: the times of manifests are rounded.
+
+The source is read several times in place of being kept, so memory grows by a few numbers for each
+item.
+"""
+
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Final
+
+from listener.audio.pcm import FRAME_SAMPLES, SAMPLE_RATE_HZ
+from listener.errors import EarmarkError
+from listener.evaluate.corpus.items import InvalidItem, Item, Label, NotedCorpus
+from listener.evaluate.corpus.labels import (
+    match_spellings,
+    merge_labels,
+    spelling_note,
+    unknown_note,
+)
+from listener.evaluate.corpus.playback import ROUNDING_S, file_hash
+from listener.storage.recordings import open_recording
+
+_ROUNDING_SAMPLES: Final = round(ROUNDING_S * SAMPLE_RATE_HZ)
+_SHOWN: Final = 3
+"""Items that a note names; further ones are only counted."""
+
+
+@dataclass(frozen=True, slots=True)
+class Listing:
+    """A listing of a stretch of one file, in samples at 16 kHz."""
+
+    number: int
+    """Number of the item in the corpus, from 0."""
+    first_sample: int
+    end_sample: int
+    is_placed: bool
+    """Whether the time of each of its words is known; True without words."""
+
+    def has_place_of(self, other: "Listing") -> bool:
+        """Return whether both are of the same stretch."""
+        return (self.first_sample, self.end_sample) == (other.first_sample, other.end_sample)
+
+
+@dataclass(slots=True)
+class Stretch:
+    """A stretch of audio to play, and the listings that it covers."""
+
+    first_sample: int
+    end_sample: int
+    listings: list[Listing] = field(default_factory=list)
+    refused: list[Listing] = field(default_factory=list)
+    """Listings that overlap this stretch, where a word is at an unknown time."""
+
+    @property
+    def is_placed(self) -> bool:
+        """Whether the time of each of its words is known."""
+        return all(listing.is_placed for listing in self.listings)
+
+
+def join_listings(listings: Iterable[Listing]) -> list[Stretch]:
+    """Join the listings of one file to stretches that do not overlap. Pure.
+
+    Returns:
+        Stretches in the order of time; together they cover no sample that no listing covers, and
+        each listing is in one of them.
+    """
+    same: dict[tuple[int, int], list[Listing]] = defaultdict(list)
+    for listing in listings:
+        same[listing.first_sample, listing.end_sample].append(listing)
+    stretches: list[Stretch] = []
+    for (first, end), group in sorted(same.items()):
+        last = stretches[-1] if stretches else None
+        overlap = 0 if last is None else last.end_sample - first
+        if last is None or overlap <= 0:
+            stretches.append(Stretch(first, end, group))
+        elif overlap <= _ROUNDING_SAMPLES and end - last.end_sample >= FRAME_SAMPLES:
+            stretches.append(Stretch(last.end_sample, end, group))
+        elif last.is_placed and all(listing.is_placed for listing in group):
+            last.end_sample = max(last.end_sample, end)
+            last.listings += group
+        else:
+            last.refused += group
+    return stretches
+
+
+class DeduplicatedCorpus:
+    """A corpus in which each stretch of audio occurs once. For one thread."""
+
+    def __init__(self, source: NotedCorpus, words: Iterable[str]) -> None:
+        """Prepare a corpus; it is read when it is first iterated.
+
+        Args:
+            source: corpus to read; its items have different names.
+            words: labels of the models of the run.
+        """
+        self._source = source
+        self._words = frozenset(words)
+        self._plan: _Plan | None = None
+
+    def __iter__(self) -> Iterator[Item | InvalidItem]:
+        """Yield the items, with labels in the spelling of the words.
+
+        Raises:
+            EarmarkError: the source cannot be read, or its manifest is malformed.
+        """
+        plan = self._planned()
+        for number, entry in enumerate(self._source):
+            if number in plan.dropped:
+                continue
+            planned = plan.replaced.get(number, entry)
+            if isinstance(planned, Item) and len(planned.labels) > 1:
+                yield replace(planned, labels=merge_labels(planned.labels))
+            else:
+                yield planned
+
+    def notes(self) -> Iterator[str]:
+        """Yield what is left out or counted differently than it is listed.
+
+        Raises:
+            EarmarkError: as for the iteration.
+        """
+        yield from self._source.notes()
+        yield from self._planned().notes
+
+    def repeated(self) -> tuple[str, ...]:
+        """Return the names of the listings that are parts of other items, in order."""
+        return self._planned().repeated
+
+    def _planned(self) -> "_Plan":
+        if self._plan is None:
+            self._plan = _Planner(self._source, self._words).plan()
+        return self._plan
+
+
+@dataclass(frozen=True, slots=True)
+class _Plan:
+    """What differs from the source."""
+
+    dropped: frozenset[int]
+    """Numbers of the entries that are not played."""
+    replaced: dict[int, Item | InvalidItem]
+    """Entries by number."""
+    repeated: tuple[str, ...]
+    notes: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class _Given:
+    """What an item says about its stretch."""
+
+    number: int
+    start_s: float
+    length_s: float | None
+    is_placed: bool
+    end_of_labels_s: float
+
+
+class _Planner:
+    """Finds the listings of the same audio, and builds the items that replace them."""
+
+    def __init__(self, source: NotedCorpus, words: frozenset[str]) -> None:
+        self._source = source
+        self._words = words
+        self._counts: Counter[str] = Counter()
+        self._spellings: dict[str, str] = {}
+        self._respelled: set[int] = set()
+
+    def plan(self) -> _Plan:
+        by_path, several = self._read()
+        joined: list[Stretch] = []
+        for group in _by_content(by_path):
+            listings = sorted(
+                (listing for path in group for listing in _listings(path, by_path[path])),
+                key=_number,
+            )
+            joined += [
+                stretch
+                for stretch in join_listings(listings)
+                if len(stretch.listings) > 1
+                or stretch.refused
+                or stretch.first_sample != stretch.listings[0].first_sample
+            ]
+        items = self._collect(joined, several)
+        return self._build(joined, items, several)
+
+    def _read(self) -> tuple[dict[Path, list[_Given]], set[int]]:
+        """Return what is listed of each file, and the numbers of the items with several labels."""
+        by_path: dict[Path, list[_Given]] = defaultdict(list)
+        several: set[int] = set()
+        labelled: dict[str, list[int]] = defaultdict(list)
+        for number, entry in enumerate(self._source):
+            if not isinstance(entry, Item):
+                continue
+            ends = [label.end_s for label in entry.labels if label.end_s is not None]
+            by_path[entry.path].append(
+                _Given(
+                    number,
+                    entry.start_s,
+                    entry.length_s,
+                    len(ends) == len(entry.labels),
+                    max(ends, default=0.0),
+                )
+            )
+            if len(entry.labels) > 1:
+                several.add(number)
+            for label in entry.labels:
+                self._counts[label.word] += 1
+                if label.word not in self._words:
+                    labelled[label.word].append(number)
+        self._spellings = match_spellings(self._counts, self._words)
+        self._respelled = {number for label in self._spellings for number in labelled[label]}
+        return by_path, several
+
+    def _collect(self, joined: Sequence[Stretch], several: set[int]) -> dict[int, Item]:
+        """Return the items whose stretch or labels may change, by number."""
+        wanted = self._respelled | several
+        for stretch in joined:
+            wanted.update(listing.number for listing in (*stretch.listings, *stretch.refused))
+        if not wanted:
+            return {}
+        return {
+            number: self._respell(entry)
+            for number, entry in enumerate(self._source)
+            if number in wanted and isinstance(entry, Item)
+        }
+
+    def _respell(self, item: Item) -> Item:
+        labels = tuple(
+            replace(label, word=self._spellings.get(label.word, label.word))
+            for label in item.labels
+        )
+        return item if labels == item.labels else replace(item, labels=labels)
+
+    def _build(self, joined: Sequence[Stretch], items: dict[int, Item], several: set[int]) -> _Plan:
+        replaced: dict[int, Item | InvalidItem] = {
+            number: items[number] for number in self._respelled
+        }
+        dropped: set[int] = set()
+        tally = _Tally()
+        for stretch in joined:
+            members = [items[listing.number] for listing in stretch.listings]
+            first = stretch.listings[0].number
+            replaced[first] = _joined_item(stretch, members)
+            dropped |= {listing.number for listing in stretch.listings[1:]}
+            tally.add(stretch, members)
+            for listing in stretch.refused:
+                refused = items[listing.number]
+                replaced[listing.number] = InvalidItem(
+                    refused.name,
+                    f"{refused.origin}: "
+                    * bool(refused.origin)
+                    + f"it overlaps {members[0].name}, and a word is in one of the two at an"
+                    " unknown time: give word_start_s and word_duration_s, or segments that do not"
+                    " overlap",
+                )
+        merged = [
+            item.name
+            for item in (
+                *(replaced.get(number, items[number]) for number in sorted(several)),
+                *(replaced[stretch.listings[0].number] for stretch in joined),
+            )
+            if isinstance(item, Item) and merge_labels(item.labels) != item.labels
+        ]
+        counts: Counter[str] = Counter()
+        for label, count in self._counts.items():
+            counts[self._spellings.get(label, label)] += count
+        notes = [
+            *tally.notes(),
+            _labels_note(list(dict.fromkeys(merged))),
+            spelling_note(self._counts, self._spellings),
+            unknown_note(counts, self._words),
+        ]
+        return _Plan(
+            frozenset(dropped),
+            replaced,
+            tuple(tally.names()),
+            tuple(note for note in notes if note is not None),
+        )
+
+
+@dataclass(slots=True)
+class _Tally:
+    """Counts of the listings of the same audio, for the notes."""
+
+    same: list[str] = field(default_factory=list)
+    overlapping: list[str] = field(default_factory=list)
+    joined: int = 0
+    trimmed: list[str] = field(default_factory=list)
+    disputed: list[str] = field(default_factory=list)
+
+    def add(self, stretch: Stretch, members: Sequence[Item]) -> None:
+        first = stretch.listings[0]
+        for listing, item in zip(stretch.listings[1:], members[1:], strict=True):
+            names = self.same if listing.has_place_of(first) else self.overlapping
+            names.append(item.name)
+        self.joined += not all(listing.has_place_of(first) for listing in stretch.listings)
+        if stretch.first_sample != first.first_sample:
+            self.trimmed.append(members[0].name)
+        labelled = [bool(item.labels) for item in members]
+        if all(listing.is_placed for listing in stretch.listings):
+            return
+        if any(labelled) and not all(labelled):
+            self.disputed.append(members[0].name)
+
+    def names(self) -> Iterator[str]:
+        """Yield the names of the listings that are parts of other items."""
+        yield from self.same
+        yield from self.overlapping
+
+    def notes(self) -> Iterator[str]:
+        """Yield a note for each kind of listing."""
+        if self.same:
+            yield (
+                f"{_count(self.same, 'listing')} of audio that is listed before, counted once:"
+                f" {_names(self.same)}"
+            )
+        if self.overlapping:
+            yield (
+                f"{_count(self.overlapping, 'listing')} overlapping others of the same file,"
+                f" played as {self.joined} joined items:"
+                f" {_names(self.overlapping)}"
+            )
+        if self.trimmed:
+            yield (
+                f"{_count(self.trimmed, 'listing')} beginning up to {ROUNDING_S:g} s before the"
+                f" end of the one before, played from there: {_names(self.trimmed)}"
+            )
+        if self.disputed:
+            yield (
+                f"{_count(self.disputed, 'item')} listed with a word and without, counted with it:"
+                f" {_names(self.disputed)}"
+            )
+
+
+def _labels_note(names: Sequence[str]) -> str | None:
+    if not names:
+        return None
+    return (
+        f"{_count(names, 'item')} with labels of one word that repeat or overlap each other,"
+        f" counted as one word: {_names(names)}"
+    )
+
+
+def _count(names: Sequence[str], noun: str) -> str:
+    return f"{len(names)} {noun}" + "s" * (len(names) != 1)
+
+
+def _names(names: Sequence[str]) -> str:
+    more = f", and {len(names) - _SHOWN} others" if len(names) > _SHOWN else ""
+    return ", ".join(names[:_SHOWN]) + more
+
+
+def _number(listing: Listing) -> int:
+    return listing.number
+
+
+def _by_content(by_path: dict[Path, list[_Given]]) -> Iterator[list[Path]]:
+    """Yield the paths of each content that is listed more than once."""
+    by_size: dict[int, list[Path]] = defaultdict(list)
+    for path in by_path:
+        try:
+            by_size[path.stat().st_size].append(path)
+        except (OSError, ValueError):  # reported when it is opened
+            continue
+    for paths in by_size.values():
+        if len(paths) == 1:
+            groups = [paths]
+        else:
+            by_hash: dict[str, list[Path]] = defaultdict(list)
+            for path in paths:
+                try:
+                    by_hash[file_hash(path)].append(path)
+                except EarmarkError:  # reported when it is opened
+                    continue
+            groups = list(by_hash.values())
+        yield from (group for group in groups if sum(len(by_path[path]) for path in group) > 1)
+
+
+def _listings(path: Path, given: Sequence[_Given]) -> Iterator[Listing]:
+    """Yield the listings of a file that can be played; the others are reported at the playback."""
+    try:
+        with open_recording(path) as recording:
+            whole = recording.length_samples
+    except EarmarkError:
+        return
+    for each in given:
+        first = round(each.start_s * SAMPLE_RATE_HZ)
+        length = whole - first
+        if each.length_s is not None:
+            requested = round(each.length_s * SAMPLE_RATE_HZ)
+            if requested > length + _ROUNDING_SAMPLES:
+                continue
+            length = min(length, requested)
+        reached_s = length / SAMPLE_RATE_HZ + ROUNDING_S
+        if length >= FRAME_SAMPLES and each.end_of_labels_s <= reached_s:
+            yield Listing(each.number, first, first + length, each.is_placed)
+
+
+def _joined_item(stretch: Stretch, members: Sequence[Item]) -> Item:
+    """Return the item of a stretch: that of its first listing, with the labels of all."""
+    first = stretch.listings[0]
+    labels: dict[Label, None] = {}
+    for listing, item in zip(stretch.listings, members, strict=True):
+        shift_s = (listing.first_sample - stretch.first_sample) / SAMPLE_RATE_HZ
+        labels |= dict.fromkeys(_shifted(label, shift_s) for label in item.labels)
+    made = replace(members[0], labels=tuple(labels))
+    if stretch.first_sample != first.first_sample or stretch.end_sample != first.end_sample:
+        made = replace(
+            made,
+            start_s=stretch.first_sample / SAMPLE_RATE_HZ,
+            length_s=(stretch.end_sample - stretch.first_sample) / SAMPLE_RATE_HZ,
+        )
+    if stretch.end_sample == first.end_sample:
+        # The first listing covers the others.
+        covered = [
+            item
+            for listing, item in zip(stretch.listings, members, strict=True)
+            if listing.has_place_of(first)
+        ]
+        return replace(
+            made,
+            speaker=_first(item.speaker for item in covered),
+            condition=_first(item.condition for item in covered),
+            transcript=_first(item.transcript for item in covered),
+            segments=next((item.segments for item in covered if item.segments), ()),
+        )
+    # The words of the transcripts would count twice where the stretches overlap.
+    return replace(
+        made,
+        speaker=_common(item.speaker for item in members),
+        condition=_common(item.condition for item in members),
+        transcript=None,
+        segments=(),
+    )
+
+
+def _shifted(label: Label, shift_s: float) -> Label:
+    if label.start_s is None or label.end_s is None or not shift_s:
+        return label
+    return replace(
+        label, start_s=max(label.start_s + shift_s, 0.0), end_s=max(label.end_s + shift_s, 0.0)
+    )
+
+
+def _first(values: Iterable[str | None]) -> str | None:
+    return next((value for value in values if value), None)
+
+
+def _common(values: Iterable[str | None]) -> str | None:
+    different = set(values)
+    return different.pop() if len(different) == 1 else None
