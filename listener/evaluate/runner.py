@@ -221,13 +221,7 @@ class Evaluation:
 
         for report in self.workers.map(functools.partial(evaluate_item, job), items()):
             item = report.item
-            skipped |= {SkippedItem(item=item.name, why=fault) for fault in report.faults}
-            if report.cache_fault is not None:
-                skipped.add(
-                    SkippedItem(
-                        item="score cache", why=f"it could not be written: {report.cache_fault}"
-                    )
-                )
+            skipped |= _faults(report)
             digest.update(_identity(report))
             for take in report.takes:
                 for word in take.words:
@@ -269,6 +263,14 @@ class Evaluation:
 
     def _index(self, settings: EngineSettings) -> int:
         return [engine.name for engine in self.plan.engine].index(settings.name)
+
+
+def _faults(report: ItemReport) -> set[SkippedItem]:
+    faults = {SkippedItem(item=report.item.name, why=fault) for fault in report.faults}
+    if report.cache_fault is not None:
+        why = f"it could not be written: {report.cache_fault}"
+        faults.add(SkippedItem(item="score cache", why=why))
+    return faults
 
 
 def _identity(report: ItemReport) -> bytes:

@@ -41,8 +41,12 @@ class Listing:
     """Number of the item in the corpus, from 0."""
     first_sample: int
     end_sample: int
-    is_placed: bool
+    is_placed: bool = True
     """Whether the time of each of its words is known; True without words."""
+    words_first_sample: int | None = None
+    """Begin of its first word with a known time; None without one."""
+    words_end_sample: int | None = None
+    """End of its last word with a known time; None without one."""
 
     def has_place_of(self, other: "Listing") -> bool:
         """Return whether both are of the same stretch."""
@@ -64,6 +68,10 @@ class Stretch:
         """Whether the time of each of its words is known."""
         return all(listing.is_placed for listing in self.listings)
 
+    def has_word_after(self, sample: int) -> bool:
+        """Return whether a word with a known time ends after ``sample``."""
+        return any((listing.words_end_sample or 0) > sample for listing in self.listings)
+
 
 def join_listings(listings: Iterable[Listing]) -> list[Stretch]:
     """Join the listings of one file to stretches that do not overlap. Pure.
@@ -81,7 +89,12 @@ def join_listings(listings: Iterable[Listing]) -> list[Stretch]:
         overlap = 0 if last is None else last.end_sample - first
         if last is None or overlap <= 0:
             stretches.append(Stretch(first, end, group))
-        elif overlap <= _ROUNDING_SAMPLES and end - last.end_sample >= FRAME_SAMPLES:
+        elif (
+            overlap <= _ROUNDING_SAMPLES
+            and end - last.end_sample >= FRAME_SAMPLES
+            and not last.has_word_after(first)
+            and not _has_word_before(group, last.end_sample)
+        ):
             stretches.append(Stretch(last.end_sample, end, group))
         elif last.is_placed and all(listing.is_placed for listing in group):
             last.end_sample = max(last.end_sample, end)
@@ -89,6 +102,13 @@ def join_listings(listings: Iterable[Listing]) -> list[Stretch]:
         else:
             last.refused += group
     return stretches
+
+
+def _has_word_before(listings: Sequence[Listing], sample: int) -> bool:
+    return any(
+        listing.words_first_sample is not None and listing.words_first_sample < sample
+        for listing in listings
+    )
 
 
 class DeduplicatedCorpus:
@@ -160,7 +180,8 @@ class _Given:
     start_s: float
     length_s: float | None
     is_placed: bool
-    end_of_labels_s: float
+    words_start_s: float | None
+    words_end_s: float | None
 
 
 class _Planner:
@@ -199,6 +220,7 @@ class _Planner:
         for number, entry in enumerate(self._source):
             if not isinstance(entry, Item):
                 continue
+            starts = [label.start_s for label in entry.labels if label.start_s is not None]
             ends = [label.end_s for label in entry.labels if label.end_s is not None]
             by_path[entry.path].append(
                 _Given(
@@ -206,7 +228,8 @@ class _Planner:
                     entry.start_s,
                     entry.length_s,
                     len(ends) == len(entry.labels),
-                    max(ends, default=0.0),
+                    min(starts, default=None),
+                    max(ends, default=None),
                 )
             )
             if len(entry.labels) > 1:
@@ -261,20 +284,22 @@ class _Planner:
                     " unknown time: give word_start_s and word_duration_s, or segments that do not"
                     " overlap",
                 )
-        merged = [
-            item.name
-            for item in (
-                *(replaced.get(number, items[number]) for number in sorted(several)),
-                *(replaced[stretch.listings[0].number] for stretch in joined),
-            )
-            if isinstance(item, Item) and merge_labels(item.labels) != item.labels
-        ]
+        played: dict[int, Item] = {number: items[number] for number in several}
+        for stretch in joined:
+            made = replaced[stretch.listings[0].number]
+            if isinstance(made, Item):
+                played[stretch.listings[0].number] = made
+        surplus = {
+            item.name: count
+            for _, item in sorted(played.items())
+            if (count := len(item.labels) - len(merge_labels(item.labels)))
+        }
         counts: Counter[str] = Counter()
         for label, count in self._counts.items():
             counts[self._spellings.get(label, label)] += count
         notes = [
             *tally.notes(),
-            _labels_note(list(dict.fromkeys(merged))),
+            _labels_note(surplus),
             spelling_note(self._counts, self._spellings),
             unknown_note(counts, self._words),
         ]
@@ -319,38 +344,38 @@ class _Tally:
         """Yield a note for each kind of listing."""
         if self.same:
             yield (
-                f"{_count(self.same, 'listing')} of audio that is listed before, counted once:"
+                f"{_count(len(self.same), 'listing')} of audio that is listed before, counted once:"
                 f" {_names(self.same)}"
             )
         if self.overlapping:
             yield (
-                f"{_count(self.overlapping, 'listing')} overlapping others of the same file,"
-                f" played as {self.joined} joined items:"
+                f"{_count(len(self.overlapping), 'listing')} overlapping others of the same file,"
+                f" played as {_count(self.joined, 'joined item')}:"
                 f" {_names(self.overlapping)}"
             )
         if self.trimmed:
             yield (
-                f"{_count(self.trimmed, 'listing')} beginning up to {ROUNDING_S:g} s before the"
-                f" end of the one before, played from there: {_names(self.trimmed)}"
+                f"{_count(len(self.trimmed), 'listing')} beginning up to {ROUNDING_S:g} s before"
+                f" the end of the one before, played from there: {_names(self.trimmed)}"
             )
         if self.disputed:
             yield (
-                f"{_count(self.disputed, 'item')} listed with a word and without, counted with it:"
-                f" {_names(self.disputed)}"
+                f"{_count(len(self.disputed), 'item')} listed with a word and without, counted"
+                f" with it: {_names(self.disputed)}"
             )
 
 
-def _labels_note(names: Sequence[str]) -> str | None:
-    if not names:
+def _labels_note(surplus: dict[str, int]) -> str | None:
+    if not surplus:
         return None
     return (
-        f"{_count(names, 'item')} with labels of one word that repeat or overlap each other,"
-        f" counted as one word: {_names(names)}"
+        f"{_count(sum(surplus.values()), 'label')} repeating or overlapping another of the same"
+        f" word, counted as one word with it: {_names(list(surplus))}"
     )
 
 
-def _count(names: Sequence[str], noun: str) -> str:
-    return f"{len(names)} {noun}" + "s" * (len(names) != 1)
+def _count(number: int, noun: str) -> str:
+    return f"{number} {noun}" + "s" * (number != 1)
 
 
 def _names(names: Sequence[str]) -> str:
@@ -400,8 +425,19 @@ def _listings(path: Path, given: Sequence[_Given]) -> Iterator[Listing]:
                 continue
             length = min(length, requested)
         reached_s = length / SAMPLE_RATE_HZ + ROUNDING_S
-        if length >= FRAME_SAMPLES and each.end_of_labels_s <= reached_s:
-            yield Listing(each.number, first, first + length, each.is_placed)
+        if length >= FRAME_SAMPLES and (each.words_end_s or 0.0) <= reached_s:
+            yield Listing(
+                each.number,
+                first,
+                first + length,
+                each.is_placed,
+                _sample(first, each.words_start_s),
+                _sample(first, each.words_end_s),
+            )
+
+
+def _sample(first: int, seconds: float | None) -> int | None:
+    return None if seconds is None else first + round(seconds * SAMPLE_RATE_HZ)
 
 
 def _joined_item(stretch: Stretch, members: Sequence[Item]) -> Item:
