@@ -129,6 +129,24 @@ def test_identity_file_may_have_comments_and_several_keys() -> None:
     assert identities[0].okey == keys.owner_id(identities[0].recipient)
 
 
+def test_identity_with_a_byte_order_mark_is_read() -> None:
+    secret = secret_line()
+
+    (identity,) = parse_identities(f"{secret}\r\n".encode("utf-8-sig"), "me.key")
+
+    assert str(identity.secret) == secret
+
+
+@pytest.mark.parametrize("encoding", ["utf-16", "utf-16-le"])
+def test_identity_in_utf_16_is_not_called_lost(encoding: str) -> None:
+    with pytest.raises(ConfigError, match=r"me\.key is UTF-16 text") as caught:
+        parse_identities(f"# key\r\n{secret_line()}\r\n".encode(encoding), "me.key")
+
+    assert "SECRET" not in str(caught.value)
+    assert "age-keygen" not in (caught.value.hint or "")
+    assert "save it as UTF-8" in (caught.value.hint or "")
+
+
 def test_secret_key_is_absent_from_str_and_repr() -> None:
     secret = secret_line()
 

@@ -144,6 +144,19 @@ def test_clustered_events_widen_the_interval() -> None:
     assert spread.high > found.false_wakes.high
 
 
+def test_items_of_one_file_are_one_recording() -> None:
+    totals = Totals(2)
+    for number in range(12):
+        item = Item(str(number), HERE)
+        for play in (0, 1):
+            events = [event(EventKind.FALSE_WAKE, str(number), 1, play)] * (number == 0)
+            totals.add(item, take(play), report(*events), f"{number // 2:064x}"[::-1])
+
+    assert [share.hours for share in totals.recordings] == [2.0] * 6
+    assert [share.false for share in totals.recordings] == [2, 0, 0, 0, 0, 0]
+    assert result(totals).items == 12
+
+
 def test_few_speakers_have_no_bootstrap() -> None:
     totals = Totals(1)
     for name in "abc":

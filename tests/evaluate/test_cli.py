@@ -5,11 +5,13 @@ From options and settings to a plan; nothing is played.
 
 import argparse
 import json
+import shutil
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+import soundfile
 
 from listener.cli import evaluate as command
 from listener.cli.main import main
@@ -182,6 +184,65 @@ def test_invalid_arguments_and_inputs_are_reported(
     assert f"earmark: error: {why}" in capsys.readouterr().err
 
 
+def test_what_is_left_out_is_printed(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    for folder in ("set", "set/inner"):
+        (here / folder).mkdir()
+        shutil.copy(FIXTURES / "quiet.flac", here / folder / "quiet.flac")
+    (here / "set" / "phone.m4a").write_bytes(b"m4a")
+
+    assert evaluate("--negatives", "set", "--model", "alexa") == 0
+    text = capsys.readouterr().out
+    assert "note: corpus: 1 file of another kind was skipped in set: .m4a 1" in text
+    assert "note: corpus: 1 listing of audio that is listed before, counted once" in text
+
+    assert evaluate("--negatives", "set", "--model", "alexa", "--json") == 0
+    row, *notes = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+    assert row["items"] == 1
+    assert [sorted(note) for note in notes] == [["note"], ["note"]]
+    # The overview is printed by name, the file has all of them.
+    written = json.loads((here / "evaluation" / "result.json").read_bytes())
+    assert [note["note"] for note in notes] == written["warnings"][:2]
+
+
+def test_nothing_to_evaluate_names_the_files_that_are_skipped(
+    here: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (here / "phone").mkdir()
+    (here / "phone" / "recording.m4a").write_bytes(b"m4a")
+
+    assert evaluate("--positives", "phone", "--model", "alexa") == 2
+    assert "skipped in phone: .m4a 1" in capsys.readouterr().err
+
+
+def test_segments_do_not_carry_a_claim(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """A file of many segments is counted by its length, not once for each segment."""
+    length_s = soundfile.info(FIXTURES / "talk.flac").duration
+    rows = [{"path": str(FIXTURES / "talk.flac"), "offset": at, "duration": 3.0} for at in range(9)]
+    (here / "nemo.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows), "utf-8")
+
+    assert evaluate("--corpus", "nemo.jsonl", "--model", "alexa", "--json") == 0
+
+    row = json.loads(capsys.readouterr().out.splitlines()[0])
+    assert row["hours"] == pytest.approx(min(11.0, length_s) / 3600)
+    assert row["items"] == 1
+
+
+@pytest.mark.parametrize("mark", ["utf-8-sig", "utf-16"])
+def test_plan_with_a_byte_order_mark(
+    here: Path, capsys: pytest.CaptureFixture[str], mark: str
+) -> None:
+    text = f'[[corpus]]\npath = "{FIXTURES / "quiet.flac"}"\n'
+    (here / "plan.toml").write_bytes(text.encode(mark))
+
+    code = evaluate("--plan", "plan.toml")
+
+    if mark == "utf-8-sig":
+        assert code == 0
+    else:
+        assert code == 2
+        assert "it is UTF-16 text" in capsys.readouterr().err
+
+
 def test_recordings_variable_is_the_default_corpus(
     here: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -342,6 +403,35 @@ def test_exclude_stimuli_and_threshold_are_applied(
     names = {group["name"] for group in result["words"][0]["groups"]}
     assert names == {"device hall", "playing news", "nothing playing"}
     assert len(list(read_parquet(tmp_path / "a.parquet"))) > 5
+
+
+@pytest.mark.parametrize("option", ["--exclude", "--stimuli"])
+def test_spans_with_a_byte_order_mark(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], option: str
+) -> None:
+    write_trace(tmp_path / "a.trace", {"alexa": rises(5000, 1000, 3000)})
+    text = "2026-03-04T20:01:00Z\t2026-03-04T20:02:00Z\tus\n"
+    trace = ("--trace", str(tmp_path / "a.trace"))
+
+    (tmp_path / "spans.tsv").write_bytes(text.encode("utf-8-sig"))
+    assert evaluate_traces(tmp_path, *trace, option, str(tmp_path / "spans.tsv")) == 0
+
+    (tmp_path / "spans.tsv").write_bytes(text.encode("utf-16"))
+    assert evaluate_traces(tmp_path, *trace, option, str(tmp_path / "spans.tsv")) == 2
+    assert "it is UTF-16 text" in capsys.readouterr().err
+
+
+def test_trace_named_twice_is_reported(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    write_trace(tmp_path / "a.trace", {"alexa": rises(5000, 1000, 3000)})
+    trace = ("--trace", str(tmp_path / "a.trace"))
+
+    assert evaluate_traces(tmp_path, *trace, "--json") == 0
+    (alone,) = capsys.readouterr().out.splitlines()
+    assert evaluate_traces(tmp_path, *trace, *trace, "--json") == 0
+    twice, note = capsys.readouterr().out.splitlines()
+
+    assert twice == alone
+    assert "0.111 hours occur in the traces more than once" in json.loads(note)["note"]
 
 
 def test_damaged_line_is_listed_and_exits_with_1(

@@ -98,6 +98,22 @@ def test_folder_is_expanded_to_its_audio_files(
     assert [line["file"] for line in objects(capsys)] == names
 
 
+def test_skipped_files_are_counted(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    soundfile.write(tmp_path / "a.wav", NOISE[:2000], SAMPLE_RATE_HZ)
+    for name in ("b.m4a", "c.webm", "._a.wav"):
+        (tmp_path / name).write_bytes(b"other")
+
+    assert main(["score", str(tmp_path), "--json"]) == 0
+
+    shown = capsys.readouterr()
+    assert {json.loads(line)["file"] for line in shown.out.splitlines()} == {
+        str(tmp_path / "a.wav")
+    }
+    assert (
+        f"3 files of other kinds were skipped in {tmp_path}: ._ (macOS) 1, .m4a 1, .webm 1"
+    ) in shown.err
+
+
 def test_folder_without_audio_is_a_usage_error(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
