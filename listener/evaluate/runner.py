@@ -49,7 +49,7 @@ def open_all(plan: EvaluationPlan) -> DeduplicatedCorpus:
         [open_corpus(Path(each.path), each.word) for each in plan.corpus], plan.only
     )
     words = {engine.said.get(word, word) for engine in plan.engine for word in engine.words}
-    return DeduplicatedCorpus(combined, words)
+    return DeduplicatedCorpus(combined, words, plan.channel)
 
 
 def prepare(

@@ -1,17 +1,21 @@
 """Deduplication: every stretch of audio is one item, however often a corpus lists it.
 
-Two listings are of the same audio if the SHA-256 of their files and their stretches agree, whatever
-their names. Listings of the same stretch are one item with the labels of all. Listings that overlap
-are one item over the union of their stretches; if one of them has a word at an unknown time, the
-word may lie in the overlap or outside, so the later listing is reported and not played. An overlap
-of up to ``ROUNDING_S`` is cut off the later listing: the times of manifests are rounded.
+Two listings are of the same audio if their stretches agree, and the SHA-256 of their files or of
+their samples, whatever their names: a recording as WAV and as FLAC is one recording. Listings of
+the same stretch are one item with the labels of all. Listings that overlap are one item over the
+union of their stretches; if one of them has a word at an unknown time, the word may lie in the
+overlap or outside, so the later listing is reported and not played. An overlap of up to
+``ROUNDING_S`` is cut off the later listing: the times of manifests are rounded.
 
 The source is read several times in place of being kept, so memory grows by a few numbers for each
 item.
 """
 
+import hashlib
+import os
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Final
@@ -25,10 +29,12 @@ from listener.evaluate.corpus.labels import (
     spelling_note,
     unknown_note,
 )
-from listener.evaluate.corpus.playback import ROUNDING_S, file_hash
+from listener.evaluate.corpus.playback import BLOCK_SAMPLES, ROUNDING_S, file_hash
 from listener.storage.recordings import open_recording
 
 _ROUNDING_SAMPLES: Final = round(ROUNDING_S * SAMPLE_RATE_HZ)
+_HEAD_SAMPLES: Final = 4_096
+"""Samples that tell most sounds of one length apart."""
 _SHOWN: Final = 3
 """Items that a note names; further ones are only counted."""
 
@@ -114,14 +120,16 @@ def _has_word_before(listings: Sequence[Listing], sample: int) -> bool:
 class DeduplicatedCorpus:
     """A corpus in which each stretch of audio occurs once. For one thread."""
 
-    def __init__(self, source: NotedCorpus, words: Iterable[str]) -> None:
+    def __init__(self, source: NotedCorpus, words: Iterable[str], channel: int = 0) -> None:
         """Prepare a corpus; it is read when it is first iterated.
 
         Args:
             source: corpus to read; its items have different names.
             words: labels of the models of the run.
+            channel: index of the channel of its files that is played.
         """
         self._source = source
+        self._channel = channel
         self._words = frozenset(words)
         self._plan: _Plan | None = None
 
@@ -156,7 +164,7 @@ class DeduplicatedCorpus:
 
     def _planned(self) -> "_Plan":
         if self._plan is None:
-            self._plan = _Planner(self._source, self._words).plan()
+            self._plan = _Planner(self._source, self._words, self._channel).plan()
         return self._plan
 
 
@@ -187,9 +195,10 @@ class _Given:
 class _Planner:
     """Finds the listings of the same audio, and builds the items that replace them."""
 
-    def __init__(self, source: NotedCorpus, words: frozenset[str]) -> None:
+    def __init__(self, source: NotedCorpus, words: frozenset[str], channel: int) -> None:
         self._source = source
         self._words = words
+        self._channel = channel
         self._counts: Counter[str] = Counter()
         self._spellings: dict[str, str] = {}
         self._respelled: set[int] = set()
@@ -197,7 +206,7 @@ class _Planner:
     def plan(self) -> _Plan:
         by_path, several = self._read()
         joined: list[Stretch] = []
-        for group in _by_content(by_path):
+        for group in _by_sound(by_path, self._channel):
             listings = sorted(
                 (listing for path in group for listing in _listings(path, by_path[path])),
                 key=_number,
@@ -387,8 +396,52 @@ def _number(listing: Listing) -> int:
     return listing.number
 
 
+def _by_sound(by_path: dict[Path, list[_Given]], channel: int) -> Iterator[list[Path]]:
+    """Yield the paths of each sound that is listed more than once."""
+    by_length: dict[int, list[list[Path]]] = defaultdict(list)
+    for content in _by_content(by_path):
+        with suppress(EarmarkError), open_recording(content[0], channel) as recording:
+            by_length[recording.length_samples].append(content)
+    for contents in by_length.values():
+        for group in _by_samples(contents, channel):
+            if sum(len(by_path[path]) for path in group) > 1:
+                yield group
+
+
+def _by_samples(contents: Sequence[list[Path]], channel: int) -> Iterator[list[Path]]:
+    """Yield the paths of each sound among contents of one length."""
+    if len(contents) == 1:
+        yield contents[0]
+        return
+    by_head: dict[bytes, list[list[Path]]] = defaultdict(list)
+    for content in contents:
+        by_head[_sound_hash(content[0], channel, _HEAD_SAMPLES)].append(content)
+    for candidates in by_head.values():
+        by_hash: dict[bytes, list[Path]] = defaultdict(list)
+        for content in candidates:
+            whole = _sound_hash(content[0], channel) if len(candidates) > 1 else b""
+            by_hash[whole] += content
+        yield from by_hash.values()
+
+
+def _sound_hash(path: Path, channel: int, most_samples: int | None = None) -> bytes:
+    """Return the SHA-256 of the samples of a file; of its path if they cannot be read."""
+    digest = hashlib.sha256()
+    left = most_samples
+    try:
+        with open_recording(path, channel) as recording:
+            while (left is None or left > 0) and (
+                block := recording.read(BLOCK_SAMPLES if left is None else left)
+            ) is not None:
+                digest.update(block.tobytes())
+                left = None if left is None else left - len(block)
+    except EarmarkError:  # reported when it is played
+        return os.fsencode(path)
+    return digest.digest()
+
+
 def _by_content(by_path: dict[Path, list[_Given]]) -> Iterator[list[Path]]:
-    """Yield the paths of each content that is listed more than once."""
+    """Yield the paths of each content of a file."""
     by_size: dict[int, list[Path]] = defaultdict(list)
     for path in by_path:
         try:
@@ -397,16 +450,13 @@ def _by_content(by_path: dict[Path, list[_Given]]) -> Iterator[list[Path]]:
             continue
     for paths in by_size.values():
         if len(paths) == 1:
-            groups = [paths]
-        else:
-            by_hash: dict[str, list[Path]] = defaultdict(list)
-            for path in paths:
-                try:
-                    by_hash[file_hash(path)].append(path)
-                except EarmarkError:  # reported when it is opened
-                    continue
-            groups = list(by_hash.values())
-        yield from (group for group in groups if sum(len(by_path[path]) for path in group) > 1)
+            yield paths
+            continue
+        by_hash: dict[str, list[Path]] = defaultdict(list)
+        for path in paths:
+            with suppress(EarmarkError):  # reported when it is opened
+                by_hash[file_hash(path)].append(path)
+        yield from by_hash.values()
 
 
 def _listings(path: Path, given: Sequence[_Given]) -> Iterator[Listing]:

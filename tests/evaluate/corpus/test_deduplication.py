@@ -107,6 +107,33 @@ def test_copy_and_folder_inside_a_folder_are_played_once(tmp_path: Path, folder:
     assert "3 listings" in found.notes
 
 
+def test_lossless_copies_in_other_formats_are_one_recording(tmp_path: Path, folder: Path) -> None:
+    samples, _ = soundfile.read(folder / "a.wav", dtype="int16")
+    for name in ("a.wav", "a.flac", "a.aiff", "b/a.w64"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        soundfile.write(tmp_path / name, samples, SAMPLE_RATE_HZ)
+    samples[-1] += 1
+    soundfile.write(tmp_path / "other.flac", samples, SAMPLE_RATE_HZ)
+
+    found = corpus(tmp_path)
+
+    assert [item.path.name for item in found.items] == ["a.aiff", "other.flac"]
+    assert found.notes.startswith("3 listings of audio that is listed before")
+
+
+def test_damaged_files_of_one_length_stay(tmp_path: Path, folder: Path) -> None:
+    samples, _ = soundfile.read(folder / "a.wav", dtype="int16")
+    for name in ("a.flac", "b.flac"):
+        soundfile.write(tmp_path / name, samples, SAMPLE_RATE_HZ)
+        data = bytearray((tmp_path / name).read_bytes())
+        data[len(data) // 2 :] = (b"x" if name == "a.flac" else b"y") * (len(data) // 3)
+        (tmp_path / name).write_bytes(data)
+
+    made = DeduplicatedCorpus(CombinedCorpus([open_corpus(tmp_path)]), ("alexa",))
+
+    assert len(list(made)) == 2
+
+
 def test_files_of_one_length_and_other_content_are_both_played(folder: Path) -> None:
     found = corpus(folder / "a.wav", folder / "b.wav")
 
