@@ -320,7 +320,8 @@ def _spans(name: str | None) -> Spans:
 DETAILS: Final = """\
 PATH is a folder of audio files, a TSV or JSON Lines manifest, a folder with a manifest.json, or a
 LibriSpeech or Common Voice corpus; docs/research/index.md describes each, and the metrics. Without
-a PATH, the folder in $EARMARK_RECORDINGS is used.
+a PATH, the folder in $EARMARK_RECORDINGS is used. Audio that is listed several times counts once;
+notes that begin with corpus: say what is left out or counted differently than it is listed.
 
 The results are result.json, rates.csv, curve.csv, events.csv and report.html. Scores are cached in
 scores/: an interrupted run continues, and another threshold needs no new scores.

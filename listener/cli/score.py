@@ -272,12 +272,13 @@ def expand(names: Sequence[str]) -> list[Path]:
     """
     paths: list[Path] = []
     for name in names:
-        if not os.path.isdir(name):  # noqa: PTH112 - Path.is_dir raises on invalid names
-            paths.append(find_file(Path(name)))
+        path = find_file(Path(name))
+        if not os.path.isdir(path):  # noqa: PTH112 - Path.is_dir raises on invalid names
+            paths.append(path)
             continue
         others: Counter[str] = Counter()
-        audio_files = sorted(list_files(Path(name), SUFFIXES, others))
-        note = skipped_note(Path(name), others)
+        audio_files = sorted(list_files(path, SUFFIXES, others))
+        note = skipped_note(path, others)
         if not audio_files:
             raise UsageError(
                 f"there is no audio file in {printable(name)}",

@@ -127,10 +127,14 @@ class Totals:
             share.said += report.said
             share.hours += report.hours
         if item.segments:
+            reached_s: dict[str, float] = {}
             for segment in item.segments:
                 if segment.speaker is not None:
                     share = self.speakers.setdefault(segment.speaker, Exposure())
-                    share.hours += (segment.end_s - segment.start_s) / 3600
+                    # Segments of one speaker may overlap.
+                    begin_s = max(segment.start_s, reached_s.get(segment.speaker, 0.0))
+                    reached_s[segment.speaker] = max(begin_s, segment.end_s)
+                    share.hours += max(segment.end_s - begin_s, 0.0) / 3600
         elif item.speaker is not None:
             share = self.speakers.setdefault(item.speaker, Exposure())
             share.said += report.said

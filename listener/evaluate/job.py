@@ -65,7 +65,7 @@ def evaluate_item(job: Job, item: Item) -> ItemReport:
     limit_threads()
     try:
         playable = open_item(item, job.channel)
-        sha256 = file_hash(item.path)
+        sha256 = _hash_of(item.path)
     except EarmarkError as error:
         return ItemReport(item, faults=(str(error),))
     tracks = _Tracks(job, playable, sha256)
@@ -88,6 +88,22 @@ def evaluate_item(job: Job, item: Item) -> ItemReport:
     if faults and not takes and len({fault.partition(": ")[2] for fault in faults}) == 1:
         faults = [faults[0].partition(": ")[2]]
     return ItemReport(item, sha256, tuple(takes), tuple(faults), tracks.cache_fault)
+
+
+def _hash_of(path: Path) -> str:
+    """Return the SHA-256 of a file, computed once for successive segments of one file."""
+    try:
+        status = path.stat()
+    except (OSError, ValueError):
+        return file_hash(path)  # which says why
+    return _hash_version(path, status.st_size, status.st_mtime_ns)
+
+
+@functools.lru_cache(maxsize=1)
+def _hash_version(path: Path, size_bytes: int, modified_ns: int) -> str:
+    """Return the SHA-256 of one version of a file."""
+    del size_bytes, modified_ns  # they are the key of the cache
+    return file_hash(path)
 
 
 @functools.lru_cache(maxsize=1)

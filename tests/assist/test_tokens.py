@@ -28,7 +28,7 @@ def test_byte_order_mark_is_not_a_part_of_the_token(tmp_path: Path) -> None:
 
     (tmp_path / "all").write_bytes("token".encode("utf-16"))
     with pytest.raises(ConfigError, match="it is UTF-16 text"):
-        TokenFiles(str(tmp_path / "all"), {})("")
+        TokenFiles(str(tmp_path / "all"), {}).check()
 
 
 def test_new_token_needs_no_restart(tmp_path: Path) -> None:

@@ -128,6 +128,16 @@ def test_speakers_of_a_stream_have_separate_hours() -> None:
     assert (found["bob"].count, found["bob"].exposure) == (0, 0.2)
 
 
+def test_overlapping_segments_of_a_speaker_count_once() -> None:
+    parts = (Segment(0, 360, "ada"), Segment(100, 200, "ada"), Segment(300, 720, "ada"))
+    totals = Totals(1)
+    totals.add(Item("a", HERE, segments=parts), take(), report())
+
+    (speaker,) = result(totals).speakers
+
+    assert speaker.false_wakes.exposure == pytest.approx(0.2)
+
+
 def test_clustered_events_widen_the_interval() -> None:
     totals = Totals(1)
     for number in range(10):
