@@ -28,7 +28,7 @@ from listener.evaluate.plan import EvaluationPlan
 from listener.evaluate.pool import Processes
 from listener.evaluate.progress import ProgressLine
 from listener.evaluate.report.tables import write_outputs
-from listener.evaluate.report.text import summary_lines, summary_objects
+from listener.evaluate.report.text import CORPUS_NOTE, summary_lines, summary_objects
 from listener.evaluate.runner import Evaluation, Workers, open_all
 from listener.evaluate.survey import metrics
 from listener.evaluate.survey.parquet import write_parquet
@@ -398,6 +398,10 @@ def run(arguments: argparse.Namespace, settings: Config) -> int:
     if arguments.json:
         for line in summary_objects(result):
             print(line.decode())
+        for warning in result.warnings:
+            # The other warnings say what the objects say; all of them are in result.json.
+            if warning.startswith(CORPUS_NOTE):
+                print(f"earmark: {warning}", file=sys.stderr)
     else:
         for text in summary_lines(result):
             print(text)

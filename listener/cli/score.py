@@ -5,7 +5,6 @@ skipping a step, so that the scores can be compared with those of another engine
 """
 
 import argparse
-import logging
 import os
 import sys
 from collections import Counter
@@ -28,8 +27,6 @@ from listener.inference.build import build_detector
 from listener.inference.catalogue import Catalogue
 from listener.storage.recordings import SUFFIXES, Recording, open_recording
 from listener.wakeword.detector import Step, StreamDetector, Wake
-
-_log = logging.getLogger(__name__)
 
 BLOCK_SAMPLES: Final = SAMPLE_RATE_HZ
 """Samples read at once; the block length does not change a score."""
@@ -286,7 +283,7 @@ def expand(names: Sequence[str]) -> list[Path]:
                 + (f"; {note}" if note else ""),
             )
         if note:
-            _log.warning("%s", note)
+            print(f"earmark: {printable(note)}", file=sys.stderr)
         paths += audio_files
     return paths
 

@@ -275,12 +275,13 @@ class _Planner:
         replaced: dict[int, Item | InvalidItem] = {
             number: items[number] for number in self._respelled
         }
+        joint_items: dict[int, Item] = {}
         dropped: set[int] = set()
         tally = _Tally()
         for stretch in joined:
             members = [items[listing.number] for listing in stretch.listings]
             first = stretch.listings[0].number
-            replaced[first] = _joined_item(stretch, members)
+            joint_items[first] = _joined_item(stretch, members)
             dropped |= {listing.number for listing in stretch.listings[1:]}
             tally.add(stretch, members)
             for listing in stretch.refused:
@@ -293,11 +294,8 @@ class _Planner:
                     " unknown time: give word_start_s and word_duration_s, or segments that do not"
                     " overlap",
                 )
-        played: dict[int, Item] = {number: items[number] for number in several}
-        for stretch in joined:
-            made = replaced[stretch.listings[0].number]
-            if isinstance(made, Item):
-                played[stretch.listings[0].number] = made
+        played = {number: items[number] for number in several}
+        played |= joint_items
         surplus = {
             item.name: count
             for _, item in sorted(played.items())
@@ -306,6 +304,12 @@ class _Planner:
         counts: Counter[str] = Counter()
         for label, count in self._counts.items():
             counts[self._spellings.get(label, label)] += count
+        for stretch in joined:
+            # The labels of all its listings are those of one item.
+            for listing in stretch.listings:
+                counts.subtract(label.word for label in items[listing.number].labels)
+            joint = played[stretch.listings[0].number]
+            counts.update(label.word for label in merge_labels(joint.labels))
         notes = [
             *tally.notes(),
             _labels_note(surplus),
@@ -314,7 +318,7 @@ class _Planner:
         ]
         return _Plan(
             frozenset(dropped),
-            replaced,
+            replaced | joint_items,
             tuple(tally.names()),
             tuple(note for note in notes if note is not None),
         )

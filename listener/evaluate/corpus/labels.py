@@ -102,7 +102,7 @@ def unknown_note(counts: Mapping[str, int], words: Iterable[str]) -> str | None:
     for label, count in sorted(counts.items(), key=lambda each: (-each[1], each[0])):
         if label not in known:
             near = difflib.get_close_matches(_spelling(label), known, n=1, cutoff=0.75)
-            parts.append(f"{_quoted(label)} {count}" + (f" (not {near[0]}?)" if near else ""))
+            parts.append(f"{_quoted(label)} {count}" + (f" ({near[0]}?)" if near else ""))
     if not parts:
         return None
     return f"labels of no model of this run, counted as negative: {_shown(parts)}"

@@ -150,7 +150,7 @@ def summary_lines(result: Result) -> Iterator[str]:
 
 
 def summary_objects(result: Result) -> Iterator[bytes]:
-    """Yield the summary as JSON objects: words, comparisons, missing items, notes on the corpus."""
+    """Yield the summary as JSON objects: words, comparisons and missing items."""
     omitted = {"events", "excerpts", "curve", "repeatability", "histogram", "speakers", "groups"}
     for word in result.words:
         figures: dict[str, Any] = msgspec.to_builtins(word)
@@ -159,10 +159,6 @@ def summary_objects(result: Result) -> Iterator[bytes]:
         yield msgspec.json.encode({"comparison": comparison})
     for skipped in result.missing:
         yield msgspec.json.encode({"missing": skipped})
-    for warning in result.warnings:
-        # The other warnings say what the figures above say.
-        if warning.startswith(CORPUS_NOTE):
-            yield msgspec.json.encode({"note": warning})
 
 
 def _unsupported_claim(name: str, word: WordResult) -> str:

@@ -307,7 +307,7 @@ def test_labels_of_no_model_are_counted_in_a_note(folder: Path) -> None:
     found = corpus(listed(folder, *rows))
 
     assert found.notes == (
-        "labels of no model of this run, counted as negative: 'alexia' 1 (not alexa?), 'timer' 1"
+        "labels of no model of this run, counted as negative: 'alexia' 1 (alexa?), 'timer' 1"
     )
 
 
