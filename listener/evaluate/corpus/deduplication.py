@@ -318,7 +318,7 @@ class _Planner:
         ]
         return _Plan(
             frozenset(dropped),
-            replaced | joint_items,
+            {**replaced, **joint_items},
             tuple(tally.names()),
             tuple(note for note in notes if note is not None),
         )
