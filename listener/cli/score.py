@@ -22,7 +22,7 @@ from listener.errors import EarmarkError, Unavailable, UsageError
 from listener.evaluate.progress import ProgressLine
 from listener.inference.build import build_detector
 from listener.inference.catalogue import Catalogue
-from listener.storage.recordings import SUFFIXES, Recording, open_recording
+from listener.storage.recordings import SUFFIXES, Recording, describe_short, open_recording
 from listener.wakeword.detector import Step, StreamDetector, Wake
 
 BLOCK_SAMPLES: Final = SAMPLE_RATE_HZ
@@ -157,8 +157,8 @@ With --lazy, steps of a quiet room, which the device skips, have no scores: {}.
 --json --wakes prints an object for every wake:
   {"file":"a.flac","word":"alexa","score":0.93,"end_sample":30720,"seconds":1.92,"threshold":0.5}
 
-A file that cannot be read, or is damaged, is reported on standard error; the others are scored,
-and the exit code is 1."""
+A file that cannot be read, is damaged or is shorter than a step is reported on standard error; the
+others are scored, and the exit code is 1."""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -226,7 +226,10 @@ def run(arguments: argparse.Namespace, settings: Config) -> int:
             advance = partial(remaining.set_position, number)
             try:
                 with open_recording(path, settings.microphone.channel) as recording:
-                    report.end(file, score_recording(detector, recording, file, report, advance))
+                    summary = score_recording(detector, recording, file, report, advance)
+                    report.end(file, summary)
+                    if not summary.samples:
+                        raise Unavailable(describe_short(path, recording.length_samples))
             except EarmarkError as error:
                 damaged += 1
                 _print_error(error)

@@ -124,6 +124,7 @@ def run(arguments: argparse.Namespace, settings: config.Config) -> int:
     floor = _floor(arguments.floor)
     stop, service = StopSignal(), Notifier(os.environ, time.monotonic)
     home = Path(settings.home)
+    make_folder(home)
     requests = ControlSocket(home / CONTROL_SOCKET)
     state = HearLocks(home)
     mute = build_mute(effective, home, requests, arguments.mute, state.apply)
