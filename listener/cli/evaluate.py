@@ -5,8 +5,11 @@ of traces that ``earmark survey`` recorded.
 """
 
 import argparse
+import contextlib
 import os
+import signal
 import sys
+import threading
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, Final
@@ -391,7 +394,8 @@ def run(arguments: argparse.Namespace, settings: Config) -> int:
         return confusables.run(arguments, settings)
     out = Path(arguments.out)
     evaluate = evaluate_survey if arguments.trace else _evaluate_plan
-    result, cutter = evaluate(arguments, settings)
+    with _interrupted_by_signals():
+        result, cutter = evaluate(arguments, settings)
     write_outputs(result, out, cutter)
     if arguments.json:
         for line in summary_objects(result):
@@ -401,6 +405,34 @@ def run(arguments: argparse.Namespace, settings: Config) -> int:
             print(text)
         print(f"charts: {out / 'report.html'}")
     return int(bool(result.missing) or not _claims_hold(result))
+
+
+class _SignalInterrupt(KeyboardInterrupt):
+    """End of the run by a signal other than SIGINT."""
+
+    def __init__(self, number: int) -> None:
+        super().__init__()
+        self.number = number
+        """The signal's number."""
+
+
+@contextlib.contextmanager
+def _interrupted_by_signals() -> Iterator[None]:
+    """Interrupt the run at SIGTERM and SIGHUP, as at Ctrl-C: its workers are ended first."""
+
+    def interrupt(number: int, _: object) -> None:
+        raise _SignalInterrupt(number)
+
+    before = {}
+    if threading.current_thread() is threading.main_thread():
+        for each in (signal.SIGTERM, signal.SIGHUP):
+            if signal.getsignal(each) is not signal.SIG_IGN:  # nohup
+                before[each] = signal.signal(each, interrupt)
+    try:
+        yield
+    finally:
+        for each, handler in before.items():
+            signal.signal(each, handler)
 
 
 def _evaluate_plan(

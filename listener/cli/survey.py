@@ -32,6 +32,7 @@ from listener.inference.catalogue import Catalogue
 from listener.ipc.control import SOCKET as CONTROL_SOCKET
 from listener.ipc.control import ControlSocket
 from listener.ipc.hear_locks import HearLocks
+from listener.storage.atomic import make_folder
 from listener.storage.journal import Journal
 from listener.system.malloc import use_single_malloc_arena
 from listener.system.output import bound_logging

@@ -401,7 +401,9 @@ def test_damaged_and_short_files_are_listed_and_not_counted(
 
     result = json.loads((here / "evaluation" / "result.json").read_text())
     assert code == 1
-    assert {each["item"] for each in result["missing"]} == {f"negatives/{each.name}" for each in files}
+    assert {each["item"] for each in result["missing"]} == {
+        f"negatives/{each.name}" for each in files
+    }
     assert result["words"][0]["hours"] == pytest.approx(1 / 3600)
     capsys.readouterr()
 
