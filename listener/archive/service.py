@@ -184,7 +184,9 @@ class ArchiveService:
 
     def _on_connection_lost(self, event: ConnectionLostEvent) -> None:
         if self._connected or event.reason != self._last_reason:
-            _log.warning("no connection to the broker: %s", event.reason)
+            _log.warning("no connection to the broker%s", event.describe())
+            if event.hint:
+                _log.warning("%s", event.hint)
         self._last_reason = event.reason
         if self._connected and self._monotonic_s() - self._since_s >= STEADY_S:
             self._backoff.reset()

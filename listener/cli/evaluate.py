@@ -18,7 +18,7 @@ import msgspec
 
 from listener.cli import confusables
 from listener.cli.main import Subcommands, with_examples
-from listener.config import Config
+from listener.config import Config, describe_threshold
 from listener.errors import ConfigError, UsageError
 from listener.evaluate import plan as plans
 from listener.evaluate.corpus.items import Item
@@ -163,6 +163,7 @@ def build_plan(arguments: argparse.Namespace, settings: Config) -> EvaluationPla
         raw["corpus"] = corpora
     if arguments.noise or arguments.room or arguments.snr_db:
         raw["condition"] = _conditions(arguments)
+    _check_thresholds(raw["engine"], source, is_option=arguments.threshold is not None)
     try:
         plan = msgspec.convert(raw, EvaluationPlan)
     except msgspec.ValidationError as error:
@@ -170,6 +171,15 @@ def build_plan(arguments: argparse.Namespace, settings: Config) -> EvaluationPla
             f"{source}: {error}", "see docs/research/index.md for every key"
         ) from error
     return plans.complete_plan(plan, source)
+
+
+def _check_thresholds(engines: Sequence[dict[str, Any]], source: str, *, is_option: bool) -> None:
+    """Raise ConfigError for a threshold that is out of range; name its word."""
+    for engine in engines:
+        for word, threshold in engine.get("thresholds", {}).items():
+            if fault := describe_threshold(word, threshold):
+                named = "--threshold" if is_option else "thresholds"
+                raise ConfigError(f"{source}: {named}: {fault}", "choose a number between them")
 
 
 def _engines(arguments: argparse.Namespace, settings: Config) -> list[dict[str, Any]]:

@@ -169,6 +169,24 @@ _EXTRAS: Final[Mapping[str, str]] = {
 _COMMON_EXTRAS: Final = "device,household,demo"
 """Extras with the packages of every other command."""
 
+_SYNONYMS: Final[Mapping[str, tuple[str, ...]]] = {
+    "listen": ("hear",),
+    "record": ("hear",),
+    "start": ("run", "hear"),
+    "status": ("doctor",),
+    "check": ("doctor",),
+    "watch": ("monitor",),
+    "open": ("clips",),
+    "export": ("clips",),
+    "erase": ("clips",),
+    "join": ("household",),
+    "unmute": ("mute",),
+    "test": ("selftest",),
+    "upload": ("send",),
+    "benchmark": ("evaluate",),
+}
+"""Words that are not commands, with the command that does what they say."""
+
 _ONE_THREAD: Final = frozenset({"hear", "play", "survey"})
 """Commands that start no thread before their sandbox."""
 
@@ -316,7 +334,8 @@ def _parse(
     parser.add_argument("command", metavar="COMMAND", help="one of the commands below")
     name: str = parser.parse_args(words[:1]).command
     if name not in commands:
-        near = difflib.get_close_matches(name, commands, n=1, cutoff=0.5)
+        near = [word for word in _SYNONYMS.get(name, ()) if word in commands]
+        near = near or difflib.get_close_matches(name, commands, n=1, cutoff=0.5)
         hint = f"did you mean {near[0]}?" if near else f"the commands are {', '.join(commands)}"
         raise UsageError(f"there is no command {name!r}", hint)
     if name in _ONE_THREAD:

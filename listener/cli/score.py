@@ -248,7 +248,9 @@ def wake_settings(arguments: argparse.Namespace, settings: WakeSettings) -> Wake
         try:
             threshold = msgspec.convert(arguments.threshold, Probability)
         except msgspec.ValidationError as error:
-            raise UsageError(f"--threshold {arguments.threshold}: {error}") from error
+            raise UsageError(
+                f"--threshold {arguments.threshold}: the range is over 0 and under 1"
+            ) from error
         thresholds = dict.fromkeys(words, threshold)
     return msgspec.structs.replace(
         settings,

@@ -164,9 +164,10 @@ def _once(sender: Sender, stop: systemd.StopSignal, patience_s: float) -> int:
     if sender.was_connected:
         raise Unavailable(
             "the archive does not acknowledge clips",
-            "check that it runs and lists this device: earmark household devices",
+            "on its computer, check that it runs and knows this speaker and the clips' owner:"
+            " earmark household devices, earmark owner list; its log names the reason",
         )
     raise Unavailable(
-        f"no connection to the broker: {sender.lost_because or 'no answer'}",
-        "check the configuration broker.host and broker.port",
+        f"no connection to the broker{sender.lost or ': no answer'}",
+        sender.lost_hint or "check the configuration broker.host and broker.port",
     )

@@ -191,7 +191,7 @@ def _floor(value: float) -> float:
     try:
         return msgspec.convert(value, Probability)
     except msgspec.ValidationError as error:
-        raise UsageError(f"--floor {value}: {error}") from error
+        raise UsageError(f"--floor {value}: the range is over 0 and under 1") from error
 
 
 def _describe_word(sha256: str, rule: Rule) -> TraceWord:

@@ -91,6 +91,7 @@ def try_connection(client: Broker, address: str, monotonic_s: Callable[[], float
         monotonic_s: a monotonic clock.
     """
     reason = "no answer"
+    hint = ""
     until_s = monotonic_s() + PATIENCE_S
     try:
         for _ in range(TRIES):
@@ -101,17 +102,15 @@ def try_connection(client: Broker, address: str, monotonic_s: Callable[[], float
                     if isinstance(event, ConnectedEvent):
                         text = f"{address} answers, in MQTT {event.protocol}"
                         return _check_retained(client, text, monotonic_s)
-                reasons = [
-                    event.reason for event in events if isinstance(event, ConnectionLostEvent)
-                ]
-                if reasons:
-                    reason = reasons[-1]
+                lost = [event for event in events if isinstance(event, ConnectionLostEvent)]
+                if lost:
+                    reason, hint = lost[-1].reason, lost[-1].hint
                     break
     finally:
         client.close()
     return Check("broker").fail(
         f"{address}: {reason}",
-        "start the broker, or correct broker.host and broker.port; clips wait in the spool",
+        hint or "start the broker, or correct broker.host and broker.port; clips wait in the spool",
     )
 
 

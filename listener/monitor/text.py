@@ -8,6 +8,7 @@ from listener.audio.pcm import SAMPLE_RATE_HZ
 from listener.monitor.state import HearState
 
 NO_HEAR: Final = "hear is not running"
+START_HEAR: Final = "start it with earmark hear"
 
 _MINUTE_S: Final = 60
 _HOUR_S: Final = 3_600

@@ -208,6 +208,14 @@ class Home:
             )
         owner = self.roster().owner(name)
         if owner is None:
+            import difflib  # noqa: PLC0415 - only for this message; hear's memory is limited
+
+            names = [each.name for each in self.roster().owners]
+            if near := difflib.get_close_matches(name.lower(), names, n=1, cutoff=0.6):
+                raise ConfigError(
+                    f"the keeper {name!r} is not in the roster of {self.path}",
+                    f"did you mean {near[0]}?",
+                )
             raise ConfigError(
                 f"the keeper {name!r} is not in the roster of {self.path}",
                 f"run earmark owner add {name} --key age1…, then earmark owner challenge {name}",

@@ -160,6 +160,11 @@ def test_missing_item_or_unsupported_target_exits_with_1(
         ((), "no corpus is given", 2),
         (("--corpus", "absent"), "there is no file or folder absent", 2),
         (("--corpus", ".", "--threshold", "2"), "the options: ", 78),
+        (
+            ("--corpus", ".", "--threshold", "2", "--model", "alexa"),
+            "--threshold: the threshold of alexa is 2.0; the range is over 0 and under 1",
+            78,
+        ),
         (("--corpus", ".", "--plays", "0"), "the options: ", 78),
         (("--plan", "absent.toml"), "cannot read the plan absent.toml", 2),
         (("--corpus", ".", "--snr-db", "3"), "--noise and --snr-db need each other", 2),

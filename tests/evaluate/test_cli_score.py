@@ -173,7 +173,7 @@ def test_an_empty_file_has_no_scores(tmp_path: Path, capsys: pytest.CaptureFixtu
 @pytest.mark.parametrize(
     ("options", "code", "reason"),
     [
-        (["--threshold", "7"], 2, "--threshold 7.0"),
+        (["--threshold", "7"], 2, "--threshold 7.0: the range is over 0 and under 1"),
         (["--model", "pineapple"], 78, "there is no model 'pineapple'"),
         (["--model", "silero-vad"], 2, "silero-vad is not a wake-word model"),
     ],
