@@ -24,6 +24,7 @@ from listener.mqtt.client import (
     Message,
     RejectedEvent,
 )
+from listener.quantities import quantity
 from listener.system.backoff import Backoff
 from listener.system.systemd import Notifier, StopSignal
 
@@ -69,7 +70,10 @@ class ExpirySweep:
         self._clock.begin_sweep()
         try:
             if created := self._repair():
-                _log.warning("the index lacked the rows of %d clips; they were restored", created)
+                _log.warning(
+                    "the index lacked the rows of %s, which were restored",
+                    quantity(created, "clip"),
+                )
         except Unavailable as error:
             # Expiry makes room on a full disk, and one file must not keep the others.
             _log.warning("cannot repair the index before the expiry: %s", error)
@@ -239,7 +243,7 @@ class ArchiveService:
             self._report.run_if_due()
         try:
             if erased := self._expiry.run_if_due():
-                _log.info("retention: erased %d clips", erased)
+                _log.info("retention: erased %s", quantity(erased, "clip"))
         except Unavailable as error:
             _log.warning("retention: %s", error)
 

@@ -32,6 +32,7 @@ from listener.inference.catalogue import Catalogue
 from listener.ipc.control import SOCKET as CONTROL_SOCKET
 from listener.ipc.control import ControlSocket
 from listener.ipc.hear_locks import HearLocks
+from listener.quantities import quantity
 from listener.storage.atomic import make_folder
 from listener.storage.journal import Journal
 from listener.system.malloc import use_single_malloc_arena
@@ -171,7 +172,8 @@ def run(arguments: argparse.Namespace, settings: config.Config) -> int:
     _print_summary(survey, journal.lost, as_json=arguments.json)
     if journal.lost:
         raise EarmarkError(
-            f"{journal.lost} lines of the trace were lost: cannot write {arguments.trace}",
+            f"{quantity(journal.lost, 'line of the trace was', 'lines of the trace were')} lost:"
+            f" cannot write {arguments.trace}",
             "free space on that disk; the lines written before are complete",
         )
     if gate.broken:

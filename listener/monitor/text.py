@@ -6,6 +6,7 @@ import msgspec
 
 from listener.audio.pcm import SAMPLE_RATE_HZ
 from listener.monitor.state import HearState
+from listener.quantities import quantity
 
 NO_HEAR: Final = "hear is not running"
 START_HEAR: Final = "start it with earmark hear"
@@ -73,7 +74,7 @@ def format_states(state: HearState) -> list[str]:
     states = [mute, f"lamp {state.lamp}"]
     if (microphone := state.microphone) is not None:
         cause = f" ({microphone.cause})" if microphone.cause else ""
-        lost = f", lost {microphone.losses} times" if microphone.losses else ""
+        lost = f", lost {quantity(microphone.losses, 'time')}" if microphone.losses else ""
         states.append(f"microphone {microphone.state}{cause}{lost}")
     return states
 

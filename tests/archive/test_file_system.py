@@ -27,8 +27,6 @@ def test_archive_without_hard_links_does_not_start(
 
     errors = capsys.readouterr().err.splitlines()
     assert code == 78
-    assert errors == [
-        f"earmark: error: {tmp_path}/stick/archive is on a file system without hard links, such"
-        " as FAT or exFAT",
-        "earmark: hint: choose a folder on ext4, XFS or Btrfs",
-    ]
+    assert len(errors) == 2
+    assert f"error: {tmp_path}/stick/archive is on a file system without hard links" in errors[0]
+    assert errors[1] == "earmark: hint: choose a folder on ext4, XFS or Btrfs"

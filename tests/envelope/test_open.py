@@ -181,7 +181,9 @@ def test_x25519_key_beside_other_kinds_is_used(other: str, *, is_first: bool) ->
 
 @pytest.mark.parametrize("other", OTHER_IDENTITIES)
 def test_identity_of_other_kinds_alone_is_named(other: str) -> None:
-    with pytest.raises(ConfigError, match="line 2, .* but a post-quantum or plug-in key") as caught:
+    with pytest.raises(
+        ConfigError, match=r"line 2, .* but a post-quantum or plug-in key"
+    ) as caught:
         parse_identities(f"# x\n{other}\n".encode(), "pq.key")
 
     assert "without -pq" in caught.value.hint

@@ -48,7 +48,7 @@ def test_release_restores_quarantined_clips(
 
     assert send(home, "--once", "--release", "--patience", "0.2", "--config", nobody) == 69
 
-    assert "released 1 clips" in capsys.readouterr().out
+    assert "released 1 clip" in capsys.readouterr().out
     assert len(spool.waiting()) == 1
 
 
