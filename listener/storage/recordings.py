@@ -44,7 +44,7 @@ _SKIPPED_FRAMES: Final = 1 << 16
 _ENDLESS_FRAMES: Final = 1 << 50  # libsndfile's value for a header without a length
 
 
-class _SequentialFile(soundfile.SoundFile):
+class _SequentialFile(soundfile.SoundFile):  # type: ignore[misc] # the package has no types
     """A file that soundfile does not seek in after each read.
 
     In MP3 files, such a seek loses the bits that a frame takes from those before it.

@@ -55,7 +55,7 @@ def prepare_streams() -> None:
     if sys.stderr is None:
         sys.stderr = open(2, "w", errors="backslashreplace", closefd=False)  # noqa: SIM115 - as above
     encoding, is_lines = "utf-8", False
-    if sys.stdout is not None:
+    if isinstance(sys.stdout, io.TextIOWrapper):
         encoding, is_lines = sys.stdout.encoding, sys.stdout.line_buffering
         sys.stdout.detach()
     raw = io.FileIO(_STDOUT, "w", closefd=False)
