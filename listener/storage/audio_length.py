@@ -77,7 +77,7 @@ def _check_riff(file: BinaryIO, size: int) -> str | None:
     at = 12
     while at + 8 <= size:
         head = _read(file, at, 24)
-        name, length = head[:4], int.from_bytes(head[4:8], order)  # type: ignore[arg-type] # "big" or "little"
+        name, length = head[:4], int.from_bytes(head[4:8], order)  # type: ignore[arg-type] # big or little
         if name == b"ds64":
             long_length = int.from_bytes(head[16:24], "little")
         if name == b"data":
@@ -192,7 +192,7 @@ def _check_au(file: BinaryIO, size: int) -> str | None:
     """Check a Sun AU file, which ends with its samples."""
     head = _read(file, 0, 12)
     order = "big" if head[:4] == b".snd" else "little"
-    start, length = (int.from_bytes(head[each : each + 4], order) for each in (4, 8))  # type: ignore[arg-type] # "big" or "little"
+    start, length = (int.from_bytes(head[each : each + 4], order) for each in (4, 8))  # type: ignore[arg-type] # big or little
     if _is_streamed(length):
         return None
     after = start + length

@@ -204,7 +204,7 @@ class Home:
             raise ConfigError(
                 "no keeper is configured",
                 "add and confirm an owner (earmark owner add), then set attribution.keeper or pass"
-                " --keeper NAME",
+                " --keeper NAME; without any key, earmark survey counts wakes and stores no audio",
             )
         owner = self.roster().owner(name)
         if owner is None:
