@@ -5,8 +5,11 @@ of traces that ``earmark survey`` recorded.
 """
 
 import argparse
+import contextlib
 import os
+import signal
 import sys
+import threading
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, Final
@@ -15,7 +18,7 @@ import msgspec
 
 from listener.cli import confusables
 from listener.cli.main import Subcommands, with_examples
-from listener.config import Config
+from listener.config import Config, describe_threshold
 from listener.errors import ConfigError, UsageError
 from listener.evaluate import plan as plans
 from listener.evaluate.corpus.items import Item
@@ -161,6 +164,7 @@ def build_plan(arguments: argparse.Namespace, settings: Config) -> EvaluationPla
         raw["corpus"] = corpora
     if arguments.noise or arguments.room or arguments.snr_db:
         raw["condition"] = _conditions(arguments)
+    _check_thresholds(raw["engine"], source, is_option=arguments.threshold is not None)
     try:
         plan = msgspec.convert(raw, EvaluationPlan)
     except msgspec.ValidationError as error:
@@ -168,6 +172,15 @@ def build_plan(arguments: argparse.Namespace, settings: Config) -> EvaluationPla
             f"{source}: {error}", "see docs/research/index.md for every key"
         ) from error
     return plans.complete_plan(plan, source)
+
+
+def _check_thresholds(engines: Sequence[dict[str, Any]], source: str, *, is_option: bool) -> None:
+    """Raise ConfigError for a threshold that is out of range; name its word."""
+    for engine in engines:
+        for word, threshold in engine.get("thresholds", {}).items():
+            if fault := describe_threshold(word, threshold):
+                named = "--threshold" if is_option else "thresholds"
+                raise ConfigError(f"{source}: {named}: {fault}", "choose a number between them")
 
 
 def _engines(arguments: argparse.Namespace, settings: Config) -> list[dict[str, Any]]:
@@ -393,7 +406,8 @@ def run(arguments: argparse.Namespace, settings: Config) -> int:
         return confusables.run(arguments, settings)
     out = Path(arguments.out)
     evaluate = evaluate_survey if arguments.trace else _evaluate_plan
-    result, cutter = evaluate(arguments, settings)
+    with _interrupted_by_signals():
+        result, cutter = evaluate(arguments, settings)
     write_outputs(result, out, cutter)
     if arguments.json:
         for line in summary_objects(result):
@@ -407,6 +421,34 @@ def run(arguments: argparse.Namespace, settings: Config) -> int:
             print(text)
         print(f"charts: {out / 'report.html'}")
     return int(bool(result.missing) or not _claims_hold(result))
+
+
+class _SignalInterrupt(KeyboardInterrupt):
+    """End of the run by a signal other than SIGINT."""
+
+    def __init__(self, number: int) -> None:
+        super().__init__()
+        self.number = number
+        """The signal's number."""
+
+
+@contextlib.contextmanager
+def _interrupted_by_signals() -> Iterator[None]:
+    """Interrupt the run at SIGTERM and SIGHUP, as at Ctrl-C: its workers are ended first."""
+
+    def interrupt(number: int, _: object) -> None:
+        raise _SignalInterrupt(number)
+
+    before = {}
+    if threading.current_thread() is threading.main_thread():
+        for each in (signal.SIGTERM, signal.SIGHUP):
+            if signal.getsignal(each) is not signal.SIG_IGN:  # nohup
+                before[each] = signal.signal(each, interrupt)
+    try:
+        yield
+    finally:
+        for each, handler in before.items():
+            signal.signal(each, handler)
 
 
 def _evaluate_plan(

@@ -30,6 +30,7 @@ from listener.household.registry import Registry
 from listener.household.state import HouseholdStore
 from listener.mqtt.client import Message
 from listener.mqtt.paho_client import PahoBroker
+from listener.quantities import quantity
 from listener.storage.atomic import PUBLIC_MODE, read_plain_file, write_atomic
 from listener.storage.home import Home
 from listener.text_encoding import NotUtf8Error, decode_text
@@ -141,8 +142,8 @@ def renew(arguments: argparse.Namespace, settings: config.Config, home: Home) ->
         if who.kind is not IdentityKind.SERVICE and days < ca.RENEW_DAYS:
             action = "add-device" if who.kind is IdentityKind.DEVICE else "add-owner"
             print(
-                f"{who.cn} expires in {days} days: earmark household {action} {who.name},"
-                " then join there again"
+                f"{who.cn} expires in {quantity(days, 'day')}:"
+                f" earmark household {action} {who.name}, then join there again"
             )
     household_members.print_reload_hint()
     print("earmark: restart the archive: systemctl restart earmark-archive", file=sys.stderr)
@@ -162,10 +163,13 @@ def status(arguments: argparse.Namespace, settings: config.Config, home: Home) -
             print(json.dumps(row))
         return 1 if due else 0
     days = (authority.certificate.not_valid_after_utc - store.now()).days
-    print(f"{', '.join(registry.hosts)}, port {registry.port}; CA certificate: {days} days left")
+    print(
+        f"{', '.join(registry.hosts)}, port {registry.port};"
+        f" CA certificate: {quantity(days, 'day')} left"
+    )
     width = max(len(str(row["identity"])) for row in rows)
     for row in rows:
-        left = f"{row['days_left']} days left" if row["days_left"] is not None else ""
+        left = f"{quantity(row['days_left'], 'day')} left" if row["days_left"] is not None else ""
         print(f"{row['identity']:<{width}}  {row['state']:<8}  {left}".rstrip())
     for row in due:
         print(f"to renew {row['identity']}: earmark household renew")
@@ -199,7 +203,10 @@ def announce(arguments: argparse.Namespace, settings: config.Config, home: Home)
     )
     broker = PahoBroker(reached, identity.HOUSEHOLD.cn)
     published, removed = home_assistant.announce(broker, message, keys_by_device)
-    print(f"{len(keys_by_device)} speakers: {published} added or changed, {removed} removed")
+    print(
+        f"{quantity(len(keys_by_device), 'speaker')}: {published} added or changed,"
+        f" {removed} removed"
+    )
     return 0
 
 

@@ -25,7 +25,7 @@ from listener.evaluate.corpus.spelling import find_file
 from listener.evaluate.progress import ProgressLine
 from listener.inference.build import build_detector
 from listener.inference.catalogue import Catalogue
-from listener.storage.recordings import SUFFIXES, Recording, open_recording
+from listener.storage.recordings import SUFFIXES, Recording, describe_short, open_recording
 from listener.wakeword.detector import Step, StreamDetector, Wake
 
 BLOCK_SAMPLES: Final = SAMPLE_RATE_HZ
@@ -160,8 +160,8 @@ With --lazy, steps of a quiet room, which the device skips, have no scores: {}.
 --json --wakes prints an object for every wake:
   {"file":"a.flac","word":"alexa","score":0.93,"end_sample":30720,"seconds":1.92,"threshold":0.5}
 
-A file that cannot be read, or is damaged, is reported on standard error; the others are scored,
-and the exit code is 1."""
+A file that cannot be read, is damaged or is shorter than a step is reported on standard error; the
+others are scored, and the exit code is 1."""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -230,7 +230,10 @@ def run(arguments: argparse.Namespace, settings: Config) -> int:
             advance = partial(remaining.set_position, number)
             try:
                 with open_recording(path, settings.microphone.channel) as recording:
-                    report.end(file, score_recording(detector, recording, file, report, advance))
+                    summary = score_recording(detector, recording, file, report, advance)
+                    report.end(file, summary)
+                    if not summary.samples:
+                        raise Unavailable(describe_short(path, recording.length_samples))
             except EarmarkError as error:
                 damaged += 1
                 _print_error(error)
@@ -249,7 +252,9 @@ def wake_settings(arguments: argparse.Namespace, settings: WakeSettings) -> Wake
         try:
             threshold = msgspec.convert(arguments.threshold, Probability)
         except msgspec.ValidationError as error:
-            raise UsageError(f"--threshold {arguments.threshold}: {error}") from error
+            raise UsageError(
+                f"--threshold {arguments.threshold}: the range is over 0 and under 1"
+            ) from error
         thresholds = dict.fromkeys(words, threshold)
     return msgspec.structs.replace(
         settings,

@@ -17,7 +17,9 @@ from listener.text_encoding import UTF8_MARK, NotUtf8Error, decode_text, is_utf1
 
 IDENTITY_LIMIT_BYTES: Final = 1 << 20
 
-_IDENTITY_HINT: Final = "make one: age-keygen -o me.key"
+_IDENTITY_HINT: Final = "pass the file that age-keygen -o wrote for the owner's public key"
+_OTHER_IDENTITIES: Final = ("AGE-SECRET-KEY-PQ-1", "AGE-PLUGIN-")
+"""Beginnings of keys that age knows and that no clip is sealed to: post-quantum, and plug-ins."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,6 +53,8 @@ class OpenedClip:
 def parse_identities(data: bytes, source: str) -> tuple[Identity, ...]:
     """Parse an identity file as age-keygen writes it: a secret key on each line, and # comments.
 
+    Post-quantum and plug-in keys beside an X25519 key are skipped.
+
     Args:
         data: content of the file.
         source: its name for messages, which never quote its content.
@@ -75,11 +79,20 @@ def parse_identities(data: bytes, source: str) -> tuple[Identity, ...]:
         lines = decode_text(data).splitlines()
     except NotUtf8Error as error:
         raise ConfigError(f"the identity {source} is not text", _IDENTITY_HINT) from error
-    identities = [
-        _identity(line.strip(), f"{source}, line {number},")
-        for number, line in enumerate(lines, 1)
-        if line.strip() and not line.startswith("#")
-    ]
+    identities = []
+    others: list[int] = []
+    for number, line in enumerate(lines, 1):
+        text = line.strip()
+        if text.upper().startswith(_OTHER_IDENTITIES):
+            others.append(number)
+        elif text and not text.startswith("#"):
+            identities.append(_identity(text, f"{source}, line {number},"))
+    if others and not identities:
+        raise ConfigError(
+            f"{source}, line {others[0]}, is not an age secret key of the kind X25519, but a"
+            " post-quantum or plug-in key",
+            keys.X25519_HINT,
+        )
     if not identities:
         raise ConfigError(f"the identity {source} holds no key", _IDENTITY_HINT)
     return tuple(identities)

@@ -1,5 +1,6 @@
 """Progress of a long run: one line on a terminal, or a line every 30 s in a file."""
 
+import contextlib
 import time
 from collections.abc import Callable
 from typing import Final, Self, TextIO
@@ -53,15 +54,18 @@ class ProgressLine:
         part = min(self._done / self._total, 1.0)
         left_s = (now_s - self._began_s) * (1 - part) / part
         text = f"earmark: {part:4.0%} done, {_span(left_s)} left"
-        self._errors.write(f"\r{text:<40}" if self._is_terminal else f"{text}\n")
-        self._errors.flush()
+        self._write(f"\r{text:<40}" if self._is_terminal else f"{text}\n")
 
     def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *_: object) -> None:
         if self._is_terminal and self._is_enabled:
-            self._errors.write(f"\r{'':<40}\r")
+            self._write(f"\r{'':<40}\r")
+
+    def _write(self, text: str) -> None:
+        with contextlib.suppress(OSError):  # a full disk behind it must not end the run
+            self._errors.write(text)
             self._errors.flush()
 
 

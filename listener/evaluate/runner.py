@@ -127,7 +127,8 @@ def resolve_condition(
         usable = []
         for path in list_sounds(Path(folder)) if folder is not None else ():
             try:
-                with open_recording(path):
+                with open_recording(path) as recording:
+                    recording.check_whole()
                     hashes[path] = file_hash(path)
             except EarmarkError as error:
                 skipped.append(SkippedItem(item=str(path), why=str(error)))

@@ -70,7 +70,11 @@ def test_version_is_that_of_the_package(capsys: pytest.CaptureFixture[str]) -> N
     [
         ([], "earmark --help"),
         (["demmo"], "did you mean demo?"),
-        (["listen"], "did you mean"),
+        (["listen"], "did you mean hear?"),
+        (["record"], "did you mean hear?"),
+        (["start"], "did you mean run?"),
+        (["status"], "did you mean doctor?"),
+        (["export"], "did you mean clips?"),
         (["xyzzy"], "the commands are demo, run, hear"),
         (["--frobnicate"], "earmark --help"),
         (["owner"], "earmark owner --help"),

@@ -181,3 +181,28 @@ def test_invalid_identity_error_does_not_contain_its_text(data: bytes, message: 
 def test_arbitrary_identity_raises_one_error(data: bytes) -> None:
     with pytest.raises(ConfigError):
         parse_identities(data, "me.key")
+
+
+OTHER_IDENTITIES = ["AGE-SECRET-KEY-PQ-1QQQQQQQQ", "AGE-PLUGIN-YUBIKEY-1QQQQQ", "age-plugin-x-1q"]
+
+
+@pytest.mark.parametrize("other", OTHER_IDENTITIES)
+@pytest.mark.parametrize("is_first", [True, False])
+def test_x25519_key_beside_other_kinds_is_used(other: str, *, is_first: bool) -> None:
+    secret = secret_line()
+    lines = [f"  {other}", secret] if is_first else [secret, other]
+
+    (identity,) = parse_identities("\n".join(["# made today", *lines]).encode(), "mixed.key")
+
+    assert str(identity.secret) == secret
+
+
+@pytest.mark.parametrize("other", OTHER_IDENTITIES)
+def test_identity_of_other_kinds_alone_is_named(other: str) -> None:
+    with pytest.raises(
+        ConfigError, match=r"line 2, .* but a post-quantum or plug-in key"
+    ) as caught:
+        parse_identities(f"# x\n{other}\n".encode(), "pq.key")
+
+    assert "without -pq" in caught.value.hint
+    assert other not in str(caught.value)

@@ -10,6 +10,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 import soundfile
 
@@ -160,6 +161,11 @@ def test_missing_item_or_unsupported_target_exits_with_1(
         ((), "no corpus is given", 2),
         (("--corpus", "absent"), "there is no file or folder absent", 2),
         (("--corpus", ".", "--threshold", "2"), "the options: ", 78),
+        (
+            ("--corpus", ".", "--threshold", "2", "--model", "alexa"),
+            "--threshold: the threshold of alexa is 2.0; the range is over 0 and under 1",
+            78,
+        ),
         (("--corpus", ".", "--plays", "0"), "the options: ", 78),
         (("--plan", "absent.toml"), "cannot read the plan absent.toml", 2),
         (("--corpus", ".", "--snr-db", "3"), "--noise and --snr-db need each other", 2),
@@ -461,3 +467,55 @@ def test_contradictory_trace_options_are_refused(
 
     assert evaluate_traces(tmp_path, "--trace", str(tmp_path / "a.trace"), *words) == 2
     assert said in capsys.readouterr().err
+
+
+def damaged_files(folder: Path) -> list[Path]:
+    """Write one file of each kind that a reader could take for a whole one."""
+    whole = soundfile.read(FIXTURES / "near.flac", dtype="int16")[0]
+    folder.mkdir()
+    for suffix in ("wav", "ogg"):
+        soundfile.write(folder / f"cut.{suffix}", whole, 16_000)
+        content = (folder / f"cut.{suffix}").read_bytes()
+        (folder / f"cut.{suffix}").write_bytes(content[: len(content) // 2])
+    soundfile.write(folder / "piped.wav", whole, 16_000)
+    content = (folder / "piped.wav").read_bytes()
+    (folder / "piped.wav").write_bytes(content[:40] + bytes(4) + content[44:])
+    for length in (0, 1, 1279):
+        soundfile.write(folder / f"short{length}.wav", whole[:length], 16_000)
+    return sorted(folder.iterdir())
+
+
+def test_damaged_and_short_files_are_listed_and_not_counted(
+    here: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    files = damaged_files(here / "negatives")
+    soundfile.write(here / "negatives" / "whole.wav", np.zeros(16_000, np.int16), 16_000)
+
+    code = evaluate("--negatives", "negatives", "--model", "alexa", "--json")
+
+    result = json.loads((here / "evaluation" / "result.json").read_text())
+    assert code == 1
+    assert {each["item"] for each in result["missing"]} == {
+        f"negatives/{each.name}" for each in files
+    }
+    assert result["words"][0]["hours"] == pytest.approx(1 / 3600)
+    capsys.readouterr()
+
+
+def test_survey_reports_each_damaged_and_short_file(here: Path) -> None:
+    files = damaged_files(here / "files")
+
+    done = subprocess.run(
+        [
+            *(sys.executable, "-m", "listener", "survey", "--home", "home"),
+            *("--trace", "a.trace", "--fast", "--microphone", ",".join(map(str, files))),
+        ],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+    assert done.returncode == 1
+    for path in files:
+        assert f"the audio was interrupted: {path}" in done.stderr
+    assert "Traceback" not in done.stderr

@@ -52,11 +52,14 @@ def open_item(item: Item, channel: int) -> PlayableItem:
         channel: index of the channel of its file.
 
     Raises:
-        Unavailable: its file cannot be read, or the item is shorter than a step.
+        Unavailable: its file cannot be read or is damaged, or the item is shorter than a step. A
+            segment that ends before the damage is played.
         UsageError: it has no such channel, or the item or a label ends after the file.
     """
     with open_recording(item.path, channel, item.start_s) as recording:
         whole = recording.length_samples
+        if item.length_s is None or item.start_s + item.length_s > whole / SAMPLE_RATE_HZ:
+            recording.check_whole()
     length = whole - round(item.start_s * SAMPLE_RATE_HZ)
     where = f"{item.origin}: " if item.origin else ""
     if item.length_s is not None:
