@@ -44,6 +44,7 @@ from listener.config import ClipSettings
 from listener.errors import EarmarkError, Unavailable
 from listener.evaluate.corpus.augmentation import Condition, Mixer, choose_mix
 from listener.hear.part_schedule import PartSchedule
+from listener.hear.trailing_silence import TrailingSilence
 from listener.inference.catalogue import Catalogue
 from listener.inference.onnx import SpeechNet
 
@@ -52,13 +53,14 @@ PLAN: Final = ROOT / "benchmarks" / "assist" / "pauses.toml"
 VOICES: Final = ROOT / "benchmarks" / "assist" / "plan.toml"
 HOME: Final = ROOT / "docs" / "reference" / "home.example.toml"
 WORK: Final = ROOT / "build" / "assist"
-CONFIRM_S: Final = (0.32, 0.36, 0.4, 0.44, 0.48)
+CONFIRM_S: Final = (0.4, 0.42, 0.44, 0.46, 0.48)
 """Times of silence after which a part could be confirmed."""
 
 _LEAD_FRAMES: Final = 30
 _WAKE_SAMPLES: Final = 10 * FRAME_SAMPLES
 """From the begin of the word to its wake: 0.8 s."""
 _TRAIL_SAMPLES: Final = 2 * SAMPLE_RATE_HZ
+VAD = 0.32
 _ROOM_RMS: Final = 10
 _BLOCK: Final = SAMPLE_RATE_HZ // 50
 
@@ -254,11 +256,14 @@ def find_parts(
     ring = Ring(np.zeros(25 * FRAME_SAMPLES, np.int16))
     recorder = Recorder(ring, speech, settings, OneBuffer(longest_samples(settings)))
     schedule, parts = PartSchedule(), list[PartFound]()
+    silence = TrailingSilence()
     open_times: dict[float, int | None] = {}
     speech_end = -1
     for frame in Framer().push(scene):
         ring.push(frame)
         now = frame.end_sample
+        if recorder.is_recording:
+            silence.push(frame.samples)
         if recorder.push(frame) is not None:
             return SceneEvents(parts, now)
         if recorder.is_recording and recorder.has_speech:
@@ -270,7 +275,11 @@ def find_parts(
                 parts.append(PartFound(now, clip.samples, open_times))
             if parts and end == speech_end:
                 for silence_s in confirm_s:
-                    if open_times[silence_s] is None and now - end >= silence_s * SAMPLE_RATE_HZ:
+                    if (
+                        open_times[silence_s] is None
+                        and now - end >= VAD * SAMPLE_RATE_HZ
+                        and silence.measure_samples() >= silence_s * SAMPLE_RATE_HZ
+                    ):
                         open_times[silence_s] = now
         if now == _LEAD_FRAMES * FRAME_SAMPLES + _WAKE_SAMPLES:
             recorder.start(now)
@@ -289,9 +298,7 @@ def _count(
     """Apply a rule to a scene: the first part on which it acts, or the endpoint."""
     lead = _LEAD_FRAMES * FRAME_SAMPLES
     acts = (
-        rule(part, text)
-        for part, text in zip(events.parts, texts, strict=True)
-        if text is not None
+        rule(part, text) for part, text in zip(events.parts, texts, strict=True) if text is not None
     )
     act = next((at for at in acts if at is not None), events.endpoint_sample)
     if is_sentence:
