@@ -43,7 +43,7 @@ from listener.audio.ring_buffer import Ring
 from listener.config import ClipSettings
 from listener.errors import EarmarkError, Unavailable
 from listener.evaluate.corpus.augmentation import Condition, Mixer, choose_mix
-from listener.hear.part_schedule import PartSchedule
+from listener.hear.part_schedule import CONFIRM_S, CONFIRM_VAD_S, PartSchedule
 from listener.hear.trailing_silence import TrailingSilence
 from listener.inference.catalogue import Catalogue
 from listener.inference.onnx import SpeechNet
@@ -53,14 +53,16 @@ PLAN: Final = ROOT / "benchmarks" / "assist" / "pauses.toml"
 VOICES: Final = ROOT / "benchmarks" / "assist" / "plan.toml"
 HOME: Final = ROOT / "docs" / "reference" / "home.example.toml"
 WORK: Final = ROOT / "build" / "assist"
-CONFIRM_S: Final = (0.4, 0.42, 0.44, 0.46, 0.48)
-"""Times of silence after which a part could be confirmed."""
+SILENCES_S: Final = ((0.44, 0.0), (0.48, 0.0), (0.4, 0.4), (0.4, 0.44), (0.44, 0.48))
+"""Times of silence after which a part could be confirmed: by the voice activity detector, and by
+the level."""
+IN_FORCE: Final = f"silence of {CONFIRM_VAD_S:g} s, by level {CONFIRM_S:g} s (the rule in force)"
 
+_HEADS: Final = ("false early actions", "cut by the endpoint", "delay p50", "delay p95")
 _LEAD_FRAMES: Final = 30
 _WAKE_SAMPLES: Final = 10 * FRAME_SAMPLES
 """From the begin of the word to its wake: 0.8 s."""
 _TRAIL_SAMPLES: Final = 2 * SAMPLE_RATE_HZ
-VAD = 0.32
 _ROOM_RMS: Final = 10
 _BLOCK: Final = SAMPLE_RATE_HZ // 50
 
@@ -86,8 +88,8 @@ class PartFound:
     at_sample: int
     """End of the frame in which it was ordered."""
     samples: Samples
-    confirmed_sample: Mapping[float, int | None]
-    """For each time of silence, the end of the frame in which it had passed without speech."""
+    confirmed_sample: Mapping[str, int | None]
+    """For each rule of silence, the end of the frame in which it had passed without speech."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,11 +100,25 @@ class SceneEvents:
     endpoint_sample: int
 
 
+@dataclass(frozen=True, slots=True)
+class HeardCommand:
+    """A scene with what was found in it."""
+
+    said: SpokenCommand
+    events: SceneEvents
+    texts: Sequence[str | None]
+    """What a recogniser takes each part for; None where it is not a whole command."""
+    is_sentence: bool
+    """Whether there is a continuation."""
+
+
 @dataclass
 class RuleCounts:
     """What one rule does."""
 
     false_actions: int = 0
+    cut: int = 0
+    """Sentences that the endpoint cut before an action."""
     delays_s: list[float] = field(default_factory=list)
     """From the end of a command without continuation to the moment of the action."""
 
@@ -137,40 +153,35 @@ def measure(plan: Mapping[str, Any], recordings: Path, folder: Path) -> tuple[st
     )
     speech = SpeechNet(Catalogue(Path(os.devnull)).speech())
     sentences, commands = list(speak_plan(plan)), list(speak_plan(plan, is_whole=True))
+    every = [*sentences, *commands]
     rules = make_rules()
     rows, is_met = [], True
     for condition in conditions:
-        scenes = [_scene(one, condition, plan["seed"]) for one in [*sentences, *commands]]
+        scenes = [_scene(one, condition, plan["seed"]) for one in every]
         found = [find_parts(scene, speech) for scene in scenes]
         heard = _recognise(folder, [part.samples for each in found for part in each.parts])
         for recogniser in ("always right", "built-in"):
             counts = {name: RuleCounts() for name in rules}
             answers = iter(heard)
-            for number, (said, events) in enumerate(
-                zip([*sentences, *commands], found, strict=True)
-            ):
+            for number, (said, events) in enumerate(zip(every, found, strict=True)):
                 texts = [next(answers) for _ in events.parts]
                 if recogniser == "always right":
-                    texts = [said.text] * len(events.parts)
-                is_sentence = number < len(sentences)
+                    texts = [said.text for _ in events.parts]
+                one = HeardCommand(said, events, texts, number < len(sentences))
                 for name, rule in rules.items():
-                    _count(counts[name], said, events, texts, rule, is_sentence=is_sentence)
+                    _count(counts[name], one, rule)
             rows += [
                 f"| {condition.name} | {recogniser} | {name} | {_cells(count)} |"
                 for name, count in counts.items()
             ]
-            is_met = is_met and not counts[rule_in_force()].false_actions
-    heads = "| background | recogniser | an action | false early actions | delay p50 | delay p95 |"
-    return "\n".join([heads, "|---" * 6 + "|", *rows]), is_met
+            is_met = is_met and not counts[IN_FORCE].false_actions
+    heads = ("background", "recogniser", "acts on a whole command", *_HEADS)
+    title = f"{len(sentences)} sentences with a pause; {len(commands)} commands without one.\n"
+    return "\n".join([title, f"| {' | '.join(heads)} |", "|---" * 7 + "|", *rows]), is_met
 
 
 Rule = Callable[[PartFound, str], int | None]
 """Returns the position of the action on a part with a text, or None if there is none."""
-
-
-def rule_in_force() -> str:
-    """Return the name of the rule that hear and assist have."""
-    return f"whole command, {CONFIRM_S[3]:g} s of silence"
 
 
 def make_rules() -> dict[str, Rule]:
@@ -185,15 +196,19 @@ def make_rules() -> dict[str, Rule]:
     def without_continuation(part: PartFound, text: str) -> int | None:
         return None if continues(grammar, text, polite) else part.at_sample
 
-    rules: dict[str, Rule] = {
-        "whole command": at_pause,
-        "whole command, no continuation in the grammar": without_continuation,
+    def confirmed(name: str) -> Rule:
+        return lambda part, _text: part.confirmed_sample[name]
+
+    return {
+        "at once": at_pause,
+        "at once, if the grammar has no continuation": without_continuation,
+        **{name: confirmed(name) for name in [*map(_describe, SILENCES_S), IN_FORCE]},
     }
-    for silence_s in CONFIRM_S:
-        rules[f"whole command, {silence_s:g} s of silence"] = (
-            lambda part, _text, silence_s=silence_s: part.confirmed_sample[silence_s]
-        )
-    return rules
+
+
+def _describe(silence_s: tuple[float, float]) -> str:
+    vad_s, level_s = silence_s
+    return f"silence of {vad_s:g} s" + (f", by level {level_s:g} s" if level_s else "")
 
 
 def continues(grammar: WordGrammar, text: str, polite: set[str]) -> bool:
@@ -242,22 +257,19 @@ def speak_plan(plan: Mapping[str, Any], *, is_whole: bool = False) -> Iterator[S
         )
 
 
-def find_parts(
-    scene: Samples, speech: SpeechModel, confirm_s: Sequence[float] = CONFIRM_S
-) -> SceneEvents:
+def find_parts(scene: Samples, speech: SpeechModel) -> SceneEvents:
     """Return the parts of a scene, when each would be confirmed, and the endpoint.
 
     Args:
         scene: int16, shape (n,), 16 kHz; the word begins after ``_LEAD_FRAMES`` frames.
         speech: the voice activity detector.
-        confirm_s: times of silence, in seconds.
     """
     settings = ClipSettings()
     ring = Ring(np.zeros(25 * FRAME_SAMPLES, np.int16))
     recorder = Recorder(ring, speech, settings, OneBuffer(longest_samples(settings)))
     schedule, parts = PartSchedule(), list[PartFound]()
     silence = TrailingSilence()
-    open_times: dict[float, int | None] = {}
+    confirmed: dict[str, int | None] = {}
     speech_end = -1
     for frame in Framer().push(scene):
         ring.push(frame)
@@ -271,45 +283,43 @@ def find_parts(
             if schedule.is_due(now, end):
                 schedule.note(now, end)
                 clip = recorder.copy_into(np.zeros(longest_samples(settings), np.int16))
-                open_times, speech_end = dict.fromkeys(confirm_s), end
-                parts.append(PartFound(now, clip.samples, open_times))
+                confirmed, speech_end = dict.fromkeys([*map(_describe, SILENCES_S), IN_FORCE]), end
+                parts.append(PartFound(now, clip.samples, confirmed))
             if parts and end == speech_end:
-                for silence_s in confirm_s:
-                    if (
-                        open_times[silence_s] is None
-                        and now - end >= VAD * SAMPLE_RATE_HZ
-                        and silence.measure_samples() >= silence_s * SAMPLE_RATE_HZ
-                    ):
-                        open_times[silence_s] = now
+                silence_s = (now - end) / SAMPLE_RATE_HZ, silence.measure_samples() / SAMPLE_RATE_HZ
+                reached = [_describe(one) for one in SILENCES_S if _covers(silence_s, one)]
+                if schedule.may_confirm(now, end, silence.measure_samples):
+                    reached.append(IN_FORCE)
+                confirmed.update({name: confirmed[name] or now for name in reached})
         if now == _LEAD_FRAMES * FRAME_SAMPLES + _WAKE_SAMPLES:
             recorder.start(now)
     raise Unavailable("a scene ended before its clip")
 
 
-def _count(
-    count: RuleCounts,
-    said: SpokenCommand,
-    events: SceneEvents,
-    texts: Sequence[str | None],
-    rule: Rule,
-    *,
-    is_sentence: bool,
-) -> None:
+def _covers(silence_s: tuple[float, float], wanted_s: tuple[float, float]) -> bool:
+    return all(have >= want for have, want in zip(silence_s, wanted_s, strict=True))
+
+
+def _count(count: RuleCounts, one: HeardCommand, rule: Rule) -> None:
     """Apply a rule to a scene: the first part on which it acts, or the endpoint."""
-    lead = _LEAD_FRAMES * FRAME_SAMPLES
+    end = _LEAD_FRAMES * FRAME_SAMPLES + one.said.end_sample
     acts = (
-        rule(part, text) for part, text in zip(events.parts, texts, strict=True) if text is not None
+        rule(part, text)
+        for part, text in zip(one.events.parts, one.texts, strict=True)
+        if text is not None
     )
-    act = next((at for at in acts if at is not None), events.endpoint_sample)
-    if is_sentence:
-        count.false_actions += act < lead + said.end_sample
-    else:
-        count.delays_s.append((act - lead - said.end_sample) / SAMPLE_RATE_HZ)
+    act = next((at for at in acts if at is not None), None)
+    moment = one.events.endpoint_sample if act is None else act
+    if not one.is_sentence:
+        count.delays_s.append((moment - end) / SAMPLE_RATE_HZ)
+    elif moment < end:
+        count.false_actions += act is not None
+        count.cut += act is None
 
 
 def _cells(count: RuleCounts) -> str:
     p50, p95 = np.percentile(count.delays_s, (50, 95))
-    return f"{count.false_actions} | {p50:.2f} s | {p95:.2f} s"
+    return f"{count.false_actions} | {count.cut} | {p50:.2f} s | {p95:.2f} s"
 
 
 def _scene(said: SpokenCommand, condition: Condition, seed: int) -> Samples:

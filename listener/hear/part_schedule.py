@@ -15,11 +15,10 @@ from listener.voice.timing import PART_INTERVAL_S
 PAUSE_S: Final = 0.25
 """Silence after which a part is due, in seconds."""
 
-CONFIRM_S: Final = 0.46
-"""Silence by level after which the part of this pause may be confirmed, in seconds. It was chosen
-by ``make early-actions``: the shortest at which no sentence with a pause of 0.3 to 0.45 s was
-carried out before its end."""
-CONFIRM_VAD_S: Final = 0.32
+CONFIRM_S: Final = 0.48
+"""Silence by level after which the part of this pause may be confirmed, in seconds: longer than a
+pause in a sentence. ``make early-actions`` measures it."""
+CONFIRM_VAD_S: Final = 0.4
 """Silence by the voice activity detector that is necessary too, in seconds. The detector finds the
 end of speech some 0.1 s late."""
 

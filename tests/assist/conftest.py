@@ -18,7 +18,6 @@ from listener.assist.service import AssistService, group_speakers
 from listener.assist.worker import Abilities, CommandProcessor, CommandWorker
 from listener.audio.pcm import Samples
 from listener.envelope import keys
-from listener.errors import Unavailable
 from listener.mqtt.client import BrokerEvent, BrokerLimits, ConnectedEvent, Message, Waitable
 from listener.owner.roster import Roster
 from listener.voice.messages import Answer, Outcome
@@ -34,7 +33,7 @@ class FakeUnderstanding:
         self.is_command = True
         self.sentences: set[str] = set()
         """Texts that the matcher takes for whole commands."""
-        self.unavailable: Unavailable | None = None
+        self.unavailable: Exception | None = None
         self.result = AgentResult("done", "Turned on")
         self.error: Exception | None = None
         self.heard: list[Samples] = []

@@ -38,6 +38,8 @@ class FakeHomeAssistant:
         self.sound = b""
         self.matched: list[tuple[list[str], str | None]] = []
         self.fuzzy = False
+        self.matches = True
+        """Whether it has the command that matches sentences."""
 
     def answer(self, wire: ServerConnection) -> None:
         """Serve one connection."""
@@ -70,7 +72,7 @@ class FakeHomeAssistant:
             case "assist_pipeline/pipeline/list":
                 listed = {"pipelines": [STT, PLAIN], "preferred_pipeline": "stt1"}
                 reply(type="result", success=True, result=listed)
-            case "conversation/agent/homeassistant/debug":
+            case "conversation/agent/homeassistant/debug" if self.matches:
                 self.matched.append((command["sentences"], command["device_id"]))
                 results = [self.match(text) for text in command["sentences"]]
                 reply(type="result", success=True, result={"results": results})

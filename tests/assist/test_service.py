@@ -1,5 +1,6 @@
 """The assist service: who is answered, what is opened, and what is carried out."""
 
+import threading
 from collections.abc import Callable
 from itertools import pairwise
 from pathlib import Path
@@ -10,6 +11,7 @@ import pyrage
 import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
+from listener.assist import worker
 from listener.assist.recogniser import AgentResult, Announcement, OutcomeUnknown
 from listener.envelope import keys
 from listener.errors import Unavailable
@@ -445,6 +447,17 @@ def test_confirmation_before_its_part_counts(assist: Assist) -> None:
 
     assert len(assist.understanding.obeyed) == 1
     assert assist.outcomes(assist.kitchen) == ["done"]
+
+
+def test_worker_rests_while_there_is_no_job(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(worker, "IDLE_S", 0.01)
+    has_rested = threading.Event()
+    made = worker.CommandWorker(lambda _job, _post: None, has_rested.set)
+    made.start()
+    try:
+        assert has_rested.wait(60)
+    finally:
+        made.close()
 
 
 def test_text_of_a_part_is_matched_where_the_recogniser_knows_no_commands(assist: Assist) -> None:

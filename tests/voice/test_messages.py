@@ -1,4 +1,4 @@
-"""Ask, confirmation, answer, outcome and voice status: one spelling each, and no other signer or kind."""
+"""The short signed messages of voice control: one spelling each, and no other signer or kind."""
 
 import subprocess
 import sys

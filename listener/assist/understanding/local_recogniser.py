@@ -132,6 +132,9 @@ class LocalRecogniser:
         if self._process is None or self._process.poll() is not None:
             self._spawn()
         self._wait_until_ready(self._answer_s)
+        if until_s - self._monotonic_s() < self._answer_s / 2:
+            # It has just loaded its model; it is not to be taken for one that does not answer.
+            raise Unavailable("the recogniser was loading its model")
         clip = ClipMessage(samples.astype("<i2", copy=False).tobytes(), word)
         try:
             self._send(msgspec.msgpack.encode(clip))
