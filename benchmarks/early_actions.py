@@ -6,18 +6,15 @@ by frame, in a quiet room and in noise. Each rule that could decide about an ear
 to each sentence: an action before the end of the sentence is a false one. The same beginnings
 without anything behind them show what each rule saves.
 
-A part counts as a whole command for a recogniser that is always right, which is the most that can
-act early, and for the built-in recogniser with its witness. Recognition takes no time here, so
-that no rule is helped by a slow one.
+Each part counts as a whole command, and recognition takes no time: no recogniser acts more often,
+or earlier.
 """
 
 import os
 import sys
 import tomllib
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass, field
-from multiprocessing import get_context
 from pathlib import Path
 from typing import Any, Final
 
@@ -28,15 +25,9 @@ from benchmarks.endpoints import OneBuffer
 from benchmarks.report import splice
 from benchmarks.sounds import ROOT, recordings_folder
 from benchmarks.voice import find_end
-from listener.assist.understanding import model_files
-from listener.assist.understanding.command_recogniser import CommandRecogniser
 from listener.assist.understanding.grammar import WordGrammar, build_grammar
 from listener.assist.understanding.home_file import parse_home_file
-from listener.assist.understanding.model_files import TOKENIZER, WEIGHTS, read_model_file
 from listener.assist.understanding.sentences import HomeSentences
-from listener.assist.understanding.text_tokens import TextTokens
-from listener.assist.understanding.weights import parse_weights
-from listener.assist.understanding.whisper import WhisperModel
 from listener.audio.clip import Recorder, SpeechModel, longest_samples
 from listener.audio.pcm import FRAME_SAMPLES, SAMPLE_RATE_HZ, Framer, Samples
 from listener.audio.ring_buffer import Ring
@@ -53,7 +44,7 @@ PLAN: Final = ROOT / "benchmarks" / "assist" / "pauses.toml"
 VOICES: Final = ROOT / "benchmarks" / "assist" / "plan.toml"
 HOME: Final = ROOT / "docs" / "reference" / "home.example.toml"
 WORK: Final = ROOT / "build" / "assist"
-SILENCES_S: Final = ((0.44, 0.0), (0.48, 0.0), (0.4, 0.4), (0.4, 0.44), (0.44, 0.48))
+SILENCES_S: Final = ((0.4, 0.0), (0.44, 0.0), (0.48, 0.0), (0.0, 0.48), (0.4, 0.44))
 """Times of silence after which a part could be confirmed: by the voice activity detector, and by
 the level."""
 IN_FORCE: Final = f"silence of {CONFIRM_VAD_S:g} s, by level {CONFIRM_S:g} s (the rule in force)"
@@ -87,7 +78,6 @@ class PartFound:
 
     at_sample: int
     """End of the frame in which it was ordered."""
-    samples: Samples
     confirmed_sample: Mapping[str, int | None]
     """For each rule of silence, the end of the frame in which it had passed without speech."""
 
@@ -98,18 +88,6 @@ class SceneEvents:
 
     parts: Sequence[PartFound]
     endpoint_sample: int
-
-
-@dataclass(frozen=True, slots=True)
-class HeardCommand:
-    """A scene with what was found in it."""
-
-    said: SpokenCommand
-    events: SceneEvents
-    texts: Sequence[str | None]
-    """What a recogniser takes each part for; None where it is not a whole command."""
-    is_sentence: bool
-    """Whether there is a continuation."""
 
 
 @dataclass
@@ -128,23 +106,19 @@ def main() -> int:
     recordings = recordings_folder()
     if recordings is None:
         raise Unavailable("there are no recordings", "set EARMARK_RECORDINGS to their folder")
-    folder = model_files.model_folder(WORK)
-    if not (folder / model_files.WEIGHTS).exists():
-        model_files.download(folder)
     plan = tomllib.loads(PLAN.read_text("utf-8"))
-    block, is_met = measure(plan, recordings, folder)
+    block, is_met = measure(plan, recordings)
     PAGE.write_text(splice(PAGE.read_text("utf-8"), "rules", block), "utf-8")
     print(block)
     return 0 if is_met else 1
 
 
-def measure(plan: Mapping[str, Any], recordings: Path, folder: Path) -> tuple[str, bool]:
+def measure(plan: Mapping[str, Any], recordings: Path) -> tuple[str, bool]:
     """Return the table, and whether the rule in force never acted early.
 
     Args:
         plan: ``pauses.toml``.
         recordings: folder of real recordings, whose noise is used.
-        folder: of the speech model.
     """
     noises = tuple(sorted((recordings / "noise").rglob("*.opus")))
     conditions = (
@@ -159,25 +133,17 @@ def measure(plan: Mapping[str, Any], recordings: Path, folder: Path) -> tuple[st
     for condition in conditions:
         scenes = [_scene(one, condition, plan["seed"]) for one in every]
         found = [find_parts(scene, speech) for scene in scenes]
-        heard = _recognise(folder, [part.samples for each in found for part in each.parts])
-        for recogniser in ("always right", "built-in"):
-            counts = {name: RuleCounts() for name in rules}
-            answers = iter(heard)
-            for number, (said, events) in enumerate(zip(every, found, strict=True)):
-                texts = [next(answers) for _ in events.parts]
-                if recogniser == "always right":
-                    texts = [said.text for _ in events.parts]
-                one = HeardCommand(said, events, texts, number < len(sentences))
-                for name, rule in rules.items():
-                    _count(counts[name], one, rule)
-            rows += [
-                f"| {condition.name} | {recogniser} | {name} | {_cells(count)} |"
-                for name, count in counts.items()
-            ]
-            is_met = is_met and not counts[IN_FORCE].false_actions
-    heads = ("background", "recogniser", "acts on a whole command", *_HEADS)
+        counts = {name: RuleCounts() for name in rules}
+        for number, (said, events) in enumerate(zip(every, found, strict=True)):
+            for name, rule in rules.items():
+                _count(counts[name], said, events, rule, is_sentence=number < len(sentences))
+        rows += [
+            f"| {condition.name} | {name} | {_cells(count)} |" for name, count in counts.items()
+        ]
+        is_met = is_met and not counts[IN_FORCE].false_actions
+    heads = ("background", "acts on a whole command", *_HEADS)
     title = f"{len(sentences)} sentences with a pause; {len(commands)} commands without one.\n"
-    return "\n".join([title, f"| {' | '.join(heads)} |", "|---" * 7 + "|", *rows]), is_met
+    return "\n".join([title, f"| {' | '.join(heads)} |", "|---" * 6 + "|", *rows]), is_met
 
 
 Rule = Callable[[PartFound, str], int | None]
@@ -282,9 +248,8 @@ def find_parts(scene: Samples, speech: SpeechModel) -> SceneEvents:
             end = recorder.speech_end_sample
             if schedule.is_due(now, end):
                 schedule.note(now, end)
-                clip = recorder.copy_into(np.zeros(longest_samples(settings), np.int16))
                 confirmed, speech_end = dict.fromkeys([*map(_describe, SILENCES_S), IN_FORCE]), end
-                parts.append(PartFound(now, clip.samples, confirmed))
+                parts.append(PartFound(now, confirmed))
             if parts and end == speech_end:
                 silence_s = (now - end) / SAMPLE_RATE_HZ, silence.measure_samples() / SAMPLE_RATE_HZ
                 reached = [_describe(one) for one in SILENCES_S if _covers(silence_s, one)]
@@ -300,17 +265,15 @@ def _covers(silence_s: tuple[float, float], wanted_s: tuple[float, float]) -> bo
     return all(have >= want for have, want in zip(silence_s, wanted_s, strict=True))
 
 
-def _count(count: RuleCounts, one: HeardCommand, rule: Rule) -> None:
+def _count(
+    count: RuleCounts, said: SpokenCommand, events: SceneEvents, rule: Rule, *, is_sentence: bool
+) -> None:
     """Apply a rule to a scene: the first part on which it acts, or the endpoint."""
-    end = _LEAD_FRAMES * FRAME_SAMPLES + one.said.end_sample
-    acts = (
-        rule(part, text)
-        for part, text in zip(one.events.parts, one.texts, strict=True)
-        if text is not None
-    )
+    end = _LEAD_FRAMES * FRAME_SAMPLES + said.end_sample
+    acts = (rule(part, said.text) for part in events.parts)
     act = next((at for at in acts if at is not None), None)
-    moment = one.events.endpoint_sample if act is None else act
-    if not one.is_sentence:
+    moment = events.endpoint_sample if act is None else act
+    if not is_sentence:
         count.delays_s.append((moment - end) / SAMPLE_RATE_HZ)
     elif moment < end:
         count.false_actions += act is not None
@@ -341,40 +304,6 @@ def _trim(clip: Samples) -> Samples:
     end = find_end(clip)
     begin = max(0, len(clip) - find_end(np.ascontiguousarray(clip[::-1])))
     return clip[begin // _BLOCK * _BLOCK : end]
-
-
-_recogniser: list[CommandRecogniser] = []
-
-
-def _start_recogniser(folder: Path) -> None:
-    _recogniser.append(
-        CommandRecogniser(
-            parse_home_file(HOME.read_text("utf-8"), str(HOME)),
-            WhisperModel(parse_weights(read_model_file(folder, WEIGHTS))),
-            TextTokens(read_model_file(folder, TOKENIZER)),
-        )
-    )
-
-
-def _recognise_one(samples: Samples) -> str | None:
-    found = _recogniser[0].recognise(samples, "alexa")
-    return None if found is None else found.text
-
-
-def _recognise(folder: Path, clips: Sequence[Samples]) -> list[str | None]:
-    """Return the command that the built-in recogniser finds in each clip."""
-    with ProcessPoolExecutor(
-        len(os.sched_getaffinity(0)),
-        get_context("spawn"),
-        initializer=_start_recogniser,
-        initargs=(folder,),
-    ) as pool:
-        found = []
-        for number, text in enumerate(pool.map(_recognise_one, clips)):
-            found.append(text)
-            if not number % 50:
-                print(f"early actions: {number} of {len(clips)} parts", file=sys.stderr)
-        return found
 
 
 if __name__ == "__main__":

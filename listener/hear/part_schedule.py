@@ -18,7 +18,7 @@ PAUSE_S: Final = 0.25
 CONFIRM_S: Final = 0.48
 """Silence by level after which the part of this pause may be confirmed, in seconds: longer than a
 pause in a sentence. ``make early-actions`` measures it."""
-CONFIRM_VAD_S: Final = 0.4
+CONFIRM_VAD_S: Final = 0.44
 """Silence by the voice activity detector that is necessary too, in seconds. The detector finds the
 end of speech some 0.1 s late."""
 

@@ -16,7 +16,7 @@ BLOCK_SAMPLES: Final = SAMPLE_RATE_HZ // 50
 """Samples of one level: 20 ms."""
 FLOOR_BLOCKS: Final = 15
 """Blocks whose median is the background: the last 0.3 s."""
-ABOVE_FLOOR_DB: Final = 8.0
+ABOVE_FLOOR_DB: Final = 5.0
 """Level above the background from which a block is not silent."""
 BELOW_SPEECH_DB: Final = 35.0
 """Level below the speech down to which a block is not silent, however quiet the background is."""
