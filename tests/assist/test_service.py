@@ -488,6 +488,8 @@ def test_confirmation_that_is_not_the_speakers_changes_nothing(assist: Assist, w
         case "retained":
             payload = assist.kitchen.confirmation(nonce, 1)
             assist.receive("earmark/v1/ask/kitchen", payload, retain=True)
+        case _:
+            raise AssertionError(what)
     assert assist.understanding.obeyed == []
 
     assist.confirm(assist.kitchen, nonce, 1)

@@ -358,7 +358,8 @@ def test_every_copy_that_is_sealed_opens(
 @settings(max_examples=FUZZ, deadline=None, suppress_health_check=SLOW)
 @given(st.data())
 def test_every_statement_that_is_signed_is_read_back(data: st.DataObject) -> None:
-    kind = data.draw(st.sampled_from(tuple(FIELDS)))
+    kinds = (messages.Ask, messages.Confirmation, messages.Outcome, messages.VoiceStatus)
+    kind = data.draw(st.sampled_from(kinds))
     statement: Any = data.draw(st.builds(kind, **FIELDS[kind]))
 
     payload = messages.sign_message(statement, WORLD.hall.sign)
