@@ -20,7 +20,7 @@ SLEEP := $(CURDIR)/build/sleep.so
 # faketime's path contains $LIB, which the dynamic loader expands; make and the shell must not.
 FAKED := $(if $(findstring libfaketime,$(value LD_PRELOAD)),env LD_PRELOAD='$(SLEEP):$(value LD_PRELOAD)')
 
-.PHONY: help setup demo test unit calendar compat fuzz system-units lint format reference bench rates endpoints soak adversary assist-accuracy day fixtures lock deb release deb-check arm64 vm home-assistant power-cut image clean
+.PHONY: help setup demo test unit calendar compat fuzz system-units lint format reference bench rates endpoints soak adversary assist-accuracy early-actions day fixtures lock deb release deb-check arm64 vm home-assistant power-cut image clean
 
 help: ## list the targets
 	@grep -hE '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -138,6 +138,10 @@ VOICE_PACKAGES := espeak-ng flite festival festvox-kdlpc16k festvox-us-slt-hts f
 assist-accuracy: setup ## voice commands from packages alone: voices, noise, an hour of other speech
 	@$(MAKE) --no-print-directory debian TEST_PACKAGES='$(VOICE_PACKAGES)'
 	env OPENBLAS_NUM_THREADS=1 $(BIN)/python -m benchmarks.assist
+
+early-actions: setup ## commands with pauses: how many are carried out before their end; some minutes
+	@$(MAKE) --no-print-directory debian TEST_PACKAGES='$(VOICE_PACKAGES)'
+	env -u OPENBLAS_CORETYPE -u OPENBLAS_L2_SIZE OPENBLAS_NUM_THREADS=1 $(BIN)/python -m benchmarks.early_actions
 
 day: setup ## evaluate a recording of 24 hours; some minutes
 	$(BIN)/python -m benchmarks.day

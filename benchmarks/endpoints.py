@@ -216,7 +216,7 @@ def _find_endpoint(
 ) -> tuple[int, EndReason, int]:
     """Return the end of the frame that ended the clip, the reason, and the end of the clip."""
     ring = Ring(np.zeros(25 * FRAME_SAMPLES, np.int16))
-    recorder = Recorder(ring, speech, settings, _OneBuffer(longest_samples(settings)))
+    recorder = Recorder(ring, speech, settings, OneBuffer(longest_samples(settings)))
     for frame in Framer().push(scene):
         ring.push(frame)
         clip = recorder.push(frame)
@@ -227,7 +227,9 @@ def _find_endpoint(
     raise Unavailable("the scene ended before the clip")
 
 
-class _OneBuffer:
+class OneBuffer:
+    """Buffers of one recorder; see `clip.Buffers`."""
+
     def __init__(self, samples: int) -> None:
         self._samples = samples
 

@@ -94,8 +94,9 @@ def _voice(results: Results) -> list[str]:
         return []
     names = {
         "home_assistant": f"Home Assistant ({voice['home_assistant_is']}), stub recogniser",
-        "parts": "the same with provisional parts, all of which the recogniser takes for commands",
+        "parts": "the same with provisional parts",
         "packages": "packages alone",
+        "packages_parts": "packages alone, with provisional parts",
     }
     stages = {"light": "speech to the light", **STAGES}
     lines = [

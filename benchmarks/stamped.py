@@ -1,9 +1,7 @@
 """``earmark hear`` or ``earmark assist`` that writes when each of its stages begins or ends.
 
-``python -m benchmarks.stamped FILE [--text TEXT] COMMAND ...``: ``FILE`` gets one line a stage, its
-name and the time of CLOCK_MONOTONIC, which all processes share. ``TEXT`` takes the place of the
-recogniser of assist: each part is a whole command with this text. Nothing else differs from
-``earmark COMMAND``.
+``python -m benchmarks.stamped FILE COMMAND ...``: ``FILE`` gets one line a stage, its name and the
+time of CLOCK_MONOTONIC, which all processes share. Nothing else differs from ``earmark COMMAND``.
 """
 
 import dataclasses
@@ -24,13 +22,14 @@ from listener.cli import assist as assist_command
 from listener.cli import hear as hear_command
 from listener.cli.main import main
 from listener.config import AssistSettings
-from listener.hear import gate
+from listener.hear import gate, voice_control
 from listener.hear.microphone.file import RealTimePacer
+from listener.hear.open_ask import Instant, OpenAsk
 
 START: Final = "start"
 """The recording starts; its samples are due from here on."""
 ENDPOINT: Final = "endpoint"
-"""The recorder has found the end of a clip, or a pause that makes a provisional part."""
+"""The recorder has found the end of a clip, or hear has confirmed a provisional part."""
 READY: Final = "ready"
 """Assist has its recogniser and its agent."""
 OPENED: Final = "opened"
@@ -73,12 +72,16 @@ def _stamp_hear(stamp: Stamp) -> None:
                 stamp(ENDPOINT)
             return clip
 
-        def copy_into(self, out: Samples) -> Clip:
-            stamp(ENDPOINT)
-            return super().copy_into(out)
+    class StampedAsk(OpenAsk):
+        def confirm_part(self, now: Instant) -> int | None:
+            part = super().confirm_part(now)
+            if part is not None:
+                stamp(ENDPOINT)
+            return part
 
     mock.patch.object(gate, "RealTimePacer", StampedPacer).start()
     mock.patch.object(hear_command, "Recorder", StampedRecorder).start()
+    mock.patch.object(voice_control, "OpenAsk", StampedAsk).start()
 
 
 class _StampedRecogniser:
@@ -94,23 +97,11 @@ class _StampedRecogniser:
         return found
 
 
-class _FixedRecogniser:
-    """A recogniser that takes each part for a whole command with one text."""
-
-    def __init__(self, text: str) -> None:
-        self._text = text
-
-    def recognise(self, samples: Samples, word: str, *, is_final: bool) -> Recognition:
-        del samples, word, is_final
-        return Recognition(self._text, is_command=True)
-
-
-def _stamp_assist(stamp: Stamp, text: str) -> None:
+def _stamp_assist(stamp: Stamp) -> None:
     def build_stamped(settings: AssistSettings, home: Path) -> Abilities:
         abilities = build.build_abilities(settings, home)
         stamp(READY)
-        recogniser = _FixedRecogniser(text) if text else abilities.recogniser
-        stamped = _StampedRecogniser(recogniser, stamp)
+        stamped = _StampedRecogniser(abilities.recogniser, stamp)
         return dataclasses.replace(abilities, recogniser=stamped)
 
     mock.patch.object(assist_command, "build_abilities", build_stamped).start()
@@ -118,12 +109,9 @@ def _stamp_assist(stamp: Stamp, text: str) -> None:
 
 if __name__ == "__main__":
     file, *arguments = sys.argv[1:]
-    text = ""
-    if arguments[0] == "--text":
-        _, text, *arguments = arguments
     if arguments[0] == "hear":
         _stamp_hear(_open_stamps(file))
     else:
-        _stamp_assist(_open_stamps(file), text)
+        _stamp_assist(_open_stamps(file))
     sys.argv[1:] = arguments
     sys.exit(main())

@@ -190,9 +190,9 @@ class ClipSettings(Settings, frozen=True, kw_only=True):
     longest_s: Annotated[float, Meta(ge=1, le=CLIP_LIMIT_S)] = 10.0
     """Maximum length of the clip, from the wake."""
     provisional_parts: bool = False
-    """Send assist the command so far at a pause of 0.25 s, at most twice, so that a recogniser that
-    tells whole commands can act before the end of the clip; off, since an early action may be the
-    wrong one."""
+    """Send assist the command so far at a pause of 0.25 s, at most twice, so that it is recognised
+    before the end of the clip; a whole command is carried out after some 0.5 s of silence. The
+    operator of the broker sees the pauses."""
     speech_threshold: Probability = 0.5
     """Probability of speech at which a frame counts as speech."""
     keep_days: Annotated[int, Meta(ge=1, le=3650)] = 30

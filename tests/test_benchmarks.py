@@ -236,3 +236,26 @@ def test_stages_of_both_ways_are_in_the_table_with_their_load() -> None:
     row = " | ".join(["100, 100"] * 6)
     assert f"| packages alone | {row} | 30 of 31 said | 2.50 |" in table
     assert "packages alone, p50 | 100 ms | at most 1500 ms | met |" in table
+
+
+def test_stages_that_were_over_before_the_confirmation_of_a_part_take_no_time() -> None:
+    events = [
+        *stages_at(12.6, 12.2, 12.3, 12.4, 12.7, change="k/light ON"),
+        voice.Event("endpoint", 12.8),
+        voice.Event("copy", 12.9),
+    ]
+
+    first, _ = voice.split_stages(COMMANDS, 10.0, events)
+
+    assert first == pytest.approx(
+        {"endpoint": 600, "carry": 0, "open": 0, "recognise": 0, "act": 100, "light": 700}
+    )
+
+
+def test_action_before_the_end_of_speech_shows() -> None:
+    first, _ = voice.split_stages(
+        COMMANDS, 10.0, stages_at(11.7, 11.5, 11.6, 11.6, 11.8, change="k/light ON")
+    )
+
+    assert first["endpoint"] == pytest.approx(-300)
+    assert first["light"] == pytest.approx(-200)

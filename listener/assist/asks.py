@@ -81,6 +81,20 @@ class CopyRefused(Exception):
         self.reason = reason
 
 
+@dataclass(frozen=True, slots=True)
+class HeldCommand:
+    """Whole command of a provisional part, which waits for its confirmation."""
+
+    part: int
+    """Number of the part."""
+    age_ms: int
+    """Age of the part, from its header."""
+    owner: str
+    """Short name of its owner."""
+    text: str = field(repr=False)
+    """The command, without the wake word."""
+
+
 @dataclass(slots=True)
 class AskState:
     """An ask that has not ended. Changed by `Asks` alone."""
@@ -97,6 +111,11 @@ class AskState:
     """Fingerprint of ``key``, which stays when the key is erased."""
     part: int = 0
     """The last part that was accepted."""
+    provisional: int = 0
+    """The last provisional part that was accepted."""
+    confirmed: int = 0
+    """The part whose confirmation has arrived."""
+    held: HeldCommand | None = field(default=None, repr=False)
 
 
 class Asks:
@@ -155,7 +174,9 @@ class Asks:
             ask.key, ask.key_id, ask.answered = key, key.fingerprint, self._now()
             return key.recipient
 
-    def accept(self, nonce: str, device: str, key: str, part: int, age_ms: int) -> None:
+    def accept(  # noqa: PLR0913 - the fields of one header
+        self, nonce: str, device: str, key: str, part: int, age_ms: int, *, is_last: bool = True
+    ) -> None:
         """Accept a command copy whose signature is verified.
 
         Args:
@@ -164,6 +185,7 @@ class Asks:
             key: fingerprint of the key that the copy is sealed to.
             part: number of the part, from 1.
             age_ms: time from ask to sealing on the speaker's clock.
+            is_last: False for a provisional part; a command of the one before is no longer held.
 
         Raises:
             CopyRefused: the copy must not be opened.
@@ -180,6 +202,48 @@ class Asks:
             if not self._may_act(ask, age_ms, now):
                 raise CopyRefused(CopyRefusal.LATE)
             ask.part = part
+            if not is_last:
+                ask.provisional, ask.held = part, None
+
+    def hold(self, nonce: str, command: HeldCommand) -> bool:
+        """Hold the whole command of a provisional part until it is confirmed.
+
+        Returns:
+            Whether it is confirmed already, and is to be carried out by the caller; the table does
+            not hold it then. False where a newer provisional part has arrived: nothing is held.
+
+        Raises:
+            CopyRefused: the ask has ended.
+        """
+        with self._lock:
+            ask = self._find(nonce, self._now())
+            if ask.provisional != command.part:
+                return False
+            if ask.confirmed == command.part:
+                return True
+            ask.held = command
+            return False
+
+    def confirm(self, nonce: str, device: str, part: int) -> HeldCommand | None:
+        """Note that silence followed a provisional part, by a message whose signature is verified.
+
+        Returns:
+            The command of the part, to be carried out by the caller; None where the part has not
+            been recognised yet, is not a whole command, or is not the newest one.
+
+        Raises:
+            CopyRefused: there is no such ask of this device.
+        """
+        with self._lock:
+            ask = self._find(nonce, self._now())
+            if ask.device != device or ask.answered is None:
+                raise CopyRefused(CopyRefusal.ASK)
+            ask.confirmed = max(ask.confirmed, part)
+            held = ask.held
+            if held is None or held.part != part:
+                return None
+            ask.held = None
+            return held
 
     def take_key(self, nonce: str, *, is_last: bool) -> CommandKey:
         """Return the command key of an open ask; with its last part, the table forgets the key.
@@ -237,6 +301,11 @@ class Asks:
         with self._lock:
             return Counter(ask.device for ask in self._open.values())
 
+    def held_count(self) -> int:
+        """Return the number of commands that wait for a confirmation."""
+        with self._lock:
+            return sum(1 for ask in self._open.values() if ask.held is not None)
+
     def _find(self, nonce: str, now: ClockPair) -> AskState:
         self._expire(now)
         ask = self._open.get(nonce)
@@ -255,7 +324,8 @@ class Asks:
 
     def _end(self, nonce: str, reason: CopyRefusal) -> None:
         # The last reference to the secret key: pyrage overwrites and frees it here.
-        self._open.pop(nonce).key = None
+        ask = self._open.pop(nonce)
+        ask.key = ask.held = None
         if nonce in self._nonces:
             self._nonces[nonce] = reason
 

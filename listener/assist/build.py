@@ -3,6 +3,7 @@
 import logging
 import os
 import ssl
+from collections.abc import Callable
 from pathlib import Path
 
 from listener.assist.home_assistant import (
@@ -11,7 +12,7 @@ from listener.assist.home_assistant import (
     HomeAssistantRecogniser,
     HomeAssistantVoice,
 )
-from listener.assist.recogniser import Agent, Recogniser
+from listener.assist.recogniser import Recogniser
 from listener.assist.speech import ProgramVoice, SpeechEngine
 from listener.assist.tokens import TokenFiles
 from listener.assist.understanding.assembly import (
@@ -19,7 +20,8 @@ from listener.assist.understanding.assembly import (
     build_local_recogniser,
     build_timer_agent,
 )
-from listener.assist.understanding.timer_agent import TimerAgent
+from listener.assist.understanding.local_recogniser import LocalRecogniser
+from listener.assist.understanding.timer_agent import MatchingAgent, TimerAgent
 from listener.assist.worker import Abilities
 from listener.assist.wyoming import WyomingRecogniser
 from listener.config import AssistSettings
@@ -44,14 +46,17 @@ def build_abilities(settings: AssistSettings, home: Path) -> Abilities:
     if settings.agent == "built-in":
         return _build_without_home_assistant(settings, home)
     address = build_address(settings)
-    agent = HomeAssistantAgent(address, settings.pipeline)
+    agent = HomeAssistantAgent(address, settings.pipeline, settings.language)
     timers = _timers(settings.language, agent)
+    recogniser = _recogniser(settings, address, home)
     return Abilities(
-        recogniser=_recogniser(settings, address, home),
+        recogniser=recogniser,
         agent=timers or agent,
         voices=_voices(settings, address),
         announcements=timers,
         prepare=agent.prepare,
+        matcher=timers or agent,
+        keep_ready=_keep_ready(recogniser),
     )
 
 
@@ -99,10 +104,12 @@ def _build_without_home_assistant(settings: AssistSettings, home: Path) -> Abili
         recogniser = _build_local(settings, home)
     voices = () if settings.voice == "none" else (ProgramVoice(settings.language),)
     agent = build_home_agent(_home_file(settings))
-    return Abilities(recogniser, agent, voices, agent)
+    return Abilities(
+        recogniser, agent, voices, agent, matcher=agent, keep_ready=_keep_ready(recogniser)
+    )
 
 
-def _timers(language: str, agent: Agent) -> TimerAgent | None:
+def _timers(language: str, agent: MatchingAgent) -> TimerAgent | None:
     try:
         return build_timer_agent(language, agent)
     except (ConfigError, Unavailable) as error:
@@ -115,6 +122,10 @@ def _build_local(settings: AssistSettings, home: Path) -> Recogniser:
     # Now, and not at the first command: it loads for some seconds.
     recogniser.start()
     return recogniser
+
+
+def _keep_ready(recogniser: Recogniser) -> Callable[[], None] | None:
+    return recogniser.keep_ready if isinstance(recogniser, LocalRecogniser) else None
 
 
 def _home_file(settings: AssistSettings) -> Path:

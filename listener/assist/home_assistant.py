@@ -192,6 +192,10 @@ class HomeAssistantSession:
         return msgspec.json.decode(self._wire.recv(timeout=left_s), type=dict[str, Any])
 
 
+_Prepared = tuple[HomeAssistantSession, str, str, dict[str, object]]
+"""Connection, device, owner, and the fields of a run."""
+
+
 class HomeAssistantRecogniser:
     """Speech to text by a pipeline of Home Assistant.
 
@@ -210,9 +214,7 @@ class HomeAssistantRecogniser:
         Raises:
             Unavailable: the pipeline cannot be used.
         """
-        del word
-        if not is_final:
-            return None
+        del word, is_final
         with HomeAssistantSession(self._address) as session, _unavailable():
             fields: dict[str, object] = {
                 "start_stage": "stt",
@@ -238,6 +240,7 @@ class HomeAssistantAgent:
     Args:
         address: of Home Assistant.
         pipeline: name or id of the pipeline; None for the preferred one.
+        language: language of the commands, such as ``en``.
         monotonic_s: monotonic clock.
     """
 
@@ -245,14 +248,16 @@ class HomeAssistantAgent:
         self,
         address: HomeAssistantAddress,
         pipeline: str | None,
+        language: str = "en",
         monotonic_s: Callable[[], float] = time.monotonic,
     ) -> None:
         self._address = address
         self._pipeline = pipeline
+        self._language = language
         self._monotonic_s = monotonic_s
         self._devices: dict[str, str] = {}
         self._devices_s = float("-inf")
-        self._prepared: tuple[HomeAssistantSession, str, str, dict[str, object]] | None = None
+        self._prepared: _Prepared | None = None
 
     def prepare(self, device: str, owner: str) -> None:
         """Connect and log in, so that ``carry_out`` of the same thread hands over at once.
@@ -281,6 +286,30 @@ class HomeAssistantAgent:
             self._prepared[0].close()
             self._prepared = None
 
+    def is_command(self, text: str, device: str, owner: str) -> bool:
+        """Return whether a text is a sentence of Home Assistant; see `CommandMatcher`.
+
+        Home Assistant's own agent matches it without carrying it out. A sentence that it only finds
+        similar is not one: what follows may make it another.
+
+        Raises:
+            Unavailable: Home Assistant cannot be reached, or has no such agent.
+        """
+        session, _, _, fields = self._connect(device, owner)
+        found = session.command(
+            "conversation/agent/homeassistant/debug",
+            sentences=[text],
+            language=self._language,
+            device_id=fields.get("device_id"),
+        )
+        with _unavailable():
+            (result,) = found["results"]
+            return (
+                result is not None
+                and result["match"] is True
+                and not result.get("fuzzy_match", False)
+            )
+
     def carry_out(self, text: str, device: str, owner: str) -> AgentResult:
         """Carry a command out at most once; see `Agent`.
 
@@ -288,11 +317,8 @@ class HomeAssistantAgent:
             Unavailable: it was not handed over.
             OutcomeUnknown: it was handed over, and the connection was lost.
         """
-        if self._prepared is None or self._prepared[1:3] != (device, owner):
-            self.prepare(device, owner)
-        if self._prepared is None:
-            raise RuntimeError("prepare returned without a session")
-        (session, _, _, fields), self._prepared = self._prepared, None
+        session, _, _, fields = self._connect(device, owner)
+        self._prepared = None
         with session:
             command = {
                 "start_stage": "intent",
@@ -304,6 +330,14 @@ class HomeAssistantAgent:
                 return _result(session, command | fields)
             except (WebSocketException, OSError, ValueError) as error:
                 raise OutcomeUnknown("the connection to Home Assistant was lost") from error
+
+    def _connect(self, device: str, owner: str) -> _Prepared:
+        """Return the prepared connection, or a new one for another device or owner."""
+        if self._prepared is None or self._prepared[1:3] != (device, owner):
+            self.prepare(device, owner)
+        if self._prepared is None:
+            raise RuntimeError("prepare returned without a session")
+        return self._prepared
 
     def _device_id(self, session: HomeAssistantSession, device: str) -> str | None:
         """Return the id of a speaker in the device registry, or None if it is not there."""

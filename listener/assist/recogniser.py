@@ -89,6 +89,24 @@ class Agent(Protocol):
         """
 
 
+class CommandMatcher(Protocol):
+    """Tells whether a text is a whole command, without carrying it out."""
+
+    def is_command(self, text: str, device: str, owner: str) -> bool:
+        """Return whether a text is a whole command of this home.
+
+        Called in the thread of ``Agent.carry_out``, one call at a time.
+
+        Args:
+            text: without the wake word.
+            device: name of the speaker, which gives the room.
+            owner: short name of the owner.
+
+        Raises:
+            Unavailable: that cannot be found out.
+        """
+
+
 class AnnouncementSource(Protocol):
     """Announcements that fall due, such as those of timers."""
 

@@ -20,6 +20,7 @@ from listener.assist.worker import (
     AnnouncementJob,
     CommandJob,
     CommandWorker,
+    ConfirmedJob,
     ReplyTarget,
     answer_message,
     outcome_message,
@@ -40,7 +41,16 @@ from listener.system.backoff import Backoff
 from listener.system.systemd import Notifier, StopSignal
 from listener.voice import timing
 from listener.voice.command_copy import parse_copy
-from listener.voice.messages import POKE, Answer, Ask, parse_ask, sign_message
+from listener.voice.messages import (
+    POKE,
+    Answer,
+    Ask,
+    Confirmation,
+    SignedAsk,
+    SignedConfirmation,
+    parse_from_speaker,
+    sign_message,
+)
 
 TURN_S: Final = 0.5
 FIRST_BACKOFF_S: Final = 0.1
@@ -217,7 +227,7 @@ class AssistService:
             return
         try:
             if (levels := topics.ASK.levels(message.topic)) is not None:
-                self._on_ask(levels["device"], message.payload)
+                self._on_speaker(levels["device"], message.payload)
             elif (levels := topics.SPOKEN.levels(message.topic)) is not None:
                 self._on_copy(levels["device"], levels["ask"], message.payload)
         except VoiceError as refused:
@@ -234,9 +244,31 @@ class AssistService:
             raise VoiceError("device")
         return key
 
-    def _on_ask(self, device: str, payload: bytes) -> None:
+    def _on_speaker(self, device: str, payload: bytes) -> None:
+        signed = parse_from_speaker(payload)
+        if isinstance(signed.statement, Confirmation):
+            self._on_confirmation(device, signed, signed.statement)
+        else:
+            self._on_ask(device, signed)
+
+    def _on_confirmation(
+        self, device: str, signed: SignedConfirmation, confirmation: Confirmation
+    ) -> None:
+        if confirmation.device != device:
+            raise VoiceError("device")
+        signed.verify(self._device_key(device))
+        try:
+            command = self._asks.confirm(confirmation.ask, device, confirmation.part)
+        except CopyRefused as refused:
+            self._refused[refused.reason.value] += 1
+            return
+        if command is not None and not self._worker.submit(
+            ConfirmedJob(confirmation.ask, device, command)
+        ):
+            self._refused["queue"] += 1  # the last part decides
+
+    def _on_ask(self, device: str, signed: SignedAsk) -> None:
         arrived = self._now()
-        signed = parse_ask(payload)
         key = self._device_key(device)
         if signed.statement.device != device or signed.statement.dkey != keys.device_id(key):
             raise VoiceError("device")
@@ -289,7 +321,9 @@ class AssistService:
         key = self._device_key(device)
         copy.verify(key)
         try:
-            self._asks.accept(nonce, device, header.key, header.part, header.age_ms)
+            self._asks.accept(
+                nonce, device, header.key, header.part, header.age_ms, is_last=bool(header.last)
+            )
         except CopyRefused as refused:
             self._refused[refused.reason.value] += 1
             outcome = refusal_outcome(refused.reason)

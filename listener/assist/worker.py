@@ -16,10 +16,17 @@ from typing import Final, Literal
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
 
-from listener.assist.asks import Asks, ClockPair, CopyRefusal, CopyRefused
+from listener.assist.asks import Asks, ClockPair, CopyRefusal, CopyRefused, HeldCommand
 from listener.assist.command_text import remove_wake_word
 from listener.assist.owners_off import OwnersOff
-from listener.assist.recogniser import Agent, AnnouncementSource, OutcomeUnknown, Recogniser
+from listener.assist.recogniser import (
+    Agent,
+    AnnouncementSource,
+    CommandMatcher,
+    OutcomeUnknown,
+    Recogniser,
+    Recognition,
+)
 from listener.assist.speech import ReplySound, SpeechEngine, parse_wav, speak, with_ring
 from listener.envelope import keys
 from listener.errors import Unavailable, VoiceError
@@ -33,6 +40,8 @@ from listener.voice.open_copy import OpenedCopy, open_copy
 from listener.voice.reply import ReplyHeader, seal_reply
 from listener.voice.sealed_file import key_id
 
+IDLE_S: Final = 2.0
+"""Time without a job after which a recogniser that has ended is replaced."""
 MOST_JOBS: Final = 8
 """Jobs that wait; more are refused."""
 
@@ -62,12 +71,24 @@ class CommandJob:
 
 
 @dataclass(frozen=True, slots=True)
+class ConfirmedJob:
+    """Whole command of a provisional part that was confirmed."""
+
+    nonce: str
+    device: str
+    command: HeldCommand
+
+
+@dataclass(frozen=True, slots=True)
 class AnnouncementJob:
     """A text to be spoken for an ask that a poke caused."""
 
     target: ReplyTarget
     text: str
     is_ring: bool = False
+
+
+Job = CommandJob | ConfirmedJob | AnnouncementJob
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,6 +103,11 @@ class Abilities:
     """Timers that end, if the agent has any."""
     prepare: Callable[[str, str], None] | None = None
     """Connects the agent for a device and an owner, before the last check of the time."""
+    matcher: CommandMatcher | None = None
+    """Tells whether the text of a provisional part is a whole command, where the recogniser does
+    not."""
+    keep_ready: Callable[[], object] | None = None
+    """Replaces a recogniser's process that has ended, while no command waits. Never raises."""
 
 
 class CommandProcessor:
@@ -116,24 +142,55 @@ class CommandProcessor:
         self.counts: Counter[str] = Counter()
         """Commands by outcome, and refusals by reason."""
 
-    def process(self, job: CommandJob | AnnouncementJob, post: Callable[[Message], None]) -> None:
+    def process(self, job: Job, post: Callable[[Message], None]) -> None:
         """Process a job; pass each message to ``post`` as soon as it is made."""
-        if isinstance(job, AnnouncementJob):
-            self._announce(job, post)
-            return
-        header = job.copy.header
+        match job:
+            case AnnouncementJob():
+                self._announce(job, post)
+            case ConfirmedJob(nonce, device, command):
+                self._guard(nonce, device, post, lambda: self._act(nonce, device, command, post))
+            case CommandJob():
+                header = job.copy.header
+                self._guard(header.ask, header.device, post, lambda: self._process_copy(job, post))
+
+    def rest(self) -> None:
+        """Prepare for the next command; to be called while there is no job."""
+        if self._abilities.keep_ready is not None:
+            self._abilities.keep_ready()
+
+    def _guard(
+        self,
+        nonce: str,
+        device: str,
+        post: Callable[[Message], None],
+        process: Callable[[], object],
+    ) -> None:
+        """Process a command; tell the speaker about a refusal or a failure."""
         try:
-            opened = self._open(job)
-            self._obey(opened, post)
+            process()
         except CopyRefused as refused:
             self.counts[f"refused-{refused.reason.value}"] += 1
             if (outcome := refusal_outcome(refused.reason)) is not None:
-                self._say(header.ask, header.device, outcome, post)
+                self._say(nonce, device, outcome, post)
         except VoiceError as refused:
-            self._fail(header.ask, header.device, refused.reason, post)
+            self._fail(nonce, device, refused.reason, post)
         except Unavailable as error:
             _log.warning("a command was not carried out: %s", error)
-            self._fail(header.ask, header.device, "unavailable", post)
+            self._fail(nonce, device, "unavailable", post)
+
+    def _process_copy(self, job: CommandJob, post: Callable[[Message], None]) -> None:
+        opened = self._open(job)
+        if opened.header.last:
+            self._obey(opened, post)
+            return
+        try:
+            command = self._find_whole_command(opened)
+        except Unavailable as error:
+            self.counts["refused-part"] += 1
+            _log.info("a provisional part was not recognised: %s", error)
+            return  # the last part decides
+        if command is not None and self._asks.hold(opened.header.ask, command):
+            self._act(opened.header.ask, opened.header.device, command, post)
 
     def _open(self, job: CommandJob) -> OpenedCopy:
         header = job.copy.header
@@ -147,33 +204,65 @@ class CommandProcessor:
             raise VoiceError("old")
         return opened
 
-    def _obey(self, opened: OpenedCopy, post: Callable[[Message], None]) -> None:
-        header, fields = opened.header, opened.fields
-        is_final = bool(header.last)
+    def _recognise(self, opened: OpenedCopy) -> Recognition | None:
+        """Return the text without the wake word; None without any. The sound is overwritten."""
+        word = opened.fields.word
         try:
-            recognised = self._abilities.recogniser.recognise(
-                opened.samples, fields.word, is_final=is_final
+            found = self._abilities.recogniser.recognise(
+                opened.samples, word, is_final=bool(opened.header.last)
             )
         finally:
             opened.samples.fill(0)
-        text = remove_wake_word(recognised.text, fields.word) if recognised is not None else ""
-        if not is_final and (recognised is None or not recognised.is_command or not text):
-            return  # the next part decides
-        if not text:
+        text = "" if found is None else remove_wake_word(found.text, word)
+        return Recognition(text, is_command=found.is_command) if found and text else None
+
+    def _find_whole_command(self, opened: OpenedCopy) -> HeldCommand | None:
+        """Return the command of a provisional part, and connect the agent for it.
+
+        Returns:
+            None where the part is not a whole command.
+
+        Raises:
+            Unavailable: the recogniser or the agent cannot be used.
+        """
+        header, fields = opened.header, opened.fields
+        found = self._recognise(opened)
+        if found is None:
+            return None
+        if self._abilities.prepare is not None:
+            self._abilities.prepare(header.device, fields.owner)
+        matcher = self._abilities.matcher
+        if not found.is_command and (
+            matcher is None or not matcher.is_command(found.text, header.device, fields.owner)
+        ):
+            return None
+        return HeldCommand(header.part, header.age_ms, fields.owner, found.text)
+
+    def _obey(self, opened: OpenedCopy, post: Callable[[Message], None]) -> None:
+        header, fields = opened.header, opened.fields
+        found = self._recognise(opened)
+        if found is None:
             self._asks.end(header.ask)
             self._say(header.ask, header.device, "not-understood", post)
             return
         if self._abilities.prepare is not None:
             self._abilities.prepare(header.device, fields.owner)
-        ask = self._asks.begin_act(header.ask, header.age_ms)
+        command = HeldCommand(header.part, header.age_ms, fields.owner, found.text)
+        self._act(header.ask, header.device, command, post)
+
+    def _act(
+        self, nonce: str, device: str, command: HeldCommand, post: Callable[[Message], None]
+    ) -> None:
+        """Carry a command out once and in time, report its outcome, and reply."""
+        ask = self._asks.begin_act(nonce, command.age_ms)
         try:
-            result = self._abilities.agent.carry_out(text, header.device, fields.owner)
+            result = self._abilities.agent.carry_out(command.text, device, command.owner)
         except OutcomeUnknown as error:
             # Not repeated, and not reported as anything: the speaker says that it is not known.
             self.counts["unknown"] += 1
             _log.warning("the outcome of a command is not known: %s", error)
             return
-        self._say(header.ask, header.device, result.outcome, post)
+        self._say(nonce, device, result.outcome, post)
         target = ReplyTarget(ask.nonce, ask.device, ask.reply, ask.answered or ask.arrived)
         self._reply(target, result.speech, result.sound, post)
 
@@ -264,14 +353,17 @@ class CommandWorker:
 
     Args:
         process: processes a job.
+        rest: called in the thread after some seconds without a job.
     """
 
     def __init__(
         self,
-        process: Callable[[CommandJob | AnnouncementJob, Callable[[Message], None]], None],
+        process: Callable[[Job, Callable[[Message], None]], None],
+        rest: Callable[[], object] = bool,
     ) -> None:
         self._process = process
-        self._jobs: queue.Queue[CommandJob | AnnouncementJob | None] = queue.Queue(MOST_JOBS)
+        self._rest = rest
+        self._jobs: queue.Queue[Job | None] = queue.Queue(MOST_JOBS)
         self._messages: queue.SimpleQueue[Message] = queue.SimpleQueue()
         self._ready, self._wake = socket.socketpair()
         self._ready.settimeout(0)
@@ -288,7 +380,7 @@ class CommandWorker:
         """Return the descriptor, for ``select``."""
         return self._ready.fileno()
 
-    def submit(self, job: CommandJob | AnnouncementJob) -> bool:
+    def submit(self, job: Job) -> bool:
         """Queue a job; return whether there was room.
 
         A provisional part has room only where no job waits, so that it displaces no whole command.
@@ -327,7 +419,7 @@ class CommandWorker:
                 self._process(job, self._post)
 
     def _run(self) -> None:
-        while (job := self._jobs.get()) is not None:
+        while (job := self._next_job()) is not None:
             try:
                 self._process(job, self._post)
             except Exception as error:  # noqa: BLE001 - its text may quote a command, so only its type is shown
@@ -336,6 +428,13 @@ class CommandWorker:
                 self._notify()
                 return
             del job
+
+    def _next_job(self) -> Job | None:
+        while True:
+            try:
+                return self._jobs.get(timeout=IDLE_S)
+            except queue.Empty:
+                self._rest()
 
     def _post(self, message: Message) -> None:
         self._messages.put(message)

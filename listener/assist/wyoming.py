@@ -43,9 +43,7 @@ class WyomingRecogniser:
         Raises:
             Unavailable: the server cannot be reached, or answered with something else.
         """
-        del word
-        if not is_final:
-            return None
+        del word, is_final
         until_s = time.monotonic() + LONGEST_S
         try:
             with socket.create_connection(self._address, LONGEST_S) as wire:

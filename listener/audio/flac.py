@@ -30,6 +30,7 @@ _FIRST: Final = 2 + _MOST_ORDER
 _RICE_FROM: Final = tuple(2 ** (rice + 0.5) / math.log(2) for rice in range(_MOST_RICE))
 _POLYNOMIAL_8: Final = 0x07
 _POLYNOMIAL_16: Final = 0x8005
+_CRC_BITS: Final = 16
 _VENDOR: Final = b"earmark"
 _STREAMINFO: Final = 0
 _PADDING: Final = 1
@@ -202,9 +203,18 @@ def crc_16(data: bytes) -> int:
 @cache
 def _bit_remainders(count: int) -> NDArray[np.uint16]:
     """Return the CRC of a bit that is followed by ``count`` - 1, ``count`` - 2, … 0 other bits."""
-    remainders = np.zeros(count, np.uint16)
+    row = np.zeros(max(count, _CRC_BITS), np.uint16)
+    """x to the power of 16 + place, modulo the polynomial."""
     rest = _POLYNOMIAL_16
-    for place in reversed(range(count)):
-        remainders[place] = rest
+    for place in range(_CRC_BITS):
+        row[place] = rest
         rest = (rest << 1 ^ _POLYNOMIAL_16 if rest & 0x8000 else rest << 1) & 0xFFFF
-    return remainders
+    done = _CRC_BITS
+    while done < count:
+        # A remainder is a sum of powers below 16; each of them, ``done`` places on, is known.
+        known, more = row[:done], min(done, count - done)
+        for power in range(_CRC_BITS):
+            is_set = known[:more] >> power & 1
+            row[done : done + more] ^= is_set * row[done + power - _CRC_BITS]
+        done += more
+    return row[:count][::-1].copy()

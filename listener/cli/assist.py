@@ -126,7 +126,7 @@ def _serve(settings: Config) -> int:
         processor = CommandProcessor(
             asks, abilities, key=key, roster=roster, off=off, now=read_clocks
         )
-        with contextlib.closing(CommandWorker(processor.process)) as worker:
+        with contextlib.closing(CommandWorker(processor.process, processor.rest)) as worker:
             worker.start()
             notifier = systemd.Notifier(os.environ, time.monotonic)
             notifier.ready()

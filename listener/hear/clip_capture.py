@@ -30,6 +30,7 @@ from listener.hear.indicators.chime import AFTER_S, Chime
 from listener.hear.indicators.pause_chime import PAUSE_S, PauseChime
 from listener.hear.part_schedule import PartSchedule
 from listener.hear.sealer import CapturedClip
+from listener.hear.trailing_silence import TrailingSilence
 from listener.wakeword.detector import Wake
 
 _LEVEL_FRAMES: Final = 12
@@ -51,6 +52,9 @@ class VoiceAsks(Protocol):
 
     def order_part(self) -> CommandOrder | None:
         """Return the order for a provisional part of the clip; None if there is none."""
+
+    def confirm_part(self) -> None:
+        """Tell assist that silence followed the last provisional part."""
 
     def abandon(self) -> None:
         """End the ask of a clip that ended without an endpoint."""
@@ -102,6 +106,7 @@ class _Recording:
     pending: PendingClip
     is_after_chime: bool = False
     parts: PartSchedule = field(default_factory=PartSchedule)
+    silence: TrailingSilence = field(default_factory=TrailingSilence)
 
 
 class ClipCapture:
@@ -179,6 +184,7 @@ class ClipCapture:
         if clip is not None:
             self._offer(clip)
         self._offer_part(frame)
+        self._confirm_part(frame)
         self._chime_in_pause(frame)
         self._begin_after_chime(frame)
 
@@ -253,6 +259,17 @@ class ClipCapture:
             return
         state.parts.note(frame.end_sample, recorder.speech_end_sample)
         self._parts.offer_part(recorder.copy_into(buffer), state.wake.word, command)
+
+    def _confirm_part(self, frame: Frame) -> None:
+        """Confirm the last provisional part, if silence has followed it for long enough."""
+        state, recorder = self._state, self._recorder
+        if self._parts is None or self._voice is None or not isinstance(state, _Recording):
+            return
+        state.silence.push(frame.samples)
+        if recorder.has_speech and state.parts.may_confirm(
+            frame.end_sample, recorder.speech_end_sample, state.silence.measure_samples
+        ):
+            self._voice.confirm_part()
 
     def _chime_in_pause(self, frame: Frame) -> None:
         """Play the chime and begin the clip again, if nothing was said since the wake word."""

@@ -49,6 +49,8 @@ class CopyResult:
     at: Instant
     is_last: bool = True
     """False for a provisional part."""
+    part: int = 1
+    """Number of the part."""
     was_removed: bool = False
     """Whether the copy was laid, and removed before send took it."""
 
@@ -171,7 +173,11 @@ class CommandSealer:
             reason: as `make` returns it.
         """
         grant = order.grant
-        self._report(CopyResult(grant.ask, owner, reason, self._now(), is_last=grant.is_last))
+        self._report(
+            CopyResult(
+                grant.ask, owner, reason, self._now(), is_last=grant.is_last, part=grant.part
+            )
+        )
 
     def clear(self) -> None:
         """Remove every copy that send has not taken, and report their asks as muted.

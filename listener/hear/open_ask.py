@@ -107,6 +107,8 @@ class OpenAsk:
         self._wrong_signatures = 0
         self._parts = 0
         """Provisional parts that were granted."""
+        self._laid_part = self._confirmed_part = 0
+        """Last provisional part that lies ready for send, or was confirmed."""
 
     @property
     def has_parts(self) -> bool:
@@ -229,6 +231,34 @@ class OpenAsk:
         self._parts += 1
         return CommandGrant(self._ask, self._key, self._asked, self._parts, is_last=False)
 
+    def lay_part(self, ask: str, part: int) -> None:
+        """Note that a provisional part lies ready for send.
+
+        Args:
+            ask: nonce of the copy; that of an ask that has ended changes nothing.
+            part: its number.
+        """
+        if self._phase is _Phase.GRANTED and ask == self._ask:
+            self._laid_part = max(self._laid_part, part)
+
+    def confirm_part(self, now: Instant) -> int | None:
+        """Return the number of the last provisional part, to be confirmed once.
+
+        Args:
+            now: this moment.
+
+        Returns:
+            None before the part lies ready for send, after its confirmation, or after an outcome.
+        """
+        if (
+            self._phase is not _Phase.GRANTED
+            or not self._confirmed_part < self._parts == self._laid_part
+            or self._asked.has_moved(now)
+        ):
+            return None
+        self._confirmed_part = self._parts
+        return self._parts
+
     def lay(self, ask: str, now: Instant) -> None:
         """Note that the command copy lies ready for send; the outcome is due within 15 s.
 
@@ -294,3 +324,4 @@ class OpenAsk:
     def _reset(self, phase: _Phase) -> None:
         self._phase, self._ask, self._key, self._wrong_signatures = phase, "", "", 0
         self._refusal, self._parts = "no-answer", 0
+        self._laid_part = self._confirmed_part = 0

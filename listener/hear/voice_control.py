@@ -22,7 +22,14 @@ from listener.ipc.notices import AskNotice, CommandEnd, LampState, Notice, Voice
 from listener.ipc.player_state import AskedReply, SoundName
 from listener.voice import messages, timing
 from listener.voice.consent_table import KeptConsent
-from listener.voice.messages import Ask, Outcome, SignedAnswer, SignedOutcome, VoiceStatus
+from listener.voice.messages import (
+    Ask,
+    Confirmation,
+    Outcome,
+    SignedAnswer,
+    SignedOutcome,
+    VoiceStatus,
+)
 
 MOST_AT_ONCE: Final = 8
 """Datagrams read in one turn of the loop; a flood costs their parsing only."""
@@ -256,6 +263,15 @@ class VoiceControl:
         granted = self._open.grant_part(self._now())
         return None if granted is None else CommandOrder(granted, self._consents.counting)
 
+    def confirm_part(self) -> None:
+        """Tell assist that silence followed the last provisional part, once for each part."""
+        ask, part = self._open.ask, self._open.confirm_part(self._now())
+        if part is None:
+            return
+        confirmation = Confirmation(ask=ask, device=self._device, part=part)
+        message = messages.sign_message(confirmation, self._key.sign)
+        self._notify(AskNotice(message=msgspec.Raw(message)))
+
     def abandon(self) -> None:
         """End the ask of a clip that ended without an endpoint."""
         # Assist may have acted on a provisional part, whose outcome has not arrived.
@@ -358,6 +374,8 @@ class VoiceControl:
         if result.reason is None:
             if result.is_last:
                 self._open.lay(result.ask, result.at)
+            else:
+                self._open.lay_part(result.ask, result.part)
         # A provisional part that was not made changes nothing: the last part decides.
         elif (result.is_last or result.was_removed) and self._open.drop(result.ask):
             self._end(result.reason)

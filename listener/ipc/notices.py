@@ -165,7 +165,7 @@ class SpooledNotice(_Notice, frozen=True, kw_only=True, tag="spooled"):
 
 
 class AskNotice(_Notice, frozen=True, kw_only=True, tag="ask"):
-    """Ask of this device, signed; send publishes it unread."""
+    """Ask of this device, or confirmation of a part, signed; send publishes it unread."""
 
     message: msgspec.Raw
     """A payload of ``voice.messages``, verbatim."""

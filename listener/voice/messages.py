@@ -1,4 +1,4 @@
-"""Ask, answer, outcome, poke and voice status: short signed messages. Pure.
+"""Ask, confirmation, answer, outcome, poke and voice status: short signed messages. Pure.
 
 On the wire each is a JSON object with one statement and its signature. The signature is over a
 first line of its own kind and the canonical JSON of the statement, so that no message can stand
@@ -27,7 +27,7 @@ from listener.voice.fields import (
     Flag,
     SignatureText,
 )
-from listener.voice.limits import LONGEST_MESSAGE_BYTES
+from listener.voice.limits import LONGEST_MESSAGE_BYTES, MOST_PARTS
 from listener.voice.timing import WAKE_TO_ASK_MS
 
 if TYPE_CHECKING:
@@ -74,6 +74,19 @@ class Ask(VoiceStatement, frozen=True, kw_only=True):
     """Time from the wake to the signing."""
     v: Literal[1] = 1
     why: Literal["wake", "poke"]
+
+
+class Confirmation(VoiceStatement, frozen=True, kw_only=True):
+    """A speaker's word that silence followed a provisional part, signed by its hear."""
+
+    first_line: ClassVar[bytes] = b"EARMARK/CONFIRMATION/1\n"
+    json_name: ClassVar[str] = "confirmation"
+
+    ask: AskId
+    device: ShortName
+    part: Annotated[int, Meta(ge=1, le=MOST_PARTS - 1)]
+    """Number of the part."""
+    v: Literal[1] = 1
 
 
 class Answer(VoiceStatement, frozen=True, kw_only=True):
@@ -159,6 +172,7 @@ class SignedMessage(Generic[StatementT_co]):
 
 
 SignedAsk = SignedMessage[Ask]
+SignedConfirmation = SignedMessage[Confirmation]
 SignedAnswer = SignedMessage[Answer]
 SignedOutcome = SignedMessage[Outcome]
 SignedVoiceStatus = SignedMessage[VoiceStatus]
@@ -190,6 +204,25 @@ def parse_ask(payload: bytes) -> SignedAsk:
         VoiceError: ``form``: the bytes are not an ask. Nothing else is raised.
     """
     return _parse(payload, Ask)
+
+
+def parse_confirmation(payload: bytes) -> SignedConfirmation:
+    """Parse a confirmation; see `parse_ask`."""
+    return _parse(payload, Confirmation)
+
+
+def parse_from_speaker(payload: bytes) -> SignedAsk | SignedConfirmation:
+    """Parse any message on the topic of asks.
+
+    Args:
+        payload: any bytes are safe.
+
+    Raises:
+        VoiceError: ``form``: the bytes are neither. Nothing else is raised.
+    """
+    if payload.startswith(b'{"confirmation":'):
+        return parse_confirmation(payload)
+    return parse_ask(payload)
 
 
 def parse_answer(payload: bytes) -> SignedAnswer:

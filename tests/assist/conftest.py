@@ -31,6 +31,9 @@ class FakeUnderstanding:
     def __init__(self) -> None:
         self.text: str | None = "Alexa, turn on the lights"
         self.is_command = True
+        self.sentences: set[str] = set()
+        """Texts that the matcher takes for whole commands."""
+        self.unavailable: Exception | None = None
         self.result = AgentResult("done", "Turned on")
         self.error: Exception | None = None
         self.heard: list[Samples] = []
@@ -47,6 +50,8 @@ class FakeUnderstanding:
         self.heard.append(samples.copy())
         self.given.append(samples)
         assert word == "alexa"
+        if self.unavailable is not None:
+            raise self.unavailable
         return None if self.text is None else Recognition(self.text, self.is_command)
 
     def prepare(self, device: str, owner: str) -> None:
@@ -66,6 +71,17 @@ class FakeUnderstanding:
     def due(self) -> list[Announcement]:
         found, self.announcements = self.announcements, []
         return found
+
+
+class FakeMatcher:
+    """Knows the sentences of the test."""
+
+    def __init__(self, understanding: FakeUnderstanding) -> None:
+        self._understanding = understanding
+
+    def is_command(self, text: str, device: str, owner: str) -> bool:
+        assert (device, owner) == self._understanding.prepared[-1]
+        return text in self._understanding.sentences
 
 
 def wav(samples: Samples, rate_hz: int) -> bytes:
@@ -139,6 +155,7 @@ class Assist:
             self.understanding,
             [self.understanding],
             prepare=self.understanding.prepare,
+            matcher=FakeMatcher(self.understanding),
         )
         self.processor = CommandProcessor(
             self.asks,
@@ -203,6 +220,11 @@ class Assist:
     def replies(self, speaker: Speaker) -> list[bytes]:
         topic = f"earmark/v1/say/{speaker.name}"
         return [one.payload for one in self.broker.sent if one.topic == topic]
+
+    def confirm(self, speaker: Speaker, nonce: str, part: int = 1, **changes: Any) -> None:  # noqa: ANN401 - fields of any type
+        """Send the confirmation of a part."""
+        payload = speaker.confirmation(nonce, part, **changes)
+        self.receive(f"earmark/v1/ask/{speaker.name}", payload)
 
     def wake(self, speaker: Speaker) -> tuple[str, str]:
         """Ask and wait for the answer; return the nonce and the command key."""

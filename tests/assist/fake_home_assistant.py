@@ -36,6 +36,10 @@ class FakeHomeAssistant:
         """ClockPair at which the connection breaks: ``run``, ``intent`` or empty."""
         self.spoken: list[dict[str, Any]] = []
         self.sound = b""
+        self.matched: list[tuple[list[str], str | None]] = []
+        self.fuzzy = False
+        self.matches = True
+        """Whether it has the command that matches sentences."""
 
     def answer(self, wire: ServerConnection) -> None:
         """Serve one connection."""
@@ -68,6 +72,10 @@ class FakeHomeAssistant:
             case "assist_pipeline/pipeline/list":
                 listed = {"pipelines": [STT, PLAIN], "preferred_pipeline": "stt1"}
                 reply(type="result", success=True, result=listed)
+            case "conversation/agent/homeassistant/debug" if self.matches:
+                self.matched.append((command["sentences"], command["device_id"]))
+                results = [self.match(text) for text in command["sentences"]]
+                reply(type="result", success=True, result={"results": results})
             case "assist_pipeline/run":
                 if self.breaks == "run":
                     wire.close()
@@ -83,6 +91,14 @@ class FakeHomeAssistant:
             case _:
                 reply(type="result", success=False, error={"code": "unknown_command"})
 
+    def match(self, text: str) -> dict[str, object] | None:
+        """Return what Home Assistant's agent says of a sentence without carrying it out."""
+        known = _bare(text) in {"turn on the lights", "what time is it", "break"}
+        if not known and "lamp" not in text:
+            return None
+        found = {"intent": {"name": "HassTurnOn"}, "match": known, "unmatched_slots": {}}
+        return found | ({"fuzzy_match": True} if self.fuzzy else {})
+
     def _hear(self, wire: ServerConnection, command: dict[str, Any]) -> None:
         self.no_vad = command["input"].get("no_vad")
         wire.send(
@@ -96,7 +112,7 @@ class FakeHomeAssistant:
 
     def _intent(self, wire: ServerConnection, command: dict[str, Any], event: Any) -> None:  # noqa: ANN401 - a function
         event("intent-start")
-        text = command["input"]["text"].lower().strip(" .?!")
+        text = _bare(command["input"]["text"])
         kind, code, speech = "error", "no_intent_match", "Sorry, I couldn't understand that"
         if text == "turn on the lights":
             area = command.get("device_id", "").removeprefix("id-")
@@ -114,6 +130,10 @@ class FakeHomeAssistant:
         data = {"code": code} if code else {}
         response = {"response_type": kind, "data": data, "speech": {"plain": {"speech": speech}}}
         event("intent-end", intent_output={"response": response})
+
+
+def _bare(text: str) -> str:
+    return text.lower().strip(" .?!")
 
 
 @contextlib.contextmanager

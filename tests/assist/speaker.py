@@ -10,7 +10,7 @@ from listener.audio.pcm import Samples
 from listener.envelope import keys
 from listener.voice import messages
 from listener.voice.command_copy import CopyFields, CopyHeader, seal_copy
-from listener.voice.messages import Answer, Ask, Outcome
+from listener.voice.messages import Answer, Ask, Confirmation, Outcome
 from listener.voice.open_reply import OpenedReply, open_reply
 from listener.voice.reply import parse_reply
 from listener.voice.sealed_file import key_id
@@ -55,6 +55,13 @@ class Speaker:
             "why": "wake",
         }
         return nonce, messages.sign_message(Ask(**(fields | changes)), self.key.sign)  # type: ignore[arg-type] # by name
+
+    def confirmation(
+        self, nonce: str, part: int, key: Ed25519PrivateKey | None = None, **changes: object
+    ) -> bytes:
+        """Return the payload of a confirmation, signed by this speaker or by another key."""
+        fields: dict[str, object] = {"ask": nonce, "device": self.name, "part": part} | changes
+        return messages.sign_message(Confirmation(**fields), (key or self.key).sign)  # type: ignore[arg-type] # by name
 
     def copy(
         self,

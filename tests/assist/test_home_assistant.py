@@ -116,7 +116,52 @@ def test_whole_clip_is_recognised_without_detection_of_its_end(
     assert fake.heard_bytes == SOUND.nbytes
     assert fake.no_vad is True
     assert fake.lights == [], "nothing is carried out by recognising"
-    assert recogniser.recognise(SOUND, "alexa", is_final=False) is None
+    assert recogniser.recognise(SOUND, "alexa", is_final=False) == heard, "a part is recognised too"
+
+
+@pytest.mark.parametrize(
+    ("text", "is_command"),
+    [
+        ("Turn on the lights.", True),
+        ("what time is it", True),
+        ("turn on the", False),
+        ("turn on the lamp of", False),
+    ],
+)
+def test_sentence_is_matched_without_being_carried_out(
+    fake: FakeHomeAssistant, address: HomeAssistantAddress, text: str, *, is_command: bool
+) -> None:
+    agent = HomeAssistantAgent(address, None)
+    agent.prepare("kitchen", "ada")
+
+    assert agent.is_command(text, "kitchen", "ada") is is_command
+
+    assert fake.matched == [([text], "id-kitchen")]
+    assert fake.lights == []
+    agent.carry_out("turn on the lights", "kitchen", "ada")
+    assert fake.lights == ["kitchen"]
+    assert len(fake.used_tokens) == 1, "the same connection"
+
+
+def test_sentence_that_is_only_similar_is_not_a_whole_command(
+    fake: FakeHomeAssistant, address: HomeAssistantAddress
+) -> None:
+    agent = HomeAssistantAgent(address, None)
+    fake.fuzzy = True
+
+    assert not agent.is_command("turn on the lights", "kitchen", "ada")
+    agent.release()
+
+
+def test_home_assistant_that_cannot_match_is_unavailable(
+    fake: FakeHomeAssistant, address: HomeAssistantAddress
+) -> None:
+    agent = HomeAssistantAgent(address, None)
+    fake.matches = False
+
+    with pytest.raises(Unavailable):
+        agent.is_command("turn on the lights", "kitchen", "ada")
+    agent.release()
 
 
 def test_empty_text_is_no_recognition(

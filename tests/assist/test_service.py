@@ -1,5 +1,6 @@
 """The assist service: who is answered, what is opened, and what is carried out."""
 
+import threading
 from collections.abc import Callable
 from itertools import pairwise
 from pathlib import Path
@@ -10,6 +11,7 @@ import pyrage
 import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
+from listener.assist import worker
 from listener.assist.recogniser import AgentResult, Announcement, OutcomeUnknown
 from listener.envelope import keys
 from listener.errors import Unavailable
@@ -392,19 +394,154 @@ def test_other_consents_change_nothing(assist: Assist, tmp_path: Path, payload: 
     assert list(tmp_path.iterdir()) == []
 
 
-def test_provisional_command_is_obeyed_once(assist: Assist) -> None:
+def test_confirmed_part_is_obeyed_once(assist: Assist) -> None:
     nonce, key = assist.wake(assist.kitchen)
     assist.understanding.is_command = False
     assist.say(assist.kitchen, nonce, assist.kitchen.copy(nonce, key, 500, part=1, last=0))
+    assist.confirm(assist.kitchen, nonce, 1)
     assert assist.understanding.obeyed == []
     assert assist.heard_by(assist.kitchen)[1:] == []
 
     assist.understanding.is_command = True
     assist.say(assist.kitchen, nonce, assist.kitchen.copy(nonce, key, 1000, part=2, last=0))
+    assert assist.understanding.obeyed == [], "it may go on"
+    assist.confirm(assist.kitchen, nonce, 2)
+    assist.confirm(assist.kitchen, nonce, 2)
     assist.say(assist.kitchen, nonce, assist.kitchen.copy(nonce, key, 1500, part=3))
 
     assert len(assist.understanding.obeyed) == 1
     assert len(assist.understanding.heard) == 2, "the third part is not opened"
+    assert assist.outcomes(assist.kitchen) == ["done"]
+    assert assist.asks.count() == {}
+
+
+def test_part_that_goes_on_is_dropped_and_the_whole_is_obeyed(assist: Assist) -> None:
+    nonce, key = assist.wake(assist.kitchen)
+    assist.say(assist.kitchen, nonce, assist.kitchen.copy(nonce, key, 500, part=1, last=0))
+    assist.understanding.text = "Alexa, turn on the lights in the bedroom"
+    assist.say(assist.kitchen, nonce, assist.kitchen.copy(nonce, key, 1500, part=2))
+
+    assert assist.understanding.obeyed == [("turn on the lights in the bedroom", "kitchen", "ada")]
+    assert assist.outcomes(assist.kitchen) == ["done"]
+
+
+def test_late_confirmation_of_an_earlier_part_changes_nothing(assist: Assist) -> None:
+    nonce, key = assist.wake(assist.kitchen)
+    assist.say(assist.kitchen, nonce, assist.kitchen.copy(nonce, key, 500, part=1, last=0))
+    assist.understanding.text = "Alexa, turn on the lights in the bedroom"
+    assist.say(assist.kitchen, nonce, assist.kitchen.copy(nonce, key, 1500, part=2, last=0))
+    assist.confirm(assist.kitchen, nonce, 1)
+    assert assist.understanding.obeyed == []
+
+    assist.confirm(assist.kitchen, nonce, 2)
+
+    assert assist.understanding.obeyed == [("turn on the lights in the bedroom", "kitchen", "ada")]
+
+
+def test_confirmation_before_its_part_counts(assist: Assist) -> None:
+    nonce, key = assist.wake(assist.kitchen)
+    assist.confirm(assist.kitchen, nonce, 1)
+    assert assist.understanding.obeyed == []
+
+    assist.say(assist.kitchen, nonce, assist.kitchen.copy(nonce, key, 500, part=1, last=0))
+
+    assert len(assist.understanding.obeyed) == 1
+    assert assist.outcomes(assist.kitchen) == ["done"]
+
+
+def test_worker_rests_while_there_is_no_job(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(worker, "IDLE_S", 0.01)
+    has_rested = threading.Event()
+    made = worker.CommandWorker(lambda _job, _post: None, has_rested.set)
+    made.start()
+    try:
+        assert has_rested.wait(60)
+    finally:
+        made.close()
+
+
+def test_text_of_a_part_is_matched_where_the_recogniser_knows_no_commands(assist: Assist) -> None:
+    assist.understanding.is_command = False
+    assist.understanding.sentences = {"turn on the lights"}
+    for text, count in (("Alexa, turn on the", 0), ("Alexa, turn on the lights", 1)):
+        assist.understanding.text = text
+        nonce, key = assist.wake(assist.kitchen)
+        assist.say(assist.kitchen, nonce, assist.kitchen.copy(nonce, key, 500, part=1, last=0))
+        assist.confirm(assist.kitchen, nonce, 1)
+        assert len(assist.understanding.obeyed) == count
+        assist.turn(5)
+
+
+@pytest.mark.parametrize("what", ["signature", "device", "ask", "retained", "elsewhere"])
+def test_confirmation_that_is_not_the_speakers_changes_nothing(assist: Assist, what: str) -> None:
+    nonce, key = assist.wake(assist.kitchen)
+    assist.say(assist.kitchen, nonce, assist.kitchen.copy(nonce, key, 500, part=1, last=0))
+    match what:
+        case "signature":
+            assist.confirm(assist.kitchen, nonce, 1, key=assist.bedroom.key)
+        case "device":
+            assist.confirm(assist.kitchen, nonce, 1, key=assist.bedroom.key, device="bedroom")
+        case "ask":
+            assist.confirm(assist.kitchen, "0" * 32, 1)
+        case "elsewhere":
+            assist.confirm(assist.bedroom, nonce, 1)
+        case "retained":
+            payload = assist.kitchen.confirmation(nonce, 1)
+            assist.receive("earmark/v1/ask/kitchen", payload, retain=True)
+        case _:
+            raise AssertionError(what)
+    assert assist.understanding.obeyed == []
+
+    assist.confirm(assist.kitchen, nonce, 1)
+
+    assert len(assist.understanding.obeyed) == 1
+
+
+def test_confirmation_that_is_given_again_after_the_act_or_a_restart_does_nothing(
+    assist: Assist,
+) -> None:
+    nonce, key = assist.wake(assist.kitchen)
+    part = assist.kitchen.copy(nonce, key, 500, part=1, last=0)
+    assist.say(assist.kitchen, nonce, part)
+    assist.confirm(assist.kitchen, nonce, 1)
+    for _ in range(2):
+        assist.say(assist.kitchen, nonce, part)
+        assist.confirm(assist.kitchen, nonce, 1)
+        assist.stop()
+        assist.start()
+
+    assert len(assist.understanding.obeyed) == 1
+    assert assist.outcomes(assist.kitchen) == ["done", "late"], "the second one after a restart"
+
+
+def test_part_is_not_obeyed_late_and_its_text_ends_with_its_ask(assist: Assist) -> None:
+    nonce, key = assist.wake(assist.kitchen)
+    assist.say(assist.kitchen, nonce, assist.kitchen.copy(nonce, key, 500, part=1, last=0))
+    assist.turn(8)
+
+    assist.confirm(assist.kitchen, nonce, 1)
+
+    assert assist.understanding.obeyed == []
+    assert assist.outcomes(assist.kitchen) == ["late"]
+    second, key = assist.wake(assist.kitchen)
+    assist.say(assist.kitchen, second, assist.kitchen.copy(second, key, 500, part=1, last=0))
+    assert assist.asks.held_count() == 1
+    assist.turn(30)
+    assert assist.asks.held_count() == 0
+
+
+def test_part_that_cannot_be_recognised_leaves_the_decision_to_the_last_one(
+    assist: Assist,
+) -> None:
+    nonce, key = assist.wake(assist.kitchen)
+    assist.understanding.unavailable = Unavailable("the recogniser is loading its model")
+    assist.say(assist.kitchen, nonce, assist.kitchen.copy(nonce, key, 500, part=1, last=0))
+    assist.confirm(assist.kitchen, nonce, 1)
+    assert assist.outcomes(assist.kitchen) == []
+
+    assist.understanding.unavailable = None
+    assist.say(assist.kitchen, nonce, assist.kitchen.copy(nonce, key, 1500, part=2))
+
     assert assist.outcomes(assist.kitchen) == ["done"]
 
 

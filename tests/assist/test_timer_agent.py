@@ -17,6 +17,10 @@ class OtherAgent:
         self.obeyed.append((text, device, owner))
         return AgentResult("done")
 
+    def is_command(self, text: str, device: str, owner: str) -> bool:
+        assert (device, owner) == ("kitchen", "ada")
+        return text == "turn on the lights"
+
 
 class NoThings:
     def publish(self, messages: object) -> bool:
@@ -67,3 +71,20 @@ def test_everything_else_goes_to_the_other_agent(
 ) -> None:
     assert agent.carry_out(text, "kitchen", "ada") == AgentResult("done")
     assert other.obeyed == [(text, "kitchen", "ada")]
+
+
+@pytest.mark.parametrize(
+    ("text", "is_command"),
+    [
+        ("set a timer for five minutes", True),
+        ("set a timer for", False),
+        ("turn on the lights", True),
+        ("what time is it", False),
+    ],
+)
+def test_whole_commands_are_those_of_both_agents(
+    agent: TimerAgent, other: OtherAgent, text: str, *, is_command: bool
+) -> None:
+    assert agent.is_command(text, "kitchen", "ada") is is_command
+    assert agent.due() == []
+    assert other.obeyed == []

@@ -43,9 +43,13 @@ def test_text_in_separate_data_is_read(fake: FakeWyoming) -> None:
     assert heard == Recognition("two", is_command=False)
 
 
-def test_provisional_part_and_empty_text_are_no_recognition(fake: FakeWyoming) -> None:
-    assert recogniser(fake).recognise(SOUND, "alexa", is_final=False) is None
-    assert fake.events == []
+def test_provisional_part_is_recognised_too(fake: FakeWyoming) -> None:
+    heard = recogniser(fake).recognise(SOUND, "alexa", is_final=False)
+
+    assert heard == Recognition("Alexa, stop the timer", is_command=False)
+
+
+def test_empty_text_is_no_recognition(fake: FakeWyoming) -> None:
     fake.answer = [{"type": "transcript", "data": {"text": ""}}]
     assert recogniser(fake).recognise(SOUND, "alexa", is_final=True) is None
 

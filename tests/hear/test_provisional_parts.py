@@ -15,8 +15,10 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from listener.audio.pcm import FRAME_SAMPLES, SAMPLE_RATE_HZ, GapReason
+from listener.hear.open_ask import Instant, OpenAsk
 from listener.hear.part_schedule import PAUSE_S, PartSchedule
 from listener.voice.limits import MOST_PARTS
+from listener.voice.messages import Answer
 from listener.voice.timing import PART_INTERVAL_S
 from listener.wakeword.detector import Wake
 from tests.hear.voice_fixture import CLIP, SILENCE, SPEECH, VoiceFixture
@@ -28,6 +30,10 @@ FIRST = 30
 WITH_PARTS = msgspec.structs.replace(CLIP, silence_s=0.8, provisional_parts=True)
 PAUSE, END = 5, 12
 """Frames of a pause with a part, and of an endpoint."""
+CONFIRMED = 6
+"""Frames of silence after which a part is confirmed."""
+FAINT = 400
+"""Level that the detector of the fixture does not count as speech."""
 
 
 class Taking(VoiceFixture):
@@ -95,6 +101,52 @@ def test_part_comes_a_quarter_of_a_second_after_the_speech(pipeline: Taking) -> 
     pipeline.play(1, SILENCE)
 
     assert pipeline.numbers() == [(1, 0)]
+
+
+def test_part_is_confirmed_once_after_a_longer_silence(pipeline: Taking) -> None:
+    pipeline.play(10, SPEECH)
+    pipeline.play(CONFIRMED - 1, SILENCE)
+    assert pipeline.numbers() == [(1, 0)]
+    assert pipeline.confirmed() == []
+
+    pipeline.play(3, SILENCE)
+
+    (ask,) = pipeline.asks()
+    assert pipeline.confirmed() == [(ask.ask, 1)]
+    assert not pipeline.spool.envelopes, "the endpoint is later"
+
+
+def test_speech_after_a_part_leaves_it_unconfirmed(pipeline: Taking) -> None:
+    pipeline.play(10, SPEECH)
+    pipeline.play(PAUSE, SILENCE)
+    pipeline.play(10, SPEECH)
+    assert pipeline.confirmed() == []
+
+    pipeline.play(END, SILENCE)
+
+    assert [part for _, part in pipeline.confirmed()] == [2]
+
+
+def test_level_alone_leaves_a_part_unconfirmed(pipeline: Taking) -> None:
+    """What the voice activity detector does not count as speech yet, such as an "f"."""
+    pipeline.play(10, SPEECH)
+    pipeline.play(CONFIRMED - 1, SILENCE)
+    pipeline.play(1, FAINT)
+
+    assert pipeline.numbers() == [(1, 0)]
+    assert pipeline.confirmed() == []
+
+
+def test_part_that_send_cannot_take_or_that_has_its_outcome_is_not_confirmed(
+    tmp_path: Path,
+) -> None:
+    pipeline = Taking(tmp_path)
+    pipeline.play(10, SPEECH)
+    pipeline.play(PAUSE, SILENCE)
+    pipeline.arrive(pipeline.outcome())
+    pipeline.play(END, SILENCE)
+
+    assert pipeline.confirmed() == []
 
 
 def test_outcome_of_a_part_ends_the_command_and_not_the_clip(pipeline: Taking) -> None:
@@ -241,6 +293,30 @@ def test_any_speech_has_the_same_clip_with_parts_as_without(
         for each in (with_parts, without)
     ]
     assert sounds[0] == sounds[1]
+
+
+def test_only_the_newest_part_of_an_ask_that_lies_ready_is_confirmed() -> None:
+    now = Instant(1.0, 1.0)
+    opened = OpenAsk("hall")
+    opened.begin("0" * 32, now, now)
+    key = "age1" + "q" * 58
+    answer = Answer(ask="0" * 32, device="hall", key=key, verdict="speak")
+    assert opened.take_answer(answer, lambda: True, now) is None
+    assert opened.confirm_part(now) is None
+    assert opened.grant_part(now) is not None
+    assert opened.confirm_part(now) is None, "it is not laid"
+    opened.lay_part("1" * 32, 1)
+    assert opened.confirm_part(now) is None, "of another ask"
+    opened.lay_part("0" * 32, 1)
+    assert opened.confirm_part(Instant(1.0, 5.0)) is None, "the clock was set"
+    assert opened.confirm_part(now) == 1
+    assert opened.confirm_part(now) is None
+    assert opened.grant_part(now) is not None
+    assert opened.confirm_part(now) is None
+    opened.lay_part("0" * 32, 2)
+    assert opened.confirm_part(now) == 2
+    assert opened.end()
+    assert opened.confirm_part(now) is None
 
 
 @example([(5, True), (4, False), (1, True), (4, False)])

@@ -24,7 +24,7 @@ from listener.ipc.player_state import AskedReply, SoundName
 from listener.voice import messages
 from listener.voice.command_copy import parse_copy
 from listener.voice.consent_table import KeptConsent
-from listener.voice.messages import Answer, Ask, Outcome, VoiceStatus
+from listener.voice.messages import Answer, Ask, Confirmation, Outcome, VoiceStatus
 from listener.voice.open_copy import OpenedCopy, open_copy
 from listener.wakeword.detector import Wake
 from tests.fakes import told
@@ -190,8 +190,17 @@ class VoiceFixture(PipelineFixture):
 
     def asks(self) -> list[Ask]:
         """Asks that hear signed, verified."""
+        return [one for one in self._told_assist() if isinstance(one, Ask)]
+
+    def confirmed(self) -> list[tuple[str, int]]:
+        """Ask and part of each confirmation that hear signed, verified."""
+        told = [one for one in self._told_assist() if isinstance(one, Confirmation)]
+        assert all(one.device == "speaker" for one in told)
+        return [(one.ask, one.part) for one in told]
+
+    def _told_assist(self) -> list[Ask | Confirmation]:
         told = [one for one in self.post.notices if isinstance(one, AskNotice)]
-        parsed = [messages.parse_ask(bytes(one.message)) for one in told]
+        parsed = [messages.parse_from_speaker(bytes(one.message)) for one in told]
         return [one.verify(self.device.key.public_key()) for one in parsed]
 
     def statuses(self) -> list[VoiceStatus]:

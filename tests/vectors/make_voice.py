@@ -125,6 +125,9 @@ class Maker:
     def outcome(self, **changes: object) -> Fields:
         return {"ask": ASK, "device": "kitchen", "outcome": "done", "v": 1} | changes
 
+    def confirmation(self, **changes: object) -> Fields:
+        return {"ask": ASK, "device": "kitchen", "part": 1, "v": 1} | changes
+
     def status(self, **changes: object) -> Fields:
         return {
             "asks": 3,
@@ -247,6 +250,7 @@ def make_messages(maker: Maker) -> None:
     device, assist = cast.kitchen.sign, cast.assist.sign
     lines = {
         "ask": ("ask", b"EARMARK/ASK/1\n", maker.ask, device),
+        "confirmation": ("confirmation", b"EARMARK/CONFIRMATION/1\n", maker.confirmation, device),
         "answer": ("answer", b"EARMARK/ANSWER/1\n", maker.answer, assist),
         "outcome": ("outcome", b"EARMARK/OUTCOME/1\n", maker.outcome, assist),
         "voice-status": ("voice", b"EARMARK/VOICE-STATUS/1\n", maker.status, device),
@@ -286,6 +290,9 @@ def make_messages(maker: Maker) -> None:
     fields("ask", "since", "form", "since_ms is 1001", since_ms=1001)
     fields("ask", "id", "form", "the ask id has capitals", ask=ASK.upper())
     fields("ask", "why", "form", "another cause", why="idle")
+    fields("confirmation", "second", "ok", "of the second part", part=2)
+    fields("confirmation", "part-0", "form", "part is 0", part=0)
+    fields("confirmation", "part-3", "form", "part is 3, which is never provisional", part=3)
     fields("answer", "elsewhere", "ok", "no key", key=None, verdict="elsewhere")
     fields("answer", "busy", "ok", "no key", key=None, verdict="busy")
     fields("answer", "speak-no-key", "form", "speak without a key", key=None)

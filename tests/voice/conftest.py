@@ -15,7 +15,7 @@ from listener.owner.records import Owner
 from listener.voice import command_copy, consent, messages, reply
 from listener.voice.command_copy import CopyFields, CopyHeader
 from listener.voice.consent import Consent
-from listener.voice.messages import Answer, Ask, Outcome, VoiceStatus
+from listener.voice.messages import Answer, Ask, Confirmation, Outcome, VoiceStatus
 from listener.voice.reply import ReplyHeader
 
 ASK = "0123456789abcdef" * 2
@@ -66,6 +66,9 @@ class World:
             since_ms=12,
             why="wake",
         )
+
+    def confirmation(self) -> Confirmation:
+        return Confirmation(ask=ASK, device="hall", part=1)
 
     def answer(self) -> Answer:
         return Answer(ask=ASK, device="hall", key=self.command_recipient, verdict="speak")
@@ -140,6 +143,7 @@ class World:
         """Return the payload of each message with a signature, by its name."""
         return {
             "ask": messages.sign_message(self.ask(), self.hall.sign),
+            "confirmation": messages.sign_message(self.confirmation(), self.hall.sign),
             "answer": messages.sign_message(self.answer(), self.assist.sign),
             "outcome": messages.sign_message(self.outcome(), self.assist.sign),
             "voice status": messages.sign_message(self.status(), self.hall.sign),

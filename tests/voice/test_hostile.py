@@ -62,6 +62,9 @@ def read_envelope(world: World, data: bytes) -> object:
 
 READERS: dict[str, Read] = {
     "ask": lambda world, data: messages.parse_ask(data).verify(world.hall.public_key()),
+    "confirmation": lambda world, data: messages.parse_confirmation(data).verify(
+        world.hall.public_key()
+    ),
     "answer": lambda world, data: messages.parse_answer(data).verify(world.assist.public_key()),
     "outcome": lambda world, data: messages.parse_outcome(data).verify(world.assist.public_key()),
     "voice status": lambda world, data: messages.parse_voice_status(data).verify(
@@ -73,9 +76,10 @@ READERS: dict[str, Read] = {
     "envelope": read_envelope,
     "key rotation": lambda _, data: key_rotation.parse(data)[0],
 }
-SHORT = ("ask", "answer", "outcome", "voice status", "consents")
+SHORT = ("ask", "confirmation", "answer", "outcome", "voice status", "consents")
 STATEMENTS: dict[str, Callable[[World], VoiceStatement]] = {
     "ask": World.ask,
+    "confirmation": World.confirmation,
     "answer": World.answer,
     "outcome": World.outcome,
     "voice status": World.status,
@@ -354,13 +358,15 @@ def test_every_copy_that_is_sealed_opens(
 @settings(max_examples=FUZZ, deadline=None, suppress_health_check=SLOW)
 @given(st.data())
 def test_every_statement_that_is_signed_is_read_back(data: st.DataObject) -> None:
-    kind = data.draw(st.sampled_from((messages.Ask, messages.Outcome, messages.VoiceStatus)))
+    kinds = (messages.Ask, messages.Confirmation, messages.Outcome, messages.VoiceStatus)
+    kind = data.draw(st.sampled_from(kinds))
     statement: Any = data.draw(st.builds(kind, **FIELDS[kind]))
 
     payload = messages.sign_message(statement, WORLD.hall.sign)
 
     parse: Any = {
         messages.Ask: messages.parse_ask,
+        messages.Confirmation: messages.parse_confirmation,
         messages.Outcome: messages.parse_outcome,
         messages.VoiceStatus: messages.parse_voice_status,
     }[kind]
@@ -382,6 +388,7 @@ FIELDS: dict[type, dict[str, Any]] = {
         "since_ms": st.integers(0, 1_000),
         "why": st.sampled_from(("wake", "poke")),
     },
+    messages.Confirmation: {"ask": ASKS, "device": NAMES, "part": st.integers(1, 2)},
     messages.Outcome: {
         "ask": ASKS,
         "device": NAMES,

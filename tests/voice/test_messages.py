@@ -1,4 +1,4 @@
-"""Ask, answer, outcome and voice status: one spelling each, and no other signer or kind."""
+"""The short signed messages of voice control: one spelling each, and no other signer or kind."""
 
 import subprocess
 import sys
@@ -10,11 +10,12 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from listener.errors import VoiceError
 from listener.voice import messages
 from listener.voice.limits import LONGEST_MESSAGE_BYTES
-from listener.voice.messages import POKE, Answer, Ask, Outcome, VoiceStatus
+from listener.voice.messages import POKE, Answer, Ask, Confirmation, Outcome, VoiceStatus
 from tests.voice.conftest import ASK, World
 
 PARSERS = {
     "ask": messages.parse_ask,
+    "confirmation": messages.parse_confirmation,
     "answer": messages.parse_answer,
     "outcome": messages.parse_outcome,
     "voice status": messages.parse_voice_status,
@@ -31,6 +32,7 @@ LONGEST = (
         why="wake",
     ),
     Answer(ask=ASK, device="d" * 32, key="age1" + "q" * 58, verdict="speak"),
+    Confirmation(ask=ASK, device="d" * 32, part=2),
     Answer(ask=ASK, device="d" * 32, key=None, verdict="elsewhere"),
     Outcome(ask=ASK, device="d" * 32, outcome="not-understood"),
     VoiceStatus(
@@ -49,11 +51,12 @@ LONGEST = (
 @pytest.mark.parametrize("name", PARSERS)
 def test_message_is_read_as_it_was_signed(world: World, name: str) -> None:
     signed = PARSERS[name](world.signed()[name])
-    signer = world.hall if name in {"ask", "voice status"} else world.assist
+    signer = world.hall if name in {"ask", "confirmation", "voice status"} else world.assist
 
     assert signed.verify(signer.public_key()) == signed.statement
     expected = {
         "ask": world.ask(),
+        "confirmation": world.confirmation(),
         "answer": world.answer(),
         "outcome": world.outcome(),
         "voice status": world.status(),
@@ -64,7 +67,7 @@ def test_message_is_read_as_it_was_signed(world: World, name: str) -> None:
 @pytest.mark.parametrize("name", PARSERS)
 def test_message_of_another_signer_is_refused(world: World, name: str) -> None:
     signed = PARSERS[name](world.signed()[name])
-    wrong = world.assist if name in {"ask", "voice status"} else world.hall
+    wrong = world.assist if name in {"ask", "confirmation", "voice status"} else world.hall
 
     for key in (wrong, Ed25519PrivateKey.generate()):
         with pytest.raises(VoiceError) as caught:
@@ -134,6 +137,16 @@ def test_topic_of_answers_carries_answers_outcomes_and_pokes(world: World) -> No
     for payload in (signed["ask"], signed["voice status"], POKE + b"\n", b"", b"{}"):
         with pytest.raises(VoiceError):
             messages.parse_from_assist(payload)
+
+
+def test_topic_of_asks_carries_asks_and_confirmations(world: World) -> None:
+    signed = world.signed()
+
+    assert messages.parse_from_speaker(signed["ask"]).statement == world.ask()
+    assert messages.parse_from_speaker(signed["confirmation"]).statement == world.confirmation()
+    for payload in (signed["answer"], signed["voice status"], POKE, b"", b'{"confirmation":'):
+        with pytest.raises(VoiceError):
+            messages.parse_from_speaker(payload)
 
 
 def test_send_may_use_the_messages_without_loading_cryptography() -> None:

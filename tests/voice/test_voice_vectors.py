@@ -23,6 +23,7 @@ INDEX: Final[dict[str, Any]] = json.loads((VOICE / "index.json").read_text("asci
 MESSAGES: Final[list[dict[str, Any]]] = INDEX["messages"]
 PARSERS: Final[dict[str, Any]] = {
     "ask": messages.parse_ask,
+    "confirmation": messages.parse_confirmation,
     "answer": messages.parse_answer,
     "outcome": messages.parse_outcome,
     "voice-status": messages.parse_voice_status,
@@ -51,7 +52,7 @@ def read(kind: str, data: bytes) -> None:
         sealed = reply.parse_reply(data)
         assert len(open_reply(sealed, ASSIST, age_key("reply.key")).samples) == 4_000
     else:
-        key = DEVICE if kind in {"ask", "voice-status"} else ASSIST
+        key = DEVICE if kind in {"ask", "confirmation", "voice-status"} else ASSIST
         PARSERS[kind](data).verify(key)
 
 

@@ -2,13 +2,12 @@
 
 from pathlib import Path
 
-from listener.assist.recogniser import Agent
 from listener.assist.understanding.home_agent import HomeAgent
 from listener.assist.understanding.home_file import LIMIT_BYTES, HomeFile, parse_home_file
 from listener.assist.understanding.local_recogniser import LocalRecogniser
 from listener.assist.understanding.model_files import model_folder
 from listener.assist.understanding.things_client import ThingsClient
-from listener.assist.understanding.timer_agent import TimerAgent
+from listener.assist.understanding.timer_agent import MatchingAgent, TimerAgent
 from listener.errors import ConfigError
 from listener.storage.atomic import read_plain_file
 from listener.text_encoding import NotUtf8Error, decode_text
@@ -43,7 +42,7 @@ def build_local_recogniser(path: Path, home: Path) -> LocalRecogniser:
     return LocalRecogniser(read_home_text(path), model_folder(home))
 
 
-def build_timer_agent(language: str, other: Agent) -> TimerAgent:
+def build_timer_agent(language: str, other: MatchingAgent) -> TimerAgent:
     """Return an agent that keeps timers, and leaves everything else to another one.
 
     Args:

@@ -52,6 +52,15 @@ class HomeAgent:
         self._timers = TimerList()
         self._lock = threading.Lock()
 
+    def is_command(self, text: str, device: str, owner: str) -> bool:
+        """Return whether a text is a whole command of this home; see `CommandMatcher`."""
+        del owner
+        area = self._home.area_of(device)
+        intent = self._sentences.match(text, area)
+        if intent is None:
+            return False
+        return intent.name not in HOME_INTENTS or bool(resolve(intent, self._home, area).messages)
+
     def carry_out(self, text: str, device: str, owner: str) -> AgentResult:
         """Carry a command out at most once; see `Agent`.
 
@@ -72,6 +81,11 @@ class HomeAgent:
             result = self._answer(intent)
         # The replies are English; the other languages have the speaker's sounds.
         return result if self._home.language == "en" else AgentResult(result.outcome)
+
+    def is_about_timers(self, text: str, device: str) -> bool:
+        """Return whether `use_timers` carries a text out."""
+        intent = self._sentences.match(text, self._home.area_of(device))
+        return intent is not None and _is_about_timers(intent)
 
     def use_timers(self, text: str, device: str) -> AgentResult | None:
         """Carry a command about timers out; return None for any other.

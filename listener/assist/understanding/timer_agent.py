@@ -4,8 +4,14 @@ Home Assistant keeps timers only for devices that can ring by its own protocol, 
 it knows by MQTT is none: "timers are not supported on this device".
 """
 
-from listener.assist.recogniser import Agent, AgentResult, Announcement
+from typing import Protocol
+
+from listener.assist.recogniser import Agent, AgentResult, Announcement, CommandMatcher
 from listener.assist.understanding.home_agent import HomeAgent
+
+
+class MatchingAgent(Agent, CommandMatcher, Protocol):
+    """Agent that also tells whether a text is one of its commands."""
 
 
 class TimerAgent:
@@ -16,9 +22,19 @@ class TimerAgent:
         other: carries everything else out.
     """
 
-    def __init__(self, timers: HomeAgent, other: Agent) -> None:
+    def __init__(self, timers: HomeAgent, other: MatchingAgent) -> None:
         self._timers = timers
         self._other = other
+
+    def is_command(self, text: str, device: str, owner: str) -> bool:
+        """Return whether a text is a whole command; see `CommandMatcher`.
+
+        Raises:
+            Unavailable: as the other agent.
+        """
+        return self._timers.is_about_timers(text, device) or self._other.is_command(
+            text, device, owner
+        )
 
     def carry_out(self, text: str, device: str, owner: str) -> AgentResult:
         """Carry a command out at most once; see `Agent`.

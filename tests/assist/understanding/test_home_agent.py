@@ -162,3 +162,22 @@ def test_timers_are_bounded(agent: HomeAgent) -> None:
     ]
 
     assert results == ["done"] * 16 + ["failed"]
+
+
+@pytest.mark.parametrize(
+    ("text", "is_command"),
+    [
+        ("Turn off the kitchen light.", True),
+        ("set a timer for five minutes", True),
+        ("what time is it", True),
+        ("turn off the", False),
+        ("turn off the lights in the garage", False),
+    ],
+)
+def test_whole_command_is_known_without_being_carried_out(
+    agent: HomeAgent, things: Things, text: str, *, is_command: bool
+) -> None:
+    assert agent.is_command(text, "kitchen", "ada") is is_command
+    assert things.sent == []
+    status = agent.carry_out("how much time is left on the timer", "kitchen", "ada")
+    assert status.speech == "There are no timers."

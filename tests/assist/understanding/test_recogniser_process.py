@@ -1,4 +1,6 @@
+import contextlib
 import os
+import signal
 import subprocess
 import sys
 import textwrap
@@ -8,6 +10,7 @@ import msgspec
 import numpy as np
 import pytest
 
+from listener.assist.recogniser import Recognition
 from listener.assist.understanding.local_recogniser import LocalRecogniser
 from listener.assist.understanding.recogniser_process import (
     ClipMessage,
@@ -74,10 +77,104 @@ def test_process_that_ends_is_reported(tmp_path: Path, monkeypatch: pytest.Monke
     assert recogniser.process_id is None
 
 
-def test_provisional_part_is_not_acted_on(tmp_path: Path) -> None:
+STAND_IN = """#!{python}
+import pathlib, sys
+def read():
+    head = sys.stdin.buffer.read(4)
+    if len(head) < 4:
+        sys.exit()
+    sys.stdin.buffer.read(int.from_bytes(head, "big"))
+def write(message):
+    sys.stdout.buffer.write(len(message).to_bytes(4, "big") + message)
+    sys.stdout.buffer.flush()
+mark = pathlib.Path({mark!r})
+read()
+write({ready!r})
+read()
+if not mark.exists():
+    mark.touch()
+    {fault}
+while True:
+    write({found!r})
+    read()
+"""
+
+
+def make_stand_in(folder: Path, fault: str) -> str:
+    """Write a process that has a fault at the first clip of all; return its path."""
+    path = folder / "stand-in"
+    path.write_text(
+        STAND_IN.format(
+            python=sys.executable,
+            mark=str(folder / "mark"),
+            ready=msgspec.msgpack.encode(FoundMessage()),
+            found=msgspec.msgpack.encode(FoundMessage("turn on the light")),
+            fault=fault,
+        )
+    )
+    path.chmod(0o755)
+    return str(path)
+
+
+CLIP = np.zeros(16_000, np.int16)
+
+
+@pytest.mark.parametrize("fault", ["read()", "sys.exit(1)"])
+def test_process_that_fails_is_replaced_before_the_next_command(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, fault: str
+) -> None:
+    monkeypatch.setattr(sys, "executable", make_stand_in(tmp_path, fault))
+    recogniser = LocalRecogniser(TEXT, tmp_path, answer_s=1.0)
+    recogniser.start()
+    first = recogniser.process_id
+    try:
+        while not (tmp_path / "mark").exists():  # under load the first one may get no clip in time
+            with contextlib.suppress(Unavailable):
+                recogniser.recognise(CLIP, "alexa", is_final=True)
+            assert recogniser.process_id not in {None, first}, "it loads already"
+
+        found = None
+        while found is None:  # it may still be loading
+            with contextlib.suppress(Unavailable):
+                found = recogniser.recognise(CLIP, "alexa", is_final=True)
+        assert found == Recognition("turn on the light", is_command=True)
+    finally:
+        recogniser.close()
+
+
+def test_process_that_has_ended_is_replaced_while_no_command_waits(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sys, "executable", make_stand_in(tmp_path, "pass"))
+    now_s = 0.0
+    recogniser = LocalRecogniser(TEXT, tmp_path, monotonic_s=lambda: now_s)
+    recogniser.start()
+    first = recogniser.process_id
+    assert first is not None
+    try:
+        recogniser.keep_ready()
+        assert recogniser.process_id == first
+        os.kill(first, signal.SIGKILL)
+        os.waitid(os.P_PID, first, os.WEXITED | os.WNOWAIT)
+
+        recogniser.keep_ready()
+        assert recogniser.process_id == first, "at most one start in half a minute"
+        now_s = 30.0
+        recogniser.keep_ready()
+
+        assert recogniser.process_id not in {None, first}
+    finally:
+        recogniser.close()
+
+
+def test_process_that_cannot_start_is_no_error_while_no_command_waits(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sys, "executable", str(tmp_path / "missing"))
     recogniser = LocalRecogniser(TEXT, tmp_path)
 
-    assert recogniser.recognise(np.zeros(16_000, np.int16), "alexa", is_final=False) is None
+    recogniser.keep_ready()
+
     assert recogniser.process_id is None
 
 
