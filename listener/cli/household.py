@@ -18,7 +18,7 @@ from typing import Final
 import msgspec
 
 from listener import config
-from listener.cli import household_incident, household_members
+from listener.cli import household_incident, household_members, household_owner
 from listener.cli.main import Subcommands, with_examples
 from listener.config import LIMIT_BYTES, parse_settings
 from listener.errors import UsageError
@@ -29,7 +29,6 @@ from listener.household.publish import can_broker_reach
 from listener.household.registry import Registry
 from listener.household.state import HouseholdStore
 from listener.mqtt.client import Message
-from listener.mqtt.paho_client import PahoBroker
 from listener.storage.atomic import PUBLIC_MODE, read_plain_file, write_atomic
 from listener.storage.home import Home
 
@@ -186,15 +185,7 @@ def announce(arguments: argparse.Namespace, settings: config.Config, home: Home)
             registry.speaker(device), keys_by_device[device], facts
         )
 
-    certificate, key = store.service(identity.HOUSEHOLD)
-    reached = config.BrokerSettings(
-        host=registry.broker_host,
-        port=registry.port,
-        ca_file=str(store.path / broker_config.CA),
-        certificate_file=str(certificate),
-        key_file=str(key),
-    )
-    broker = PahoBroker(reached, identity.HOUSEHOLD.cn)
+    broker = household_owner.broker_of(store, registry)
     published, removed = home_assistant.announce(broker, message, keys_by_device)
     print(f"{len(keys_by_device)} speakers: {published} added or changed, {removed} removed")
     return 0
@@ -291,6 +282,7 @@ def run(arguments: argparse.Namespace, settings: config.Config) -> int:
         "announce": announce,
         "add-device": household_members.add_device,
         "add-owner": household_members.add_owner,
+        "confirm-owner": household_owner.confirm_owner,
         "add-service": household_members.add_service,
         "wait": household_members.wait,
         "revoke": household_members.revoke,
@@ -393,7 +385,8 @@ def _add_members(actions: Subcommands) -> None:
     )
     owner = actions.add(
         "add-owner",
-        "add an owner, and invite their computer",
+        "add an owner; write the challenges of all speakers to one file, or invite their computer",
+        "earmark household add-owner ada --key age1... --bundle ada.bundle",
         "earmark household add-owner ada --key age1...",
         "earmark household add-owner ada --no-wait",
     )
@@ -401,6 +394,38 @@ def _add_members(actions: Subcommands) -> None:
     owner.add_argument(
         "--key", metavar="age1...", help="the owner's public key, unless already in the roster"
     )
+    owner.add_argument(
+        "--bundle",
+        metavar="FILE",
+        help="collect the challenges of every speaker and of the archive for this owner into FILE"
+        " (- for standard output), and invite no one; the owner answers it with earmark owner"
+        " answer",
+    )
+    owner.add_argument(
+        "--json", action="store_true", help="with --bundle: print one JSON object a line"
+    )
+    confirm = actions.add(
+        "confirm-owner",
+        "carry an owner's answers to the speakers, and confirm their key at the archive",
+        "earmark household confirm-owner ada.answers",
+    )
+    confirm.add_argument(
+        "answers",
+        metavar="FILE",
+        help="file that earmark owner answer wrote (- for standard input)",
+    )
+    confirm.add_argument("--json", action="store_true", help="print one JSON object a line")
+    for action, default, what in (
+        (owner, 10.0, "with --bundle: wait S seconds for speakers without a challenge"),
+        (confirm, household_owner.PATIENCE_S, "wait S seconds for the speakers"),
+    ):
+        action.add_argument(
+            "--patience",
+            type=float,
+            default=default,
+            metavar="S",
+            help=f"{what} (default: {default:.0f})",
+        )
     for action in (add, owner):
         action.add_argument(
             "--no-wait", action="store_true", help="print the line and exit; see household wait"

@@ -13,7 +13,7 @@ from typing import Final
 import msgspec
 
 from listener import config
-from listener.cli import household_assist
+from listener.cli import household_assist, household_owner
 from listener.config import parse_settings
 from listener.envelope import keys
 from listener.errors import ConfigError, EarmarkError, Unavailable, UsageError
@@ -131,14 +131,15 @@ def add_device(arguments: argparse.Namespace, settings: config.Config, home: Hom
 
 
 def add_owner(arguments: argparse.Namespace, settings: config.Config, home: Home) -> int:
-    """Add an owner, invite their computer and wait until it joins."""
-    del settings
+    """Add an owner; write the challenges to them, or invite their computer and wait."""
     who = identity.owner(arguments.name)
     store = HouseholdStore(home.path)
     store.registry()
     if arguments.key is not None:
         home.change_roster(lambda roster: roster.with_owner(who.name, arguments.key))
     known = home.roster().known_owner(who.name)
+    if arguments.bundle is not None:
+        return household_owner.write_bundle(arguments, settings, home, known)
     if not known.active:
         print(f"{who.name} is inactive until they confirm that they hold the secret key:")
         print(f"  earmark owner challenge {who.name} | age -d -i {who.name}.key")

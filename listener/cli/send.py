@@ -22,6 +22,7 @@ from listener.send.delivery import ClipDelivery
 from listener.send.false_wakes import FalseWakes
 from listener.send.inbound import InboundMessages
 from listener.send.loop import Sender
+from listener.send.owner_challenges import ChallengePublisher
 from listener.send.status import will
 from listener.send.suspension import MOST_REFUSALS
 from listener.send.voice_relay import VoiceRelay
@@ -109,6 +110,7 @@ def run(arguments: argparse.Namespace, settings: Config) -> int:
                     notice_socket=notice_socket,
                     controller=controller,
                     inbound=inbound,
+                    challenges=ChallengePublisher(home / "spool", settings.device.name, broker),
                     voice=voice,
                     service=notifier,
                     version=partial(_read_version, Path(settings.update.folder) / state.FILE),

@@ -93,6 +93,11 @@ SAY: Final = Topic("earmark/v1/say/{device}", 0, retain=False)
 CONSENTS: Final = Topic("earmark/v1/consents/{device}", 1, retain=True)
 """Archive to one device and to assist. Payload: consents of owners, each proven to the device; the
 archive cannot verify them."""
+OWNER_CHALLENGES: Final = Topic("earmark/v1/owner-challenges/{device}", 1, retain=True)
+"""Device to household. Payload: ``owner_challenges.OwnerChallenges``, signed by the device."""
+OWNER_ANSWERS: Final = Topic("earmark/v1/owner-answers/{device}", 1, retain=True)
+"""Household to one device. Payload: answers of owners to its challenges; the household cannot
+verify them."""
 DISCOVERY: Final = Topic("homeassistant/device/{node}/config", 1, retain=True)
 """Household to Home Assistant. Payload: entities of a device, or empty to remove it."""
 
