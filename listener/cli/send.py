@@ -16,6 +16,7 @@ from listener.ipc.control import ControlClient
 from listener.ipc.notice_socket import SOCKET, NoticeSocket
 from listener.ipc.voice_folder import locate_voice_folder
 from listener.mqtt.paho_client import PahoBroker
+from listener.mqtt.wait_reasons import UNKNOWN, WAIT_REASONS
 from listener.release import state
 from listener.release.state import VersionReport
 from listener.send.delivery import ClipDelivery
@@ -163,6 +164,9 @@ def _once(sender: Sender, stop: systemd.StopSignal, patience_s: float) -> int:
             "the archive defers clips: this device is over its limits, or clocks are compared",
             "wait, or raise archive.clips_per_hour and archive.bytes_per_day at the archive",
         )
+    if delivery.not_stored:
+        reason = WAIT_REASONS.get(delivery.not_stored, UNKNOWN)
+        raise Unavailable(f"{reason.text}; the clips wait in the spool", reason.hint)
     if sender.was_connected:
         raise Unavailable(
             "the archive does not acknowledge clips",

@@ -276,4 +276,5 @@ class Sender:
         if (clip := self.delivery.next(now_s, self._link.limits)) is not None:
             self.delivery.on_published(self._broker.publish(clip))
         self._status.set_suspended(self.delivery.suspension.reason)
+        self._status.set_not_stored(self.delivery.not_stored)
         self._status.publish_if_changed(now_s, self._link.limits)

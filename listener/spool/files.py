@@ -37,6 +37,9 @@ REPLAYED: Final = "replayed.json"
 SUSPENDED: Final = "suspended"
 """File with the reason for which send publishes no clips; send's own."""
 
+NOT_STORED: Final = "not-stored"
+"""File with the reason for which the archive does not store a clip; send's own."""
+
 _OURS: Final = frozenset(
     {
         LEDGER,
@@ -49,6 +52,7 @@ _OURS: Final = frozenset(
         OWNER_CHALLENGES,
         REPLAYED,
         SUSPENDED,
+        NOT_STORED,
     }
 )
 

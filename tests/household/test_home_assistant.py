@@ -184,6 +184,21 @@ def test_lost_microphone_is_a_fault_and_not_open() -> None:
     assert state("microphone", stopped) == "OFF"
 
 
+@pytest.mark.parametrize(
+    ("fields", "shown"),
+    [
+        ({"waiting": 0}, "nothing"),
+        ({"waiting": 2, "not_stored": "owner"}, "owner"),
+        ({"waiting": 2, "not_stored": "later"}, "other"),
+        ({}, "None"),
+    ],
+)
+def test_reason_for_which_the_archive_stores_nothing_is_shown(
+    fields: dict[str, object], shown: str
+) -> None:
+    assert state("not-stored", status(**fields)) == shown
+
+
 def test_thresholds_render_as_one_line() -> None:
     online = b'{"state":"online","thresholds":{"alexa":0.5,"timer":0.25}}'
 
