@@ -9,7 +9,7 @@ import json
 import os
 import socket
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -54,12 +54,7 @@ def set_up(
     """Create what is missing: authority, certificates, broker files. Running it again is safe."""
     del settings
     hosts = tuple(dict.fromkeys((*(arguments.host or ()), *_LOOPBACK)))
-    for host in hosts:
-        if not ca.is_valid_host(host):
-            raise UsageError(f"{host!r} is neither a host name nor an IP address")
-    for port in (arguments.port, arguments.join_port):
-        if port is not None and not 1 <= port <= 65535:  # noqa: PLR2004 - TCP ports
-            raise UsageError(f"{port} is not a valid port (1 to 65535)")
+    _check_addresses(hosts, (arguments.port, arguments.join_port))
     paths = system if arguments.system else None
     if paths and not arguments.home:
         home = Home(paths.home)
@@ -78,16 +73,44 @@ def set_up(
 
     store = HouseholdStore(home.path)
     created = store.set_up(configure)
+    text = _archive_settings(store, home)
+    if arguments.json:
+        if paths and not paths.settings.exists():
+            write_atomic(paths.settings, text.encode(), PUBLIC_MODE)
+        print(json.dumps(_describe(created, store, home) | {"archive_settings": text}))
+        return 0
     print(f"created: {', '.join(created)}" if created else "nothing to change")
     if created:
         _print_broker_steps(store.published().broker, home)
-    text = _archive_settings(store, home)
     if paths:
         _write_archive_settings(paths.settings, text)
     elif created:
         print("configuration of the archive:")
         print(text, end="")
     return 0
+
+
+def _check_addresses(hosts: Sequence[str], ports: Iterable[int | None]) -> None:
+    """Check what the command line names.
+
+    Raises:
+        UsageError: a host or a port is not valid.
+    """
+    for host in hosts:
+        if not ca.is_valid_host(host):
+            raise UsageError(f"{host!r} is neither a host name nor an IP address")
+    for port in ports:
+        if port is not None and not 1 <= port <= 65535:  # noqa: PLR2004 - TCP ports
+            raise UsageError(f"{port} is not a valid port (1 to 65535)")
+
+
+def _describe(created: list[str], store: HouseholdStore, home: Home) -> dict[str, object]:
+    return {
+        "created": created,
+        "home": str(home.path),
+        "hosts": list(store.registry().hosts),
+        "broker_folder": str(store.published().broker),
+    }
 
 
 def _print_broker_steps(folder: Path, home: Home, system: SystemPaths = SystemPaths()) -> None:
@@ -336,6 +359,7 @@ def _add_setup_actions(actions: Subcommands) -> None:
         " /etc/mosquitto/earmark, the archive's in /etc/earmark/archive, its configuration in"
         " /etc/earmark/archive.toml unless it exists, data directory /var/lib/earmark-archive",
     )
+    init.add_argument("--json", action="store_true", help="print one JSON object")
     status = actions.add(
         "status",
         "list members, states and expiry; exit code 1 if a certificate is due",
@@ -401,9 +425,8 @@ def _add_members(actions: Subcommands) -> None:
         " (- for standard output), and invite no one; the owner answers it with earmark owner"
         " answer",
     )
-    owner.add_argument(
-        "--json", action="store_true", help="with --bundle: print one JSON object a line"
-    )
+    owner.add_argument("--json", action="store_true", help="print one JSON object a line")
+    add.add_argument("--json", action="store_true", help="print one JSON object")
     confirm = actions.add(
         "confirm-owner",
         "carry an owner's answers to the speakers, and confirm their key at the archive",
@@ -467,6 +490,7 @@ def _add_members(actions: Subcommands) -> None:
         "earmark household join invitation.txt --settings earmark.toml",
     )
     join.add_argument("line", metavar="LINE|FILE", help="invitation line, or a file that holds it")
+    join.add_argument("--json", action="store_true", help="print one JSON object")
     join.add_argument(
         "--settings", metavar="FILE", help="write the configuration to FILE unless it exists"
     )

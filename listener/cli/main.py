@@ -123,6 +123,7 @@ COMMANDS: Final[Mapping[str, tuple[str, str]]] = {
     "mute": ("listener.cli.mute", "mute or unmute by software, or print the mute state"),
     "monitor": ("listener.cli.monitor", "show hear live: level, scores, states and counters"),
     "doctor": ("listener.cli.doctor", "check microphone, mute, keys, broker and machine"),
+    "config": ("listener.cli.configuration", "show each value of the configuration and its origin"),
     "selftest": ("listener.cli.selftest", "check that hear leaves no audio in memory or files"),
     "first-boot": ("listener.cli.first_boot", "apply the file on the boot partition"),
     "update": ("listener.cli.update", "install a signed release; roll back if hear fails"),
@@ -143,7 +144,7 @@ GROUPS: Final[Mapping[str, tuple[str, ...]]] = {
     "start here": ("demo",),
     "speaker": (
         *("run", "hear", "send", "play", "mute", "monitor"),
-        *("doctor", "selftest", "first-boot", "update", "wyoming"),
+        *("doctor", "config", "selftest", "first-boot", "update", "wyoming"),
     ),
     "owner of clips": ("clips", "owner"),
     "household": ("household", "archive", "assist"),
@@ -161,7 +162,7 @@ _EXTRAS: Final[Mapping[str, str]] = {
 _COMMON_EXTRAS: Final = "device,household,demo"
 """Extras with the packages of every other command."""
 
-_ONE_THREAD: Final = frozenset({"hear", "play", "survey"})
+_ONE_THREAD: Final = frozenset({"hear", "monitor", "play", "survey"})
 """Commands that start no thread before their sandbox."""
 
 

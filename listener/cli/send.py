@@ -1,6 +1,7 @@
 """``earmark send``: publishes encrypted clips and hear's notices to the MQTT broker."""
 
 import argparse
+import json
 import os
 import time
 from functools import partial
@@ -66,6 +67,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="with --once: exit after S seconds without progress (default: 30)",
     )
     parser.add_argument(
+        "--json", action="store_true", help="with --once or --release: print one JSON object"
+    )
+    parser.add_argument(
         "--release", action="store_true", help="first move quarantined clips back to the spool"
     )
 
@@ -81,8 +85,12 @@ def run(arguments: argparse.Namespace, settings: Config) -> int:
     with atomic.single_instance((home / SOCKET).parent, "send"):
         spool = Spool(home / "spool", settings.spool)
         if arguments.release:
-            print(f"released {spool.restore()} clips from quarantine")
-            if kept := len(spool.quarantined()):
+            released, kept = spool.restore(), len(spool.quarantined())
+            if arguments.json:
+                print(json.dumps({"event": "released", "released": released, "kept": kept}))
+            else:
+                print(f"released {released} clips from quarantine")
+            if kept and not arguments.json:
                 print(
                     f"{kept} clips stay in quarantine: the archive refused them twice, because"
                     " other clips have their numbers; for the cause, run earmark doctor"
@@ -98,7 +106,8 @@ def run(arguments: argparse.Namespace, settings: Config) -> int:
         inbound = InboundMessages(home, settings.device.name)
         with systemd.StopSignal().on_signals() as stop:
             if arguments.once:
-                return _once(Sender(delivery, broker, inbound=inbound), stop, arguments.patience)
+                sender = Sender(delivery, broker, inbound=inbound)
+                return _once(sender, stop, arguments.patience, as_json=arguments.json)
             notice_socket = NoticeSocket(home / SOCKET)
             controller = ControlClient(home / control.SOCKET)
             voice = VoiceRelay(settings.device.name, locate_voice_folder(home), broker)
@@ -144,14 +153,25 @@ def _read_temperature_c(path: Path = _TEMPERATURE) -> float | None:
         return None
 
 
-def _once(sender: Sender, stop: systemd.StopSignal, patience_s: float) -> int:
+def _once(sender: Sender, stop: systemd.StopSignal, patience_s: float, *, as_json: bool) -> int:
     empty = sender.drain(stop, patience_s)
     delivery = sender.delivery
-    erased = f", erased on arrival {delivery.erased}" if delivery.erased else ""
-    print(
-        f"sent {delivery.arrived}{erased}, quarantined {delivery.quarantined},"
-        f" waiting {delivery.waiting()}"
-    )
+    if as_json:
+        summary = {
+            "event": "drained",
+            "sent": delivery.arrived,
+            "erased": delivery.erased,
+            "quarantined": delivery.quarantined,
+            "waiting": delivery.waiting(),
+            "not_stored": delivery.not_stored or None,
+        }
+        print(json.dumps(summary))
+    else:
+        erased = f", erased on arrival {delivery.erased}" if delivery.erased else ""
+        print(
+            f"sent {delivery.arrived}{erased}, quarantined {delivery.quarantined},"
+            f" waiting {delivery.waiting()}"
+        )
     if empty:
         return 0 if delivery.quarantined == 0 else 1
     if delivery.suspension.reason == "refusals":
