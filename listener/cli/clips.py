@@ -283,7 +283,8 @@ list and play show local time. Times that are passed are UTC, such as 2026-11-22
 2026-11-22T18:30; --from is inclusive, --until exclusive. A clip's id may be shortened to its first
 characters.
 
-Owner, identity and archive are remembered by earmark owner answer, or with --remember.
+With --remember, owner, identity and archive are the defaults from then on. earmark owner answer
+makes them the defaults, too.
 """
 _WHO: Final = "--owner ada --identity ada.key"
 

@@ -217,7 +217,10 @@ def _report(
     for row in rows:
         print(f"{row['place']}: {texts[row['state']]}", file=out)
     if count == 0:
-        print(f"nothing to confirm for {owner.name}; the bundle holds the archive's address only")
+        print(
+            f"nothing to confirm for {owner.name}; the bundle holds the archive's address only",
+            file=out,
+        )
         return
     name = "BUNDLE" if arguments.bundle == "-" else Path(arguments.bundle).name
     print(

@@ -10,7 +10,6 @@ from typing import Final
 
 from listener import config
 from listener.cli.main import Subcommands, with_examples
-from listener.cli.owner_answer import answer_bundle
 from listener.envelope import keys
 from listener.errors import UsageError
 from listener.hear.owner_confirmation import OwnerConfirmation
@@ -168,7 +167,7 @@ def run(arguments: argparse.Namespace, settings: config.Config) -> int:
         "new-key": _new_key,
         "challenge": _challenge,
         "confirm": _confirm,
-        "answer": answer_bundle,
+        "answer": _answer,
         "list": _list,
         "voice": _voice,
         "forget": _remove,
@@ -276,6 +275,12 @@ def _confirm(arguments: argparse.Namespace, settings: config.Config, home: Home)
         return 0
     print(f"{name} is active: clips are encrypted to this key from now on")
     return 0
+
+
+def _answer(arguments: argparse.Namespace, settings: config.Config, home: Home) -> int:
+    from listener.cli.owner_answer import answer_bundle  # noqa: PLC0415 - loads numpy
+
+    return answer_bundle(arguments, settings, home)
 
 
 def _list(arguments: argparse.Namespace, settings: config.Config, home: Home) -> int:

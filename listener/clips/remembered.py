@@ -1,4 +1,4 @@
-"""What ``earmark clips`` remembers on the owner's computer: name, paths and the archive's address.
+"""Defaults of ``earmark clips`` on the owner's computer: name, paths and the archive's address.
 
 The file holds paths, never a key. It is ``<home>/clips.toml``, and may be edited.
 """

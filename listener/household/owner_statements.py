@@ -1,4 +1,4 @@
-"""What the speakers state about their owners' keys, read from the broker; and answers to them.
+"""Statements of the speakers about their owners' keys, read from the broker; answers to them.
 
 The household verifies who signed a statement. It can neither read a challenge nor make an answer.
 """

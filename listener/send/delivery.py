@@ -39,6 +39,7 @@ each is twice as long as the one before."""
 LONGEST_WAIT_S: Final = 30.0
 EXPIRY_S: Final = 60
 """Message expiry of a clip: longer than any timeout, after which it is published again."""
+_OWNER: Final = "owner"
 _TOPIC_NAME_INVALID: Final = 0x90
 _PAYLOAD_INVALID: Final = 0x99
 _OWN_FAULT: Final = {_TOPIC_NAME_INVALID, PACKET_TOO_LARGE, _PAYLOAD_INVALID}
@@ -202,8 +203,9 @@ class ClipDelivery:
         self.arrived += not is_erased
         del self._past[clip]
         for other in self._past.values():
-            if other.entry.owner == past.entry.owner:
-                other.retry_s = float("-inf")  # the archive knows this owner and device now
+            # The archive stores clips of this device now; of another owner it said nothing.
+            if other.entry.owner == past.entry.owner or other.waits_for != _OWNER:
+                other.retry_s = float("-inf")
         self._record_not_stored()
         try:
             self.spool.remove(past.entry, erased=is_erased)

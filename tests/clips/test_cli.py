@@ -605,7 +605,7 @@ def test_export_with_clips_of_a_removed_speaker_verifies(
     played = ada.clips("play", clip, "--to", tmp_path / "after.flac")
 
     assert told.code == 0, told.err
-    assert "1 clips, all verified" in told.out
+    assert "1 clip, all verified" in told.out
     assert ("the key of hall was replaced" in caplog.text) == (is_replaced and is_pinned)
     assert verified.rows()[0]["opened"] == 1
     assert played.code == 0, played.err
@@ -622,7 +622,7 @@ def test_export_names_files_that_do_not_verify(
     verified = ada.run("verify", target)
 
     assert told.code == 1
-    assert "1 clips, all verified" in told.out
+    assert "1 clip, all verified" in told.out
     assert "left out" in told.out
     assert f"  {damaged}\n" in told.out
     assert good not in told.out

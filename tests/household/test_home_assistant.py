@@ -94,7 +94,7 @@ def test_last_will_makes_device_unavailable_and_renders() -> None:
 
 def test_state_of_hear_that_send_does_not_know_is_unknown() -> None:
     online = status(waiting=3, spool=Counts(dropped=7))
-    known = {"waiting", "dropped", "erased", "quarantined"}
+    known = {"waiting", "not-stored", "dropped", "erased", "quarantined"}
 
     states = {
         name: fake_home_assistant.render(component["value_template"], online)

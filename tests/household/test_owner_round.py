@@ -3,6 +3,7 @@
 The speakers, the broker and the owner's computer are real but for the network between them.
 """
 
+import io
 import json
 from collections import deque
 from collections.abc import Callable, Sequence
@@ -681,3 +682,177 @@ def test_round_raises_unavailable_without_a_broker(carried: Round) -> None:
 
     with pytest.raises(Unavailable):
         OwnerRound(carried.broker, {}, "ada", lambda: carried.broker.now_s).collect(0.0)
+
+
+# Pipes, JSON and places that are confirmed already
+
+
+def test_files_go_through_pipes(
+    carried: Round, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    carried.hall.add("ada", carried.ada.recipient)
+    words = ("--key", carried.ada.recipient, "--bundle", "-", "--patience", "0")
+    code, bundle, told = carried.hub("household", "add-owner", "ada", *words)
+    assert code == 1  # the kitchen does not know ada
+    assert "hall: a challenge" in told
+
+    monkeypatch.setattr("sys.stdin", _Stdin(bundle))
+    home = ("--home", str(carried.ada.folder / "home"))
+    assert (
+        main.main(["owner", *home, "answer", "-", "--identity", str(carried.ada.key), "--to", "-"])
+        == 0
+    )
+    answers, told = capsys.readouterr()
+    assert "hall: answered" in told
+
+    monkeypatch.setattr("sys.stdin", _Stdin(answers))
+    assert carried.hub("household", "confirm-owner", "-")[0] == 0
+    assert carried.hall.is_active("ada")
+
+
+class _Stdin:
+    def __init__(self, text: str) -> None:
+        self.buffer = io.BytesIO(text.encode())
+
+
+def test_round_that_is_repeated_has_nothing_to_confirm(carried: Round) -> None:
+    for speaker in (carried.kitchen, carried.hall):
+        speaker.add("ada", carried.ada.recipient)
+    carried.bundle(carried.ada)
+    carried.ada.answer(carried.bundle_of(carried.ada))
+    first = carried.confirm(carried.ada)
+
+    again = carried.confirm(carried.ada)
+    made = carried.bundle(carried.ada, "--json")
+
+    assert (first[0], again[0], made[0]) == (0, 0, 0)
+    assert [json.loads(line) for line in made[1].splitlines()] == [
+        {"owner": "ada", "place": place, "state": "confirmed"}
+        for place in ("archive", "hall", "kitchen")
+    ]
+    assert "nothing to confirm for ada" in carried.bundle(carried.ada)[1]
+    code, _, _ = carried.ada.answer(carried.bundle_of(carried.ada))
+    assert (code, json.loads(carried.ada.answers.read_text())["answers"]) == (0, [])
+
+
+def test_answer_prints_json(carried: Round) -> None:
+    carried.bundle(carried.ada)
+    words = ("--identity", str(carried.ada.key), "--to", str(carried.ada.answers), "--json")
+
+    code, out, _ = carried.ada._earmark(  # noqa: SLF001 - the same command line
+        *("owner", "--home", str(carried.ada.folder / "home"), "answer"),
+        *(str(carried.bundle_of(carried.ada)), *words),
+    )
+
+    assert code == 0
+    (row,) = [json.loads(line) for line in out.splitlines()]
+    assert (row["owner"], row["place"]) == ("ada", "archive")
+
+
+def test_answers_for_a_foreign_speaker_are_refused(carried: Round) -> None:
+    carried.hall.add("ada", carried.ada.recipient)
+    carried.bundle(carried.ada)
+    carried.ada.answer(carried.bundle_of(carried.ada))
+    content = carried.ada.answers.read_text().replace('"hall"', '"elsewhere"')
+    carried.ada.answers.write_text(content)
+
+    code, _, err = carried.confirm(carried.ada)
+
+    assert code == 2
+    assert "elsewhere" in err
+
+
+@pytest.mark.parametrize("content", ["", "{", "[]", '{"v":1}', "x" * (1 << 20), '{"v":1,"v":1}'])
+@pytest.mark.parametrize("what", ["bundle", "answers"])
+def test_damaged_files_are_reported(carried: Round, what: str, content: str) -> None:
+    carried.bundle(carried.ada)
+    path = carried.folder / "damaged"
+    path.write_text(content)
+
+    if what == "bundle":
+        code, _, err = carried.ada.answer(path)
+    else:
+        code, _, err = carried.hub("household", "confirm-owner", str(path))
+
+    assert code == 1
+    assert "this is not a" in err
+
+
+def test_missing_files_are_reported(carried: Round) -> None:
+    carried.bundle(carried.ada)
+
+    assert carried.ada.answer(carried.folder / "none")[0] == 69
+    assert carried.hub("household", "confirm-owner", str(carried.folder / "none"))[0] == 69
+
+
+def test_bundle_names_two_keys_of_the_archive(carried: Round) -> None:
+    carried.bundle(carried.ada)
+
+    def edit(content: dict[str, Any]) -> None:
+        other = keys.device_text(Ed25519PrivateKey.generate().public_key())
+        content["archive"]["key"] = other
+
+    code, _, err = carried.ada.answer(carried.changed(carried.ada, edit))
+
+    assert code == 1
+    assert "two keys of the archive" in err
+
+
+def test_challenge_that_cannot_be_decrypted_is_reported(carried: Round) -> None:
+    carried.hall.add("ada", carried.ada.recipient)
+    carried.bundle(carried.ada)
+    foreign = pyrage.encrypt(
+        b"x",
+        [pyrage.x25519.Recipient.from_str(carried.bob.recipient)],
+        True,  # noqa: FBT003 - pyrage takes no name
+    ).decode()
+
+    code, _, err = carried.ada.answer(carried.changed(carried.ada, _forged(carried, foreign)))
+
+    assert code == 1
+    assert "cannot decrypt the challenge of hall" in err
+
+
+def test_address_of_the_archive_is_in_the_bundle(
+    carried: Round, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    settings = tmp_path / "archive.toml"
+    settings.write_text("[archive]\nport = 8443\n")
+    carried.bundle(carried.ada, "--config", str(settings))
+
+    content = json.loads(carried.bundle_of(carried.ada).read_text())
+
+    assert content["archive"]["address"] == "https://127.0.0.1:8443"
+    monkeypatch.setattr(household_owner, "_SYSTEM_HOME", carried.home.path)
+    monkeypatch.setattr(household_owner, "_SYSTEM_SETTINGS", settings)
+    carried.bundle(carried.ada)
+    assert "8443" in carried.bundle_of(carried.ada).read_text()
+
+
+def test_commands_of_a_household_print_json(carried: Round) -> None:
+    created = carried.hub("household", "init", "--json")
+    invited = carried.hub("household", "add-device", "bath", "--no-wait", "--json")
+    owner = carried.hub(
+        *("household", "add-owner", "bob", "--key", carried.bob.recipient),
+        *("--no-wait", "--json"),
+    )
+    text = keys.device_text(Ed25519PrivateKey.generate().public_key())
+    trusted = carried.hub("household", "add-device", "attic", "--key", text, "--json")
+
+    assert json.loads(created[1])["created"] == []
+    assert json.loads(invited[1])["identity"] == "d-bath"
+    assert json.loads(invited[1])["line"].startswith("earmark-join-1:")
+    assert json.loads(owner[1])["identity"] == "o-bob"
+    assert json.loads(trusted[1])["device"] == "attic"
+
+
+def test_commands_of_owners_print_json(carried: Round, anywhere: Earmark) -> None:
+    common = ("owner", "--home", str(carried.folder / "alone"))
+    added = anywhere(*common, "add", "ada", "--key", carried.ada.recipient, "--json")
+    challenged = anywhere(*common, "challenge", "ada", "--json")
+    (challenge,) = json.loads(challenged[1])["challenges"]
+    answer = pyrage.decrypt(challenge.encode(), [carried.ada.secret]).decode().strip()
+    confirmed = anywhere(*common, "confirm", "ada", answer, "--json")
+
+    assert json.loads(added[1])["active"] is False
+    assert json.loads(confirmed[1])["active"] is True
