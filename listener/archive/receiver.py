@@ -54,9 +54,9 @@ class Refusal(StrEnum):
     """Whether an erase order covers the clip is not decided yet; answered with a deferral."""
 
 
-UNANSWERED: Final = frozenset({Refusal.DEVICE, Refusal.OWNER, Refusal.UNAVAILABLE})
-"""Temporary reasons: a device or owner that is not added yet, a disk to repair. Without an answer
-the device keeps the clip and sends it again."""
+_WAITING: Final = frozenset({Refusal.DEVICE, Refusal.OWNER, Refusal.UNAVAILABLE})
+"""Temporary reasons: a device or owner that is not added yet, a disk to repair. The device keeps
+the clip, sends it again, and shows the reason."""
 
 
 _DEFERRED: Final = frozenset({Refusal.QUOTA, Refusal.UNDECIDED})
@@ -124,11 +124,11 @@ class Receiver:
             self._refuse(Refusal.TOPIC, "the topic is not a clip topic")
             return None
         refusal = self._store_verified(levels, message.payload, message.waited_s)
-        if refusal in UNANSWERED:
-            return None
         sha256 = hashlib.sha256(message.payload).hexdigest()
         if refusal in _DEFERRED:
             answer = topics.ArchiveAnswer(sha256, is_deferred=True)
+        elif refusal in _WAITING:
+            answer = topics.ArchiveAnswer(sha256, waiting=refusal)
         else:
             answer = topics.ArchiveAnswer(sha256, refusal or "")
         return Message(

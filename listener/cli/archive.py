@@ -77,6 +77,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "decrypt your own clips on this computer with your secret key",
         "earmark archive open 0b0f6c9e-3d0e-4c6e-9a41-2f6d3a1c7e55 --identity ada.key",
         "earmark archive open lost.earmark --identity ada.key --to clips",
+        "earmark archive open lost.earmark --identity ada.key --archive https://home.lan:8443",
     )
     open_parser.add_argument(
         "clips", nargs="+", metavar="CLIP|FILE", help="id of a stored clip, or an envelope file"
@@ -86,6 +87,17 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     open_parser.add_argument(
         "--to", default=".", metavar="DIR", help="folder for the FLAC files (default: .)"
+    )
+    open_parser.add_argument(
+        "--archive",
+        metavar="ADDRESS",
+        help="on a computer that does not know the speaker's key: https://HOST:PORT of the archive"
+        " that reports it (default: as earmark clips remembers)",
+    )
+    open_parser.add_argument(
+        "--ca",
+        metavar="FILE",
+        help="CA certificate of the household (default: as earmark clips remembers)",
     )
     clock_parser = actions.add(
         "clock",
@@ -203,14 +215,20 @@ def _repair_at_start(repair: Callable[[], int]) -> None:
 def _list(arguments: argparse.Namespace, settings: Config) -> int:
     folder = _folder(settings)
     if not folder.exists():
+        if not arguments.json:
+            print("no clips")
         return 0
     store = FileStore(folder)
+    is_empty = True
     try:
         for clip in store.clips(arguments.owner):
+            is_empty = False
             if arguments.json:
                 print(json.dumps(msgspec.to_builtins(clip)))
             else:
                 print(f"{clip.t}  {clip.clip}  {clip.owner}  {clip.device}  {clip.size_bytes} B")
+        if is_empty and not arguments.json:
+            print("no clips")
         if quarantined := store.count_quarantined(arguments.owner):
             print(
                 f"earmark: {quarantined} more do not verify and are in quarantine", file=sys.stderr
@@ -230,7 +248,11 @@ def _open(arguments: argparse.Namespace, settings: Config) -> int:
     for clip in arguments.clips:
         try:
             path = archive_open.find_clip_file(_folder(settings), clip)
-            written = archive_open.open_clip(path, identities, roster, Path(arguments.to))
+            to = Path(arguments.to)
+            if roster.owners:
+                written = archive_open.open_clip(path, identities, roster, to)
+            else:
+                written = archive_open.open_own(path, identities, arguments, settings, to)
         except EarmarkError as error:
             failures.append((clip, error))
         else:

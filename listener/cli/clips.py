@@ -10,26 +10,36 @@ import json
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from typing import Final
+from typing import Annotated, Final
 
 import msgspec
+from msgspec import Meta
 
 from listener.cli import clips_audit, clips_read, clips_voice
 from listener.cli.main import Subcommands, with_examples
+from listener.clips.remembered import remember
 from listener.clips.schema import KeysReply, RetentionReply, sanitize
-from listener.clips.session import Session, argument_type, parse_moment, selection_fields
+from listener.clips.session import (
+    Session,
+    argument_type,
+    choose,
+    parse_day,
+    parse_moment,
+    selection_fields,
+)
 from listener.clips.trust_store import TrustStore
 from listener.clips.voice_record import GivenConsent, VoiceRecord
 from listener.config import Config
-from listener.envelope.format import ClipId, ShortName
+from listener.envelope.format import ShortName
 from listener.envelope.open import Identity
 from listener.errors import ConfigError, EarmarkError, Unavailable, UsageError
 from listener.owner.key_rotation import KeyRotation, prove_rotation
 from listener.quantities import quantity
 from listener.rights import receipts, requests
-from listener.rights.requests import Day
 from listener.storage.owner_files import read_identities
 
+ClipPrefix = Annotated[str, Meta(pattern=r"^[0-9a-f-]{4,36}\Z")]
+"""First characters of a clip's id, or all of them."""
 _RECEIPT_LIMIT_BYTES: Final = 64 << 20
 
 
@@ -50,6 +60,7 @@ def erase(
         UsageError: nothing is selected, selections are combined, or no terminal can confirm.
         EarmarkError: the archive refuses, or its receipt is not valid.
     """
+    arguments.clips = [session.find_clip(clip) for clip in arguments.clips]
     erase_requests = _requests(arguments, session)
     if not arguments.yes and not _confirm(arguments, session, ask):
         print("earmark: nothing was erased", file=sys.stderr)
@@ -108,16 +119,13 @@ def _confirm(
             "erasing cannot be undone, and there is no terminal to confirm it", "pass --yes"
         )
     if arguments.clips:
-        count_text = str(len(set(arguments.clips)))
+        count_text = quantity(len(set(arguments.clips)), "clip")
     else:
         most = requests.MOST_LISTED
         count = sum(1 for _ in itertools.islice(session.list_clips(arguments), most))
-        count_text = f"{most} or more" if count == most else str(count)
+        count_text = f"{most} or more clips" if count == most else quantity(count, "clip")
     try:
-        answer = ask(
-            f"Erase {quantity(count_text, 'clip')} of {session.asker.owner}?"
-            " This cannot be undone. [y/N] "
-        )
+        answer = ask(f"Erase {count_text} of {session.asker.owner}? This cannot be undone. [y/N] ")
     except EOFError:
         return False
     return answer.strip().lower() in {"y", "yes"}
@@ -272,8 +280,14 @@ def _show(reply: KeysReply, arguments: argparse.Namespace, session: Session) -> 
 
 _EPILOG: Final = """\
 Clips are decrypted on this machine: the secret key never leaves it. Each request is authorised by
-a challenge that only the owner's key can decrypt. Times are UTC, such as 2026-11-22 or
-2026-11-22T18:30; --from is inclusive, --until exclusive.
+a challenge that only the owner's key can decrypt.
+
+list and play show local time. Times that are passed are UTC, such as 2026-11-22 or
+2026-11-22T18:30; --from is inclusive, --until exclusive. A clip's id may be shortened to its first
+characters.
+
+With --remember, owner, identity and archive are the defaults from then on. earmark owner answer
+makes them the defaults, too.
 """
 _WHO: Final = "--owner ada --identity ada.key"
 
@@ -295,25 +309,30 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         parser,
         epilog=with_examples(
             _EPILOG,
+            "earmark clips list",
             f"earmark clips list {_WHO}",
             f"earmark clips export {_WHO} --open my-clips",
             f"earmark clips list {_WHO} --archive https://home.lan:8443",
         ),
     )
-    clip = argument_type(ClipId, "id of a clip")
+    clip = argument_type(ClipPrefix, "id of a clip, or its first 4 characters or more")
     example_id = "0b0f6c9e-3d0e-4c6e-9a41-2f6d3a1c7e55"
     listing = _add(
         actions,
         "list",
         "list your clips",
-        f"earmark clips list {_WHO} --day 2026-11-22",
+        f"earmark clips list {_WHO} --archive https://home.lan:8443 --remember",
+        "earmark clips list",
+        "earmark clips list --day yesterday",
+        "earmark clips list --day 2026-11-22",
         f"earmark clips list {_WHO} --from 2026-11-01 --device kitchen --open",
     )
     listing.add_argument(
         "--day",
-        type=argument_type(Day, "day such as 2026-11-22"),
+        type=parse_day,
         metavar="DAY",
-        help="only the clips of this day in UTC, such as 2026-11-22",
+        help="only the clips of today or yesterday, by this computer's clock and time zone; or of"
+        " a day in UTC, such as 2026-11-22",
     )
     _add_range(listing)
     listing.add_argument(
@@ -325,10 +344,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         actions,
         "play",
         "play a clip, or write it as FLAC",
+        "earmark clips play 0b0f6c9e",
         f"earmark clips play {example_id} {_WHO}",
         f"earmark clips play {example_id} {_WHO} --to clip.flac",
     )
-    playing.add_argument("clip", type=clip, metavar="CLIP", help="id of the clip")
+    playing.add_argument(
+        "clip", type=clip, metavar="CLIP", help="id of the clip, or its first 4 characters or more"
+    )
     playing.add_argument(
         "--to",
         metavar="FILE",
@@ -361,7 +383,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         f"earmark clips erase {_WHO} --from 2026-11-22 --until 2026-11-23",
         f"earmark clips erase {_WHO} --all --yes",
     )
-    erasing.add_argument("clips", nargs="*", type=clip, metavar="CLIP", help="ids of clips")
+    erasing.add_argument(
+        "clips",
+        nargs="*",
+        type=clip,
+        metavar="CLIP",
+        help="ids of clips, or their first 4 characters or more",
+    )
     erasing.add_argument("--all", action="store_true", help="every clip of the owner")
     erasing.add_argument("--yes", action="store_true", help="erase without confirmation")
     _add_range(erasing)
@@ -472,6 +500,16 @@ def run(arguments: argparse.Namespace, settings: Config) -> int:
         if arguments.verify:
             return clips_audit.verify_log_file(arguments, TrustStore(home))
     session = Session.create(arguments, settings)
+    if arguments.remember:
+        chosen = choose(arguments, home)
+        paths = {
+            name: None if path is None else str(Path(path).absolute())
+            for name, path in (("identity", chosen.identity), ("ca", chosen.ca))
+        }
+        saved = remember(home, msgspec.structs.replace(chosen, **paths))
+        print(f"earmark: earmark clips uses these options from now on: {saved}", file=sys.stderr)
+    if arguments.action == "play":
+        arguments.clip = session.find_clip(arguments.clip)
     if arguments.action == "erase":
         return erase(arguments, session, input if sys.stdin.isatty() else None)
     return _ACTIONS[arguments.action](arguments, session)
@@ -483,19 +521,30 @@ def _add(actions: Subcommands, name: str, about: str, *examples: str) -> argpars
         "--owner",
         type=argument_type(ShortName, "owner's name"),
         metavar="NAME",
-        help="your owner name in the household",
+        help="your owner name in the household (default: as remembered)",
     )
-    action.add_argument("--identity", metavar="FILE", help="your secret key, made by age-keygen")
+    action.add_argument(
+        "--identity",
+        metavar="FILE",
+        help="your secret key, made by age-keygen (default: as remembered)",
+    )
     action.add_argument(
         "--archive",
         metavar="ADDRESS",
-        help="https://HOST:PORT, or the path of a Unix socket (default: the socket of the archive"
-        " in the data directory)",
+        help="https://HOST:PORT, or the path of a Unix socket (default: as remembered, else the"
+        " socket of the archive in the data directory)",
     )
     action.add_argument(
         "--ca",
         metavar="FILE",
-        help="CA certificate of the household (default: the one stored by household join)",
+        help="CA certificate of the household (default: as remembered, else the one stored by"
+        " household join)",
+    )
+    action.add_argument(
+        "--remember",
+        action="store_true",
+        help="make these four options the defaults, in clips.toml of the data directory; it holds"
+        " the key's path, never the key",
     )
     action.add_argument("--json", action="store_true", help="print one JSON object a line")
     return action

@@ -39,6 +39,8 @@ SPARE_BYTES: Final = 256 << 20
 _UNCHECKED_BYTES: Final = 1 << 20
 """Bytes received between two looks at the disk."""
 _REFRESH_S: Final = 0.2
+_DEVICE_WIDTH: Final = 10
+_HEADING: Final = f"{'LOCAL TIME':<19}  {'SPEAKER':<{_DEVICE_WIDTH}}  {'CLIP':<36}  SIZE"
 
 
 def show_clips(arguments: argparse.Namespace, session: Session) -> int:
@@ -52,6 +54,7 @@ def show_clips(arguments: argparse.Namespace, session: Session) -> int:
     """
     failed = 0
     pages: list[ListReply] = []
+    is_first = True
     for clip in session.list_clips(arguments, on_page=pages.append):
         row: dict[str, Any] = msgspec.to_builtins(clip)
         if arguments.open:
@@ -60,7 +63,12 @@ def show_clips(arguments: argparse.Namespace, session: Session) -> int:
             except (BadEnvelope, NotForYou) as error:
                 failed += 1
                 row["closed"] = str(error)
+        if is_first and not arguments.json:
+            print(_HEADING)
+        is_first = False
         print(json.dumps(row) if arguments.json else _as_text(row), flush=True)
+    if is_first and not arguments.json:
+        print("no clips")
     if pages and (hidden := pages[-1].quarantined):
         print(
             f"earmark: {hidden} more in your name do not verify and are in the archive's"
@@ -121,8 +129,13 @@ def private_fields(opened: OpenedClip) -> dict[str, Any]:
     return dict(msgspec.to_builtins(opened.private))
 
 
+def show_local(moment: str) -> str:
+    """Return a time of a header in this computer's time zone, to the second."""
+    return f"{datetime.fromisoformat(moment).astimezone():%Y-%m-%d %H:%M:%S}"
+
+
 def _as_text(row: dict[str, Any]) -> str:
-    words = [row["t"], row["device"], row["clip"]]
+    words = [show_local(row["t"]), f"{row['device']:<{_DEVICE_WIDTH}}", row["clip"]]
     if "size_bytes" in row:
         words.append(f"{row['size_bytes']} B")
     if "word" in row:

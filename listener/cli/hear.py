@@ -39,6 +39,7 @@ from listener.hear.key_rotation import RosterUpdater
 from listener.hear.loop import Listener
 from listener.hear.memory import ClipBuffers, allocate_locked
 from listener.hear.monitor_feed import MonitorFeed, Tee
+from listener.hear.owner_confirmation import OwnerConfirmation, follow, wait_for_keeper
 from listener.hear.publisher import EventPublisher
 from listener.hear.request_router import RequestRouter
 from listener.hear.sealer import BUFFERS, Sealer, SealingContext
@@ -62,6 +63,8 @@ from listener.system.output import BoundedOutput, bound_logging
 from listener.system.systemd import Notifier, StopSignal
 from listener.wakeword.detector import StreamDetector
 from listener.wakeword.sensitivity import Sensitivity
+
+_log = logging.getLogger(__name__)
 
 _BOOT_BYTES: Final = 8
 """Length of the random id of one run."""
@@ -220,9 +223,19 @@ def run(arguments: argparse.Namespace, settings: config.Config) -> int:  # noqa:
     )
     use_single_malloc_arena()
     home = Home(Path(settings.home), LOCK_PATIENCE_S)
-    keeper = home.keeper(settings.attribution.keeper)
     stop = StopSignal()
+    systemd = Notifier(os.environ, time.monotonic)
+    home.keeper(settings.attribution.keeper, needs_proof=settings.broker.certificate_file is None)
     key = home.device_key()
+    confirmation = OwnerConfirmation(
+        home,
+        settings.device.name,
+        key,
+        is_member=settings.broker.certificate_file is not None,
+    )
+    keeper = _wait_for_keeper(home, settings, confirmation, stop, systemd)
+    if keeper is None:
+        return 0
     requests = control.ControlSocket(home.path / control.SOCKET)
     state = HearLocks(home.path)
     router = RequestRouter(requests)
@@ -260,7 +273,6 @@ def run(arguments: argparse.Namespace, settings: config.Config) -> int:  # noqa:
     buffers = ClipBuffers(BUFFERS, longest_samples(settings.clip))
     boot = os.urandom(_BOOT_BYTES).hex()
     counters = Counters(settings.device.name, boot)
-    systemd = Notifier(os.environ, time.monotonic)
     numbers = SequenceNumbers(home, settings.device.name, key.public_key())
     sealer = Sealer(
         attribution=Keeper(keeper, RosterUpdater(home, settings.device.name, key)),
@@ -341,7 +353,12 @@ def run(arguments: argparse.Namespace, settings: config.Config) -> int:  # noqa:
             mute=lambda: mute.cause,
             lamp=lambda: loop.lamp_state,
         )
-        loop.listen(sounds, systemd.ping_watchdog)
+
+        def alive() -> None:
+            systemd.ping_watchdog()
+            follow(confirmation, sealer.run_soon)
+
+        loop.listen(sounds, alive)
         systemd.stopping()
         sealer.close()
     publisher.publish_end(counters.tally(), broken=len(gate.broken))
@@ -357,6 +374,31 @@ def run(arguments: argparse.Namespace, settings: config.Config) -> int:  # noqa:
             f" the first: {gate.broken[0]}"
         )
     return 0
+
+
+def _wait_for_keeper(
+    home: Home,
+    settings: Config,
+    confirmation: OwnerConfirmation,
+    stop: StopSignal,
+    systemd: Notifier,
+) -> str | None:
+    """Return the keeper, or None after a stop; no microphone is open while this waits."""
+    is_said = False
+
+    def on_wait() -> None:
+        nonlocal is_said
+        if not is_said:
+            is_said = True
+            _log.warning(
+                "the keeper has not confirmed their key; waiting for their answer from the"
+                " household: earmark household add-owner NAME --bundle FILE"
+            )
+            systemd.ready("waiting until the keeper confirms their key")
+        systemd.ping_watchdog()
+
+    with stop.on_signals():
+        return wait_for_keeper(home, settings.attribution.keeper, confirmation, stop.wait, on_wait)
 
 
 def _permit_playback(runtime: VoiceRuntime | None) -> Callable[[bool], object]:

@@ -9,7 +9,7 @@ import json
 import os
 import socket
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -18,7 +18,7 @@ from typing import Final
 import msgspec
 
 from listener import config
-from listener.cli import household_incident, household_members
+from listener.cli import household_incident, household_members, household_owner
 from listener.cli.main import Subcommands, with_examples
 from listener.config import LIMIT_BYTES, parse_settings
 from listener.errors import ConfigError, UsageError
@@ -29,7 +29,6 @@ from listener.household.publish import can_broker_reach
 from listener.household.registry import Registry
 from listener.household.state import HouseholdStore
 from listener.mqtt.client import Message
-from listener.mqtt.paho_client import PahoBroker
 from listener.quantities import quantity
 from listener.storage.atomic import PUBLIC_MODE, read_plain_file, write_atomic
 from listener.storage.home import Home
@@ -57,12 +56,7 @@ def set_up(
     """Create what is missing: authority, certificates, broker files. Running it again is safe."""
     del settings
     hosts = tuple(dict.fromkeys((*(arguments.host or ()), *_LOOPBACK)))
-    for host in hosts:
-        if not ca.is_valid_host(host):
-            raise UsageError(f"{host!r} is neither a host name nor an IP address")
-    for port in (arguments.port, arguments.join_port):
-        if port is not None and not 1 <= port <= 65535:  # noqa: PLR2004 - TCP ports
-            raise UsageError(f"{port} is not a valid port (1 to 65535)")
+    _check_addresses(hosts, (arguments.port, arguments.join_port))
     paths = system if arguments.system else None
     if paths and not arguments.home:
         home = Home(paths.home)
@@ -81,16 +75,44 @@ def set_up(
 
     store = HouseholdStore(home.path)
     created = store.set_up(configure)
+    text = _archive_settings(store, home)
+    if arguments.json:
+        if paths and not paths.settings.exists():
+            write_atomic(paths.settings, text.encode(), PUBLIC_MODE)
+        print(json.dumps(_describe(created, store, home) | {"archive_settings": text}))
+        return 0
     print(f"created: {', '.join(created)}" if created else "nothing to change")
     if created:
         _print_broker_steps(store.published().broker, home)
-    text = _archive_settings(store, home)
     if paths:
         _write_archive_settings(paths.settings, text)
     elif created:
         print("configuration of the archive:")
         print(text, end="")
     return 0
+
+
+def _check_addresses(hosts: Sequence[str], ports: Iterable[int | None]) -> None:
+    """Check what the command line names.
+
+    Raises:
+        UsageError: a host or a port is not valid.
+    """
+    for host in hosts:
+        if not ca.is_valid_host(host):
+            raise UsageError(f"{host!r} is neither a host name nor an IP address")
+    for port in ports:
+        if port is not None and not 1 <= port <= 65535:  # noqa: PLR2004 - TCP ports
+            raise UsageError(f"{port} is not a valid port (1 to 65535)")
+
+
+def _describe(created: list[str], store: HouseholdStore, home: Home) -> dict[str, object]:
+    return {
+        "created": created,
+        "home": str(home.path),
+        "hosts": list(store.registry().hosts),
+        "broker_folder": str(store.published().broker),
+    }
 
 
 def _print_broker_steps(folder: Path, home: Home, system: SystemPaths = SystemPaths()) -> None:
@@ -193,15 +215,7 @@ def announce(arguments: argparse.Namespace, settings: config.Config, home: Home)
             registry.speaker(device), keys_by_device[device], facts
         )
 
-    certificate, key = store.service(identity.HOUSEHOLD)
-    reached = config.BrokerSettings(
-        host=registry.broker_host,
-        port=registry.port,
-        ca_file=str(store.path / broker_config.CA),
-        certificate_file=str(certificate),
-        key_file=str(key),
-    )
-    broker = PahoBroker(reached, identity.HOUSEHOLD.cn)
+    broker = household_owner.broker_of(store, registry)
     published, removed = home_assistant.announce(broker, message, keys_by_device)
     print(
         f"{quantity(len(keys_by_device), 'speaker')}: {published} added or changed,"
@@ -301,6 +315,7 @@ def run(arguments: argparse.Namespace, settings: config.Config) -> int:
         "announce": announce,
         "add-device": household_members.add_device,
         "add-owner": household_members.add_owner,
+        "confirm-owner": household_owner.confirm_owner,
         "add-service": household_members.add_service,
         "wait": household_members.wait,
         "revoke": household_members.revoke,
@@ -354,6 +369,7 @@ def _add_setup_actions(actions: Subcommands) -> None:
         " /etc/mosquitto/earmark, the archive's in /etc/earmark/archive, its configuration in"
         " /etc/earmark/archive.toml unless it exists, data directory /var/lib/earmark-archive",
     )
+    init.add_argument("--json", action="store_true", help="print one JSON object")
     status = actions.add(
         "status",
         "list members, states and expiry; exit code 1 if a certificate is due",
@@ -403,7 +419,8 @@ def _add_members(actions: Subcommands) -> None:
     )
     owner = actions.add(
         "add-owner",
-        "add an owner, and invite their computer",
+        "add an owner; write the challenges of all speakers to one file, or invite their computer",
+        "earmark household add-owner ada --key age1... --bundle ada.bundle",
         "earmark household add-owner ada --key age1...",
         "earmark household add-owner ada --no-wait",
     )
@@ -411,6 +428,37 @@ def _add_members(actions: Subcommands) -> None:
     owner.add_argument(
         "--key", metavar="age1...", help="the owner's public key, unless already in the roster"
     )
+    owner.add_argument(
+        "--bundle",
+        metavar="FILE",
+        help="collect the challenges of every speaker and of the archive for this owner into FILE"
+        " (- for standard output), and invite no one; the owner answers it with earmark owner"
+        " answer",
+    )
+    owner.add_argument("--json", action="store_true", help="print one JSON object a line")
+    add.add_argument("--json", action="store_true", help="print one JSON object")
+    confirm = actions.add(
+        "confirm-owner",
+        "carry an owner's answers to the speakers, and confirm their key at the archive",
+        "earmark household confirm-owner ada.answers",
+    )
+    confirm.add_argument(
+        "answers",
+        metavar="FILE",
+        help="file that earmark owner answer wrote (- for standard input)",
+    )
+    confirm.add_argument("--json", action="store_true", help="print one JSON object a line")
+    for action, default, what in (
+        (owner, 10.0, "with --bundle: wait S seconds for speakers without a challenge"),
+        (confirm, household_owner.PATIENCE_S, "wait S seconds for the speakers"),
+    ):
+        action.add_argument(
+            "--patience",
+            type=float,
+            default=default,
+            metavar="S",
+            help=f"{what} (default: {default:.0f})",
+        )
     for action in (add, owner):
         action.add_argument(
             "--no-wait", action="store_true", help="print the line and exit; see household wait"
@@ -452,6 +500,7 @@ def _add_members(actions: Subcommands) -> None:
         "earmark household join invitation.txt --settings earmark.toml",
     )
     join.add_argument("line", metavar="LINE|FILE", help="invitation line, or a file that holds it")
+    join.add_argument("--json", action="store_true", help="print one JSON object")
     join.add_argument(
         "--settings", metavar="FILE", help="write the configuration to FILE unless it exists"
     )

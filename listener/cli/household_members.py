@@ -13,7 +13,7 @@ from typing import Final
 import msgspec
 
 from listener import config
-from listener.cli import household_assist
+from listener.cli import household_assist, household_owner
 from listener.config import parse_settings
 from listener.envelope import keys
 from listener.errors import ConfigError, EarmarkError, Unavailable, UsageError
@@ -47,7 +47,7 @@ def show_this_device(arguments: argparse.Namespace, settings: config.Config, hom
     return 0
 
 
-def trust_device(home: Home, name: str, key: str) -> int:
+def trust_device(home: Home, name: str, key: str, *, as_json: bool = False) -> int:
     """Accept the signature of a device, and print its fingerprint.
 
     Raises:
@@ -55,6 +55,9 @@ def trust_device(home: Home, name: str, key: str) -> int:
     """
     home.change_roster(lambda roster: roster.with_device(name, key))
     fingerprint = keys.device_id(keys.parse_device(key))
+    if as_json:
+        print(json.dumps({"device": name, "dkey": fingerprint, "key": key}))
+        return 0
     print(f"added {name}: its signature is accepted; fingerprint of the key: {fingerprint}")
     return 0
 
@@ -103,7 +106,7 @@ def add_device(arguments: argparse.Namespace, settings: config.Config, home: Hom
     del settings
     who = identity.device(arguments.name)
     if arguments.key is not None:
-        return trust_device(home, who.name, arguments.key)
+        return trust_device(home, who.name, arguments.key, as_json=arguments.json)
     folder = None if arguments.card is None else Path(arguments.card)
     keeper = None if arguments.keeper is None else home.roster().known_owner(arguments.keeper)
     if folder is not None:
@@ -127,27 +130,28 @@ def add_device(arguments: argparse.Namespace, settings: config.Config, home: Hom
             " start the speaker with the card within one hour",
             file=sys.stderr,
         )
-    print(line, flush=True)
+    _print_line(who, line, as_json=arguments.json)
     return _wait_or_not(store, home, who, waits=not arguments.no_wait)
 
 
 def add_owner(arguments: argparse.Namespace, settings: config.Config, home: Home) -> int:
-    """Add an owner, invite their computer and wait until it joins."""
-    del settings
+    """Add an owner; write the challenges to them, or invite their computer and wait."""
     who = identity.owner(arguments.name)
     store = HouseholdStore(home.path)
     store.registry()
     if arguments.key is not None:
         home.change_roster(lambda roster: roster.with_owner(who.name, arguments.key))
     known = home.roster().known_owner(who.name)
-    if not known.active:
+    if arguments.bundle is not None:
+        return household_owner.write_bundle(arguments, settings, home, known)
+    if not known.active and not arguments.json:
         print(f"{who.name} is inactive until they confirm that they hold the secret key:")
         print(f"  earmark owner challenge {who.name} | age -d -i {who.name}.key")
         print(f"  earmark owner confirm {who.name} ANSWER")
     line = _invite(store, home, who)
     where = f"on {who.name}'s computer"
     print(f"earmark: {_JOIN_HINT.format(where)}", file=sys.stderr)
-    print(line, flush=True)
+    _print_line(who, line, as_json=arguments.json)
     return _wait_or_not(store, home, who, waits=not arguments.no_wait)
 
 
@@ -277,6 +281,21 @@ def join(arguments: argparse.Namespace, settings: config.Config, home: Home) -> 
     text = joined.settings()
     print(f"earmark: joined as {joined.who.cn}; certificate in {joined.folder}", file=sys.stderr)
     path = Path(arguments.settings) if arguments.settings else None
+    if arguments.json:
+        if path is not None and not path.exists():
+            write_atomic(path, text.encode(), PUBLIC_MODE)
+        print(
+            json.dumps(
+                {
+                    "identity": joined.who.cn,
+                    "folder": str(joined.folder),
+                    "broker_host": joined.broker_host,
+                    "broker_port": joined.broker_port,
+                    "settings": text,
+                }
+            )
+        )
+        return 0
     if path is not None and not path.exists():
         write_atomic(path, text.encode(), PUBLIC_MODE)
         print(f"earmark: wrote the configuration {path}", file=sys.stderr)
@@ -316,6 +335,11 @@ def _invite(store: HouseholdStore, home: Home, who: HouseholdIdentity) -> str:
     if store.publish():
         print_reload_hint()
     return invited.line()
+
+
+def _print_line(who: HouseholdIdentity, line: str, *, as_json: bool) -> None:
+    """Print the invitation before the wait for the member that uses it."""
+    print(json.dumps({"identity": who.cn, "line": line}) if as_json else line, flush=True)
 
 
 def _wait_or_not(store: HouseholdStore, home: Home, who: HouseholdIdentity, *, waits: bool) -> int:

@@ -132,6 +132,7 @@ COMMANDS: Final[Mapping[str, tuple[str, str]]] = {
     "mute": ("listener.cli.mute", "mute or unmute by software, or print the mute state"),
     "monitor": ("listener.cli.monitor", "show hear live: level, scores, states and counters"),
     "doctor": ("listener.cli.doctor", "check microphone, mute, keys, broker and machine"),
+    "config": ("listener.cli.configuration", "show each value of the configuration and its origin"),
     "selftest": ("listener.cli.selftest", "check that hear leaves no audio in memory or files"),
     "first-boot": ("listener.cli.first_boot", "apply the file on the boot partition"),
     "update": ("listener.cli.update", "install a signed release; roll back if hear fails"),
@@ -152,7 +153,7 @@ GROUPS: Final[Mapping[str, tuple[str, ...]]] = {
     "start here": ("demo",),
     "speaker": (
         *("run", "hear", "send", "play", "mute", "monitor"),
-        *("doctor", "selftest", "first-boot", "update", "wyoming"),
+        *("doctor", "config", "selftest", "first-boot", "update", "wyoming"),
     ),
     "owner of clips": ("clips", "owner"),
     "household": ("household", "archive", "assist"),
@@ -189,6 +190,7 @@ _SYNONYMS: Final[Mapping[str, tuple[str, ...]]] = {
 """Words that are not commands, with the command that does what they say."""
 
 _ONE_THREAD: Final = frozenset({"hear", "play", "survey"})
+_ONE_THREAD: Final = frozenset({"hear", "monitor", "play", "survey"})
 """Commands that start no thread before their sandbox."""
 
 

@@ -13,7 +13,7 @@ from typing import Final
 
 from listener.cli.main import with_examples
 from listener.config import Config
-from listener.errors import Unavailable
+from listener.errors import Unavailable, UsageError
 from listener.ipc import notices
 from listener.ipc.datagrams import Inbox
 from listener.ipc.notice_socket import MONITOR_SOCKET
@@ -36,21 +36,73 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.epilog = with_examples(
         "On a terminal it updates one page; otherwise it prints one line a second. It must run as\n"
         "the same user as hear, or as root. Only one monitor can run at a time; hear sends levels\n"
-        "only while one does.",
+        "only while one does.\n"
+        "With --listen it listens itself and prints wakes: it needs no hear, owner or key, makes\n"
+        "no clip, and stores and sends nothing.",
         "earmark monitor",
         "sudo earmark monitor --once --home /var/lib/earmark",
         "earmark monitor --json",
+        "earmark monitor --listen --no-switch",
+        "earmark monitor --listen --microphone kitchen.flac --fast",
     )
     parser.add_argument("--once", action="store_true", help="print the current state, then exit")
     parser.add_argument("--json", action="store_true", help="print one JSON object a line")
+    parser.add_argument(
+        "--listen",
+        action="store_true",
+        help="listen here, without hear, and print wakes; exit code 1 if recordings have none",
+    )
+    parser.add_argument(
+        "--microphone",
+        metavar="FILE",
+        action="append",
+        help="with --listen: read a recording instead of a device; may be repeated",
+    )
+    parser.add_argument(
+        "--device",
+        metavar="NAME",
+        help="with --listen: input device, as earmark doctor lists them"
+        " (default: microphone.device)",
+    )
+    parser.add_argument(
+        "--word",
+        metavar="NAME",
+        action="append",
+        help="with --listen: wake word; may be repeated (default: wake.words)",
+    )
+    parser.add_argument(
+        "--fast",
+        action="store_true",
+        help="with --listen: process recordings as fast as possible instead of in real time",
+    )
+    parser.add_argument(
+        "--mute",
+        metavar="A-B[,A-B…]",
+        help="with --listen: simulate the mute switch: muted from second A to second B of the"
+        " recordings",
+    )
+    parser.add_argument(
+        "--no-switch",
+        action="store_true",
+        help="with --listen: this computer has no mute switch (as mute.switch = none)",
+    )
 
 
 def run(arguments: argparse.Namespace, settings: Config) -> int:
     """Show the state until SIGTERM or Ctrl-C.
 
     Raises:
+        UsageError: an option of ``--listen`` is given without it.
         Unavailable: another monitor runs; with ``--once``, hear does not run.
     """
+    if arguments.listen:
+        from listener.cli.monitor_listen import listen  # noqa: PLC0415 - numpy and onnxruntime
+
+        return listen(arguments, settings)
+    for name in ("microphone", "device", "word", "fast", "mute", "no_switch"):
+        if getattr(arguments, name):
+            option = name.replace("_", "-")
+            raise UsageError(f"--{option} needs --listen", "pass --listen, or use earmark hear")
     home = Path(settings.home)
     inbox = Inbox(home / MONITOR_SOCKET, notices.LONGEST_BYTES)
     try:

@@ -12,6 +12,7 @@ from listener import config
 from listener.cli.main import Subcommands, with_examples
 from listener.envelope import keys
 from listener.errors import UsageError
+from listener.hear.owner_confirmation import OwnerConfirmation
 from listener.owner.challenge import make_challenge
 from listener.owner.records import CHALLENGE_S, Owner
 from listener.storage.home import Home
@@ -32,6 +33,12 @@ to add an owner, here with the short name ada:
        age -d -i ada.key challenge.txt
   4  on this machine
        earmark owner confirm ada ANSWER
+
+In a household, the hub carries one file for all speakers instead of steps 2 to 4:
+  on each speaker         earmark owner add ada --key age1...
+  on the hub              earmark household add-owner ada --key age1... --bundle ada.bundle
+  on ada's computer       earmark owner answer ada.bundle --identity ada.key
+  on the hub              earmark household confirm-owner ada.answers
 
 Until step 4 the owner is inactive: no clip is made or accepted for them. age is in Debian
 (apt install age), and for other systems at https://age-encryption.org.
@@ -91,13 +98,34 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="ANSWER",
         help="output of age -d; two answers for a new key, the old key's first",
     )
+    answer = actions.add(
+        "answer",
+        "on the owner's computer: answer the challenges in a bundle of the household",
+        "earmark owner answer ada.bundle --identity ada.key",
+        "earmark owner answer ada.bundle --identity ada.key --to -",
+    )
+    answer.add_argument(
+        "bundle",
+        metavar="BUNDLE",
+        help="file that earmark household add-owner --bundle wrote (- for standard input)",
+    )
+    answer.add_argument(
+        "--identity", required=True, metavar="FILE", help="your secret key, made by age-keygen"
+    )
+    answer.add_argument(
+        "--to",
+        metavar="FILE",
+        help="file for the answers, - for standard output (default: NAME.answers)",
+    )
+    answer.add_argument("--json", action="store_true", help="print one JSON object a line")
     listing = actions.add(
         "list",
         "list owners, fingerprints of their keys, and their state",
         "earmark owner list",
         "earmark owner list --json",
     )
-    listing.add_argument("--json", action="store_true", help="print one JSON object a line")
+    for action in (add, challenge, confirm, listing):
+        action.add_argument("--json", action="store_true", help="print one JSON object a line")
     voice = actions.add(
         "voice",
         "at a speaker: allow or end voice control of an owner, without the archive",
@@ -139,6 +167,7 @@ def run(arguments: argparse.Namespace, settings: config.Config) -> int:
         "new-key": _new_key,
         "challenge": _challenge,
         "confirm": _confirm,
+        "answer": _answer,
         "list": _list,
         "voice": _voice,
         "forget": _remove,
@@ -150,18 +179,47 @@ _Action = Callable[[argparse.Namespace, config.Config, Home], int]
 
 
 def _add(arguments: argparse.Namespace, settings: config.Config, home: Home) -> int:
-    del settings
     name: str = arguments.name
     roster = home.change_roster(lambda roster: roster.with_owner(name, arguments.key))
     owner = roster.known_owner(name)
+    is_carried = _state_owners(settings, home)
+    if arguments.json:
+        print(_as_json(owner))
+        return 0
     print(f"added a key of {name} with the fingerprint {owner.okey}")
     if owner.active:
         print(f"{name} is active already")
     else:
         print(f"{name} is inactive until they confirm that they hold the secret key:")
+        if is_carried:
+            print("on the archive's computer, once for all speakers:")
+            print(f"  earmark household add-owner {name} --bundle {name}.bundle")
+            print("or here:")
         print(f"  earmark owner challenge {name} | age -d -i {name}.key")
         print(f"  earmark owner confirm {name} ANSWER")
     return 0
+
+
+def _state_owners(settings: config.Config, home: Home) -> bool:
+    """At a speaker of a household, state its owners to it; return whether this is one."""
+    if not home.is_speaker() or settings.broker.certificate_file is None:
+        return False
+    key = home.device_key()
+    OwnerConfirmation(home, settings.device.name, key, is_member=True).update()
+    return True
+
+
+def _as_json(owner: Owner) -> str:
+    return json.dumps(
+        {
+            "owner": owner.name,
+            "okey": owner.okey,
+            "recipient": owner.recipient,
+            "active": owner.active,
+            "challenged": owner.challenge is not None,
+            "retired": [keys.owner_id(key) for key in owner.retired],
+        }
+    )
 
 
 def _new_key(arguments: argparse.Namespace, settings: config.Config, home: Home) -> int:
@@ -185,6 +243,11 @@ def _challenge(arguments: argparse.Namespace, settings: config.Config, home: Hom
     answers = [answer for answer, _ in challenges]
     now_s = int(time.time())
     home.change_roster(lambda roster: roster.with_challenge(name, " ".join(answers), now_s))
+    if arguments.json:
+        texts = [text for _, text in challenges]
+        row = {"owner": name, "challenges": texts, "expires_s": now_s + CHALLENGE_S}
+        print(json.dumps(row))
+        return 0
     for _, text in challenges:
         print(text, end="", flush=True)
     instruction = (
@@ -201,14 +264,23 @@ def _challenge(arguments: argparse.Namespace, settings: config.Config, home: Hom
 
 
 def _confirm(arguments: argparse.Namespace, settings: config.Config, home: Home) -> int:
-    del settings
     name: str = arguments.name
     now_s = int(time.time())
-    home.change_roster(
+    roster = home.change_roster(
         lambda roster: roster.with_confirmation(name, " ".join(arguments.answer), now_s)
     )
+    _state_owners(settings, home)
+    if arguments.json:
+        print(_as_json(roster.known_owner(name)))
+        return 0
     print(f"{name} is active: clips are encrypted to this key from now on")
     return 0
+
+
+def _answer(arguments: argparse.Namespace, settings: config.Config, home: Home) -> int:
+    from listener.cli.owner_answer import answer_bundle  # noqa: PLC0415 - loads numpy
+
+    return answer_bundle(arguments, settings, home)
 
 
 def _list(arguments: argparse.Namespace, settings: config.Config, home: Home) -> int:
@@ -216,15 +288,7 @@ def _list(arguments: argparse.Namespace, settings: config.Config, home: Home) ->
     owners = home.roster().owners
     if arguments.json:
         for owner in owners:
-            row = {
-                "owner": owner.name,
-                "okey": owner.okey,
-                "recipient": owner.recipient,
-                "active": owner.active,
-                "challenged": owner.challenge is not None,
-                "retired": [keys.owner_id(key) for key in owner.retired],
-            }
-            print(json.dumps(row))
+            print(_as_json(owner))
         return 0
     width = max((len(owner.name) for owner in owners), default=0)
     for owner in owners:
@@ -318,6 +382,7 @@ def _remove(arguments: argparse.Namespace, settings: config.Config, home: Home) 
     if home.is_speaker():
         _end_voice(name, home)  # first: if they return with the same key, it stays off
     home.change_roster(lambda roster: roster.without_owner(name))
+    _state_owners(settings, home)
     print(f"removed {name}: no more clips are made or accepted for them")
     print("stored clips stay in the archive, encrypted to their key")
     if settings.attribution.keeper == name:

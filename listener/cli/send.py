@@ -1,6 +1,7 @@
 """``earmark send``: publishes encrypted clips and hear's notices to the MQTT broker."""
 
 import argparse
+import json
 import os
 import time
 from functools import partial
@@ -16,6 +17,7 @@ from listener.ipc.control import ControlClient
 from listener.ipc.notice_socket import SOCKET, NoticeSocket
 from listener.ipc.voice_folder import locate_voice_folder
 from listener.mqtt.paho_client import PahoBroker
+from listener.mqtt.wait_reasons import UNKNOWN, WAIT_REASONS
 from listener.quantities import quantity
 from listener.release import state
 from listener.release.state import VersionReport
@@ -23,6 +25,7 @@ from listener.send.delivery import ClipDelivery
 from listener.send.false_wakes import FalseWakes
 from listener.send.inbound import InboundMessages
 from listener.send.loop import Sender
+from listener.send.owner_challenges import ChallengePublisher
 from listener.send.status import will
 from listener.send.suspension import MOST_REFUSALS
 from listener.send.voice_relay import VoiceRelay
@@ -65,6 +68,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="with --once: exit after S seconds without progress (default: 30)",
     )
     parser.add_argument(
+        "--json", action="store_true", help="with --once or --release: print one JSON object"
+    )
+    parser.add_argument(
         "--release", action="store_true", help="first move quarantined clips back to the spool"
     )
 
@@ -80,8 +86,12 @@ def run(arguments: argparse.Namespace, settings: Config) -> int:
     with atomic.single_instance((home / SOCKET).parent, "send"):
         spool = Spool(home / "spool", settings.spool)
         if arguments.release:
-            print(f"released {quantity(spool.restore(), 'clip')} from quarantine")
-            if kept := len(spool.quarantined()):
+            released, kept = spool.restore(), len(spool.quarantined())
+            if arguments.json:
+                print(json.dumps({"event": "released", "released": released, "kept": kept}))
+            else:
+                print(f"released {quantity(released, 'clip')} from quarantine")
+            if kept and not arguments.json:
                 print(
                     f"{quantity(kept, 'clip stays', 'clips stay')} in quarantine:"
                     " the archive refused"
@@ -99,7 +109,8 @@ def run(arguments: argparse.Namespace, settings: Config) -> int:
         inbound = InboundMessages(home, settings.device.name)
         with systemd.StopSignal().on_signals() as stop:
             if arguments.once:
-                return _once(Sender(delivery, broker, inbound=inbound), stop, arguments.patience)
+                sender = Sender(delivery, broker, inbound=inbound)
+                return _once(sender, stop, arguments.patience, as_json=arguments.json)
             notice_socket = NoticeSocket(home / SOCKET)
             controller = ControlClient(home / control.SOCKET)
             voice = VoiceRelay(settings.device.name, locate_voice_folder(home), broker)
@@ -112,6 +123,7 @@ def run(arguments: argparse.Namespace, settings: Config) -> int:
                     notice_socket=notice_socket,
                     controller=controller,
                     inbound=inbound,
+                    challenges=ChallengePublisher(home / "spool", settings.device.name, broker),
                     voice=voice,
                     service=notifier,
                     version=partial(_read_version, Path(settings.update.folder) / state.FILE),
@@ -144,14 +156,25 @@ def _read_temperature_c(path: Path = _TEMPERATURE) -> float | None:
         return None
 
 
-def _once(sender: Sender, stop: systemd.StopSignal, patience_s: float) -> int:
+def _once(sender: Sender, stop: systemd.StopSignal, patience_s: float, *, as_json: bool) -> int:
     empty = sender.drain(stop, patience_s)
     delivery = sender.delivery
-    erased = f", erased on arrival {delivery.erased}" if delivery.erased else ""
-    print(
-        f"sent {delivery.arrived}{erased}, quarantined {delivery.quarantined},"
-        f" waiting {delivery.waiting()}"
-    )
+    if as_json:
+        summary = {
+            "event": "drained",
+            "sent": delivery.arrived,
+            "erased": delivery.erased,
+            "quarantined": delivery.quarantined,
+            "waiting": delivery.waiting(),
+            "not_stored": delivery.not_stored or None,
+        }
+        print(json.dumps(summary))
+    else:
+        erased = f", erased on arrival {delivery.erased}" if delivery.erased else ""
+        print(
+            f"sent {delivery.arrived}{erased}, quarantined {delivery.quarantined},"
+            f" waiting {delivery.waiting()}"
+        )
     if empty:
         return 0 if delivery.quarantined == 0 else 1
     if delivery.suspension.reason == "refusals":
@@ -164,6 +187,9 @@ def _once(sender: Sender, stop: systemd.StopSignal, patience_s: float) -> int:
             "the archive defers clips: this device is over its limits, or clocks are compared",
             "wait, or raise archive.clips_per_hour and archive.bytes_per_day at the archive",
         )
+    if delivery.not_stored:
+        reason = WAIT_REASONS.get(delivery.not_stored, UNKNOWN)
+        raise Unavailable(f"{reason.text}; the clips wait in the spool", reason.hint)
     if sender.was_connected:
         raise Unavailable(
             "the archive does not acknowledge clips",

@@ -3,7 +3,7 @@
 import argparse
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime, time, timedelta
 from pathlib import Path
 from typing import Any, Final
 
@@ -12,6 +12,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 
 from listener.clips.client import ArchiveClient
 from listener.clips.http import HttpClient, parse_address
+from listener.clips.remembered import RememberedClips, read_remembered
 from listener.clips.schema import ArchiveReply, KeysReply, ListedClip, ListReply
 from listener.clips.trust_store import TrustStore
 from listener.config import Config
@@ -24,6 +25,11 @@ from listener.rights.hash_chain import LogHead
 from listener.storage.owner_files import read_identities
 
 SOCKET: Final = "archive.sock"
+ID_LENGTH: Final = 36
+"""Characters of a clip's whole id."""
+_SHOWN: Final = 8
+RELATIVE_DAYS: Final = {"today": 0, "yesterday": 1}
+"""Days by name, with how many days before today they are."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,23 +50,24 @@ class Session:
             settings: the configuration.
 
         Raises:
-            UsageError: owner or identity is missing, or the archive's address is malformed.
+            UsageError: owner or identity is missing and not remembered, or the archive's address is
+                malformed.
             ConfigError: a file is damaged.
         """
-        if arguments.owner is None or arguments.identity is None:
-            raise UsageError(
-                "--owner and --identity are required", "pass --owner NAME --identity FILE"
-            )
         home = Path(settings.home)
-        ca = home / "tls" / "ca.crt"
-        if arguments.ca is not None:
-            ca = Path(arguments.ca)
-        has_ca = arguments.ca is not None or ca.exists()
-        address = parse_address(arguments.archive or str(home / SOCKET), ca if has_ca else None)
-        identities = read_identities(Path(arguments.identity))
-        return cls(
-            ArchiveClient(HttpClient(address), arguments.owner, identities), TrustStore(home)
+        chosen = choose(arguments, home)
+        arguments.identity = chosen.identity  # commands that are printed name it
+        if chosen.owner is None or chosen.identity is None:
+            raise UsageError(
+                "--owner and --identity are required",
+                "pass --owner NAME --identity FILE; with --remember they are the defaults from"
+                " then on",
+            )
+        address = parse_address(
+            chosen.archive or str(home / SOCKET), None if chosen.ca is None else Path(chosen.ca)
         )
+        identities = read_identities(Path(chosen.identity))
+        return cls(ArchiveClient(HttpClient(address), chosen.owner, identities), TrustStore(home))
 
     def request(self, op: str, **fields: Any) -> requests.Request:  # noqa: ANN401 - each has its schema
         """Build a request and validate it as the archive does.
@@ -75,6 +82,34 @@ class Session:
         present = {name: value for name, value in fields.items() if value is not None}
         body = {"owner": self.asker.owner, "request": {"op": op} | present}
         return requests.parse(msgspec.json.encode(body)).request
+
+    def find_clip(self, text: str) -> str:
+        """Return the id of the only clip whose id begins with a text.
+
+        Args:
+            text: a whole id, which is returned unchanged, or its first characters.
+
+        Raises:
+            UsageError: no clip of the owner, or more than one, has such an id.
+            EarmarkError: the archive refuses the request.
+            Unavailable: no archive answers.
+        """
+        if len(text) == ID_LENGTH:
+            return text
+        found = [one for one in self.list_clips(argparse.Namespace()) if one.clip.startswith(text)]
+        if not found:
+            raise UsageError(
+                f"no clip of {self.asker.owner} has an id that begins with {text}",
+                "list them: earmark clips list",
+            )
+        if len(found) > 1:
+            shown = "; ".join(f"{one.clip} of {one.t} at {one.device}" for one in found[:_SHOWN])
+            more = f"; and {len(found) - _SHOWN} more" if len(found) > _SHOWN else ""
+            raise UsageError(
+                f"{len(found)} clips have an id that begins with {text}",
+                f"pass more of the id: {shown}{more}",
+            )
+        return found[0].clip
 
     def archive_key(self) -> Ed25519PublicKey:
         """Return the archive's public key; pin it at the first use.
@@ -143,6 +178,29 @@ class Session:
         return open_own_clip(data, self.asker.owner, self.asker.identities, self.known.signers())
 
 
+def choose(arguments: argparse.Namespace, home: Path) -> RememberedClips:
+    """Return owner, paths and archive: from the command line, else as remembered.
+
+    Args:
+        arguments: the command line's ``owner``, ``identity``, ``archive`` and ``ca``.
+        home: the data directory.
+
+    Raises:
+        ConfigError: the file of remembered options is damaged.
+        Unavailable: it cannot be read.
+    """
+    before = read_remembered(home)
+    if arguments.owner is not None and arguments.owner != before.owner:
+        before = RememberedClips()  # the key and the archive of another owner
+    joined = home / "tls" / "ca.crt"
+    return RememberedClips(
+        owner=arguments.owner or before.owner,
+        identity=arguments.identity or before.identity,
+        archive=arguments.archive or before.archive,
+        ca=arguments.ca or before.ca or (str(joined) if joined.exists() else None),
+    )
+
+
 def open_own_clip(
     data: bytes, owner: str, identities: Sequence[Identity], devices: DeviceKeys
 ) -> OpenedClip:
@@ -168,7 +226,7 @@ def open_own_clip(
 
 def selection_fields(arguments: argparse.Namespace) -> dict[str, str | None]:
     """Return the selection fields of a request from the command line."""
-    return {
+    fields: dict[str, str | None] = {
         name: getattr(arguments, field, None)
         for name, field in (
             ("day", "day"),
@@ -177,6 +235,12 @@ def selection_fields(arguments: argparse.Namespace) -> dict[str, str | None]:
             ("device", "device"),
         )
     }
+    day = fields["day"]
+    if day in RELATIVE_DAYS and fields["from"] is None and fields["until"] is None:
+        today = datetime.now(UTC).astimezone().date()
+        fields["day"] = None
+        fields["from"], fields["until"] = local_day(day, today)
+    return fields
 
 
 def read_receipt(path: Path, archive: Ed25519PublicKey) -> receipts.Receipt:
@@ -196,6 +260,27 @@ def read_receipt(path: Path, archive: Ed25519PublicKey) -> receipts.Receipt:
     except OSError as error:
         raise Unavailable(f"cannot read {path}: {error.strerror}") from error
     return receipts.parse_receipt(data, archive)
+
+
+def parse_day(text: str) -> str:
+    """Parse ``today``, ``yesterday`` or a day in UTC for argparse; return it unchanged."""
+    if text in RELATIVE_DAYS:
+        return text
+    return argument_type(requests.Day, "day such as 2026-11-22, today or yesterday")(text)
+
+
+def local_day(day: str, today: date) -> tuple[str, str]:
+    """Return the first moment of a relative day and that of the next, as headers have them.
+
+    Args:
+        day: a key of `RELATIVE_DAYS`.
+        today: the date in the local time zone.
+    """
+    first = today - timedelta(days=RELATIVE_DAYS[day])
+    # A day of a change of the clocks has 23 or 25 hours: both ends are midnight there.
+    ends = (datetime.combine(at, time.min).astimezone() for at in (first, first + timedelta(1)))
+    start, end = (form.format_timestamp(at.astimezone(UTC)) for at in ends)
+    return start, end
 
 
 def parse_moment(text: str) -> str:

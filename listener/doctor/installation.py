@@ -17,6 +17,7 @@ from listener.inference.catalogue import Catalogue
 from listener.mqtt import topics
 from listener.mqtt.client import Broker, ConnectedEvent, ConnectionLostEvent, Message
 from listener.mqtt.paho_client import PahoBroker
+from listener.mqtt.wait_reasons import UNKNOWN, WAIT_REASONS
 from listener.quantities import quantity
 from listener.spool.queue import Spool
 from listener.spool.replays import MOST_REFUSALS
@@ -228,6 +229,9 @@ def _check_waiting(folder: Path, settings: SpoolSettings) -> Finding:
     if (suspended := _SUSPENDED.get(spool.suspended())) is not None:
         text = f"send publishes no clips: {suspended[0]}; {text}"
         hint = suspended[1]
+    elif reason := spool.not_stored():
+        waits = WAIT_REASONS.get(reason, UNKNOWN)
+        text, hint = f"clips are not stored: {waits.text}; {text}", waits.hint
     elif free_bytes < settings.longest_bytes:
         hint = "make room on the disk: less is free than spool.longest_bytes"
     elif waiting >= settings.most_clips / 2:

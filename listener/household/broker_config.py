@@ -74,9 +74,15 @@ _SERVICES: Final = {
         ),
     ),
     identity.HOUSEHOLD: TopicRights(
-        writes=(topics.DISCOVERY.topic_filter(),),
+        writes=(topics.DISCOVERY.topic_filter(), topics.OWNER_ANSWERS.topic_filter()),
         # The status names the speaker's version and wake words, for its discovery message.
-        reads=(topics.DISCOVERY.topic_filter(), topics.STATUS.topic_filter()),
+        reads=(
+            topics.DISCOVERY.topic_filter(),
+            topics.STATUS.topic_filter(),
+            topics.OWNER_CHALLENGES.topic_filter(),
+            # Retained answers of other owners, which it publishes again with new ones.
+            topics.OWNER_ANSWERS.topic_filter(),
+        ),
     ),
     identity.HOME_ASSISTANT: TopicRights(
         writes=(topics.COMMAND.topic_filter(), HOME_ASSISTANT_STATUS),
@@ -185,6 +191,7 @@ def topic_rights(who: HouseholdIdentity) -> TopicRights:
                     topics.EVENT.name(device=who.name),
                     topics.ASK.name(device=who.name),
                     topics.SPOKEN.topic_filter(device=who.name),
+                    topics.OWNER_CHALLENGES.name(device=who.name),
                 ),
                 reads=(
                     topics.ACK.topic_filter(device=who.name),
@@ -195,6 +202,7 @@ def topic_rights(who: HouseholdIdentity) -> TopicRights:
                     topics.CONSENTS.name(device=who.name),
                     topics.ANSWER.name(device=who.name),
                     topics.SAY.name(device=who.name),
+                    topics.OWNER_ANSWERS.name(device=who.name),
                     topics.RETAINED_COUNT,
                 ),
             )

@@ -65,6 +65,7 @@ _IS_SOUND: Final = f"({_MUTE}) != 'unknown' and ({_MICROPHONE}) == 'open'"
 _NO_THRESHOLDS: Final = "value_json.thresholds | default({})"
 _ALL_WORDS: Final = "All words"
 _MUTED_BY: Final = ("open", "hardware", "software", "fault")
+_NOT_STORED: Final = ("nothing", "owner", "device", "unavailable", "other")
 _EVENTS: Final = ("wake", "near_miss", "mute")
 
 _COUNTERS: Final = {
@@ -436,6 +437,19 @@ def _numbers() -> dict[str, Component]:
             "entity_category": "diagnostic",
             "value_template": f"{{{{ ({_NO_THRESHOLDS}).items() | map('join', ' ') | join(', ')"
             f" if ({_NO_THRESHOLDS}) else none }}}}",
+        },
+        "not-stored": {
+            "platform": "sensor",
+            "name": "Clips not stored because of",
+            "icon": "mdi:archive-alert",
+            "entity_category": "diagnostic",
+            "device_class": "enum",
+            "options": list(_NOT_STORED),
+            # A reason of a later version is shown as "other". The last will does not know.
+            "value_template": "{{ (value_json.not_stored"
+            f" if value_json.not_stored in {list(_NOT_STORED)} else 'other')"
+            " if value_json.not_stored is defined"
+            " else 'nothing' if value_json.waiting is defined else none }}",
         },
         "waiting": _number("Clips waiting", "value_json.waiting", state_class="measurement"),
     }

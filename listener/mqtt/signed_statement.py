@@ -11,7 +11,7 @@ from typing import Final, Protocol, TypeVar
 import msgspec
 
 LONGEST_BYTES: Final = 1024
-"""Length of the longest payload that is parsed."""
+"""Length of the longest payload of a statement by the archive."""
 
 
 class Statement(Protocol):
@@ -36,7 +36,11 @@ def encode_signed(name: str, statement: Statement, sign: Callable[[bytes], bytes
 
 
 def parse_signed(
-    payload: bytes, name: str, kind: type[StatementT], verify: Callable[[bytes, bytes], bool]
+    payload: bytes,
+    name: str,
+    kind: type[StatementT],
+    verify: Callable[[bytes, bytes], bool],
+    longest_bytes: int = LONGEST_BYTES,
 ) -> StatementT | None:
     """Return the statement, or None for bytes that the archive did not sign.
 
@@ -45,8 +49,9 @@ def parse_signed(
         name: JSON name of the statement in the payload.
         kind: type of the statement, which refuses unknown fields.
         verify: returns whether a signature, its first argument, is the archive's over its second.
+        longest_bytes: length of the longest payload that is parsed.
     """
-    if len(payload) > LONGEST_BYTES:
+    if len(payload) > longest_bytes:
         return None
     try:
         parts = msgspec.json.decode(payload, type=dict[str, msgspec.Raw])

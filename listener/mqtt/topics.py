@@ -93,6 +93,11 @@ SAY: Final = Topic("earmark/v1/say/{device}", 0, retain=False)
 CONSENTS: Final = Topic("earmark/v1/consents/{device}", 1, retain=True)
 """Archive to one device and to assist. Payload: consents of owners, each proven to the device; the
 archive cannot verify them."""
+OWNER_CHALLENGES: Final = Topic("earmark/v1/owner-challenges/{device}", 1, retain=True)
+"""Device to household. Payload: ``owner_challenges.OwnerChallenges``, signed by the device."""
+OWNER_ANSWERS: Final = Topic("earmark/v1/owner-answers/{device}", 1, retain=True)
+"""Household to one device. Payload: answers of owners to its challenges; the household cannot
+verify them."""
 DISCOVERY: Final = Topic("homeassistant/device/{node}/config", 1, retain=True)
 """Household to Home Assistant. Payload: entities of a device, or empty to remove it."""
 
@@ -107,28 +112,35 @@ ERASED: Final = "erased"
 """Refusal of a clip that its owner erased: the device deletes it."""
 REPLAY: Final = "replay"
 """Refusal of a clip whose id, ciphertext or number belongs to another one."""
-_ANSWER: Final = re.compile(rb"(?:refused:([a-z]{1,16}):|(deferred):)?([0-9a-f]{64})")
+_ANSWER: Final = re.compile(
+    rb"(?:refused:([a-z]{1,16}):|waiting:([a-z]{1,16}):|(deferred):)?([0-9a-f]{64})"
+)
 
 
 @dataclass(frozen=True, slots=True)
 class ArchiveAnswer:
-    """Archive's answer to an envelope: stored, refused or deferred, with the hash of its bytes.
+    """Archive's answer to an envelope: what became of it, with the hash of its bytes.
 
-    On the wire: ``<sha256>``, ``refused:<reason>:<sha256>`` or ``deferred:<sha256>``. Devices of
-    versions before ``deferred`` ignore it, as they ignore every other payload.
+    On the wire: ``<sha256>``, ``refused:<reason>:<sha256>``, ``waiting:<reason>:<sha256>`` or
+    ``deferred:<sha256>``. Devices of earlier versions ignore the last two, as they ignore every
+    other payload.
     """
 
     sha256: str
     """SHA-256 of the whole envelope, 64 digits of lower-case hex."""
     refused: str = ""
-    """Reason of a permanent refusal, one word; empty if the envelope is stored or deferred."""
+    """Reason of a permanent refusal, one word; otherwise empty."""
     is_deferred: bool = False
-    """Whether the device shall keep the clip and send it again later."""
+    """Whether the device shall keep the clip and send none until later."""
+    waiting: str = ""
+    """Reason, one word, for which the device shall keep this clip and send it again later;
+    otherwise empty. A reason about the clip's owner or device, or the archive's disk."""
 
     def encode(self) -> bytes:
         """Return the payload."""
         before = "deferred:" if self.is_deferred else ""
         before = f"refused:{self.refused}:" if self.refused else before
+        before = f"waiting:{self.waiting}:" if self.waiting else before
         return (before + self.sha256).encode("ascii")
 
 
@@ -137,9 +149,12 @@ def parse_answer(payload: bytes) -> ArchiveAnswer | None:
     match = _ANSWER.fullmatch(payload) if len(payload) <= LONGEST_ANSWER_BYTES else None
     if match is None:
         return None
-    refused, deferred, sha256 = match.groups()
+    refused, waiting, deferred, sha256 = match.groups()
     return ArchiveAnswer(
-        sha256.decode("ascii"), (refused or b"").decode("ascii"), deferred is not None
+        sha256.decode("ascii"),
+        (refused or b"").decode("ascii"),
+        deferred is not None,
+        (waiting or b"").decode("ascii"),
     )
 
 

@@ -11,6 +11,9 @@ absent broker or archive must not cost a clip; so failures have two classes:
   timeout grows. If others are acknowledged after each of three such failures, the clip is the
   cause.
 
+A clip for which the archive answers that it has to wait, such as one of an owner it does not know,
+stays in the spool; it is published again after a pause of its own, and no failure is counted.
+
 An archive, or its impostor, that refuses clip after clip is not the clips' fault either: after
 ``suspension.MOST_REFUSALS`` refusals without an acknowledgement in between, publication is
 suspended, and clips that are refused then stay in the spool.
@@ -21,16 +24,22 @@ import logging
 from dataclasses import dataclass, field
 from typing import Final
 
+from listener.errors import Unavailable
 from listener.mqtt import topics
 from listener.mqtt.client import PACKET_TOO_LARGE, BrokerLimits, Message
+from listener.mqtt.wait_reasons import UNKNOWN, WAIT_REASONS
 from listener.send.suspension import Suspension
 from listener.spool.files import SpoolEntry
 from listener.spool.queue import Spool
 
 MOST_STRIKES: Final = 3
+LONGEST_PAUSE_S: Final = 60.0
+"""Longest pause of a clip that the archive does not store yet; the first is the first timeout, and
+each is twice as long as the one before."""
 LONGEST_WAIT_S: Final = 30.0
 EXPIRY_S: Final = 60
 """Message expiry of a clip: longer than any timeout, after which it is published again."""
+_OWNER: Final = "owner"
 _TOPIC_NAME_INVALID: Final = 0x90
 _PAYLOAD_INVALID: Final = 0x99
 _OWN_FAULT: Final = {_TOPIC_NAME_INVALID, PACKET_TOO_LARGE, _PAYLOAD_INVALID}
@@ -56,6 +65,11 @@ class _DeliveryHistory:
     cut_off: int = 0
     ignored: int = 0
     unanswered: bool = field(default=False)
+    waits_for: str = ""
+    """Reason of the archive for which the clip has to wait; one word."""
+    pause_s: float = 0.0
+    retry_s: float = float("-inf")
+    """Time on the monotonic clock before which the clip is not published again."""
 
 
 class ClipDelivery:
@@ -76,6 +90,7 @@ class ClipDelivery:
         self._stuck: set[str] = set()
         self._after: SpoolEntry | None = None
         self._misses = 0
+        self._recorded = spool.not_stored()
         self.suspension: Final = Suspension(spool)
         """Pause of publication."""
         self.quarantined = 0
@@ -95,6 +110,8 @@ class ClipDelivery:
         if not self.suspension.may_publish(now_s):
             return None
         for entry in self._order_entries():
+            if (past := self._past.get(entry.clip)) is not None and now_s < past.retry_s:
+                continue
             data = self._read(entry)
             if data is None:
                 continue
@@ -169,18 +186,18 @@ class ClipDelivery:
             return
         if answer is None or past is None or answer.sha256 != past.sha256:
             return  # not this device's clip, not sent yet, or not these bytes
+        since_s = None
         if self._flight is not None and self._flight.entry.clip == clip:
+            since_s = self._flight.since_s
             self._flight = None
+        if answer.waiting:
+            self._wait(past, answer.waiting, since_s)
+            return
         if answer.is_deferred:
             self.suspension.on_deferred()
             return
         if answer.refused and answer.refused != topics.ERASED:
-            if self.suspension.on_refused():
-                self._after = past.entry  # the next attempt is made with another clip
-            else:
-                self._quarantine(past.entry, f"the archive refused it: {answer.refused}")
-                if answer.refused == topics.REPLAY:
-                    self._count_replay(clip)
+            self._on_refused(past.entry, answer.refused)
             return
         self.suspension.on_stored()
         self._misses = 0
@@ -189,12 +206,56 @@ class ClipDelivery:
         self.erased += is_erased
         self.arrived += not is_erased
         del self._past[clip]
+        for other in self._past.values():
+            # The archive stores clips of this device now; of another owner it said nothing.
+            if other.entry.owner == past.entry.owner or other.waits_for != _OWNER:
+                other.retry_s = float("-inf")
+        self._record_not_stored()
         try:
             self.spool.remove(past.entry, erased=is_erased)
         except OSError as error:
             _log.warning("cannot delete a clip from the spool: %s", error.strerror)
             self._stuck.add(clip)
         self._count_failures()
+
+    def _on_refused(self, entry: SpoolEntry, reason: str) -> None:
+        if self.suspension.on_refused():
+            self._after = entry  # the next attempt is made with another clip
+            return
+        self._quarantine(entry, f"the archive refused it: {reason}")
+        if reason == topics.REPLAY:
+            self._count_replay(entry.clip)
+
+    def _wait(self, past: _DeliveryHistory, reason: str, since_s: float | None) -> None:
+        """Keep a clip that the archive does not store yet, and deliver the others."""
+        if past.waits_for != reason:
+            if reason != self.not_stored:
+                _log.warning("a clip waits: %s", WAIT_REASONS.get(reason, UNKNOWN).text)
+            past.waits_for = reason
+        if since_s is None:
+            return  # a second answer to one publication
+        past.pause_s = max(self._retry_s, min(LONGEST_PAUSE_S, 2 * past.pause_s))
+        past.retry_s = since_s + past.pause_s
+        past.unanswered = False
+        self._record_not_stored()
+
+    @property
+    def not_stored(self) -> str:
+        """Reason for which the archive does not store a clip of the spool; empty if there is none.
+
+        One word, which the archive chose.
+        """
+        return next((past.waits_for for past in self._past.values() if past.waits_for), "")
+
+    def _record_not_stored(self) -> None:
+        reason = self.not_stored
+        if reason == self._recorded:
+            return
+        try:
+            self.spool.set_not_stored(reason)
+            self._recorded = reason
+        except Unavailable as error:
+            _log.warning("cannot record why a clip waits: %s", error)
 
     def _delete_erased(self, clip: str, sha256: str) -> None:
         """Delete a clip that its owner erased before this object published it.
@@ -230,6 +291,7 @@ class ClipDelivery:
         entries = [entry for entry in self.spool.waiting() if entry.clip not in self._stuck]
         present = {entry.clip for entry in entries}
         self._past = {clip: past for clip, past in self._past.items() if clip in present}
+        self._record_not_stored()
         if self._after is None:
             return entries
         later = [entry for entry in entries if entry > self._after]

@@ -3,7 +3,7 @@
 Send applies retention limits to the spool; it verifies the archive's signature with the key that
 was pinned on joining. It verifies the highest accepted number too, and stores it for hear, which
 verifies it again. Key rotations and consents to voice control it stores unread for hear, which
-accepts only those that the owner's key proves.
+accepts only those that the owner's key proves; and likewise owners' answers to challenges.
 
 Mute commands are forwarded to hear, which decides. A mute is repeated until hear receives it.
 """
@@ -12,7 +12,6 @@ import base64
 import binascii
 import contextlib
 import logging
-import stat
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Annotated, Final
@@ -26,10 +25,11 @@ from listener.ipc import control
 from listener.ipc.control import ControlClient
 from listener.mqtt import retention, sequence, topics
 from listener.mqtt.client import Message
+from listener.mqtt.owner_challenges import LONGEST_ANSWERS_BYTES
 from listener.mqtt.sequence import AcceptedSequence
 from listener.mqtt.signed_statement import LONGEST_BYTES
-from listener.spool.files import ACCEPTED, CONSENTS, FOLLOWING, TERMS
-from listener.storage.atomic import read_plain_file, translate_os_errors, write_atomic
+from listener.spool.files import ACCEPTED, CONSENTS, FOLLOWING, OWNER_ANSWERS, TERMS
+from listener.storage.atomic import read_plain_file, translate_os_errors, write_shared
 from listener.voice.limits import LONGEST_CONSENTS_BYTES
 
 PIN: Final = "archive.pub"
@@ -65,6 +65,7 @@ class InboundMessages:
         self._unread = {
             topics.KEYS.name(device=device): (FOLLOWING, LONGEST_FOLLOWING_BYTES),
             topics.CONSENTS.name(device=device): (CONSENTS, LONGEST_CONSENTS_BYTES),
+            topics.OWNER_ANSWERS.name(device=device): (OWNER_ANSWERS, LONGEST_ANSWERS_BYTES),
         }
         self._device = device
         self._sequence = topics.SEQUENCE.name(device=device)
@@ -185,9 +186,7 @@ def _read(path: Path) -> _Limits:
 def _write(path: Path, data: bytes) -> None:
     """Replace a file in the spool's folder atomically; hear may read it in a setgid folder."""
     path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-    is_shared = path.parent.stat().st_mode & stat.S_ISGID
-    # Not shared_mode: the group must not write.
-    write_atomic(path, data, 0o640 if is_shared else 0o600)
+    write_shared(path, data)
 
 
 class CommandForwarder:

@@ -27,6 +27,7 @@ from listener.release.state import VersionReport
 from listener.send.delivery import ClipDelivery
 from listener.send.false_wakes import FalseWakes
 from listener.send.inbound import CommandForwarder, InboundMessages
+from listener.send.owner_challenges import ChallengePublisher
 from listener.send.status import StatusPublisher, will
 from listener.send.voice_relay import VoiceRelay
 from listener.system.backoff import Backoff
@@ -73,6 +74,7 @@ class Sender:
         notice_socket: source of hear's notices; None to empty the spool alone.
         controller: sends mute requests to hear; None as above.
         inbound: handles the archive's messages; None as above.
+        challenges: publishes the challenges to this device's owners; None as above.
         voice: relays the messages of voice control; None as above.
         service: pinged at each turn.
         version: returns the running version and the state of an update; None to publish neither.
@@ -90,6 +92,7 @@ class Sender:
         notice_socket: NoticeSocket | None = None,
         controller: ControlClient | None = None,
         inbound: InboundMessages | None = None,
+        challenges: ChallengePublisher | None = None,
         voice: VoiceRelay | None = None,
         service: Notifier | None = None,
         version: Callable[[], VersionReport] | None = None,
@@ -104,6 +107,7 @@ class Sender:
         self._broker = broker
         self._notices = notice_socket
         self._inbound = inbound
+        self._challenges = challenges
         self._voice = voice
         self._service = service
         self._status = StatusPublisher(
@@ -231,6 +235,8 @@ class Sender:
         ):
             self._broker.subscribe(topic)
         self._link.status = self._status.publish(self._link.limits)
+        if self._challenges is not None:
+            self._challenges.on_connected()
 
     def _on_connection_lost(self, lost: ConnectionLostEvent) -> None:
         hint = lost.hint
@@ -291,7 +297,10 @@ class Sender:
         # during a clip after that, the clip may be the cause.
         if self._link is None or not self._link.proven:
             return
+        if self._challenges is not None:
+            self._challenges.turn()
         if (clip := self.delivery.next(now_s, self._link.limits)) is not None:
             self.delivery.on_published(self._broker.publish(clip))
         self._status.set_suspended(self.delivery.suspension.reason)
+        self._status.set_not_stored(self.delivery.not_stored)
         self._status.publish_if_changed(now_s, self._link.limits)

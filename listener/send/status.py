@@ -41,6 +41,8 @@ class Status(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     waiting: int | None = None
     suspended: str | None = None
     """Why no clips are published: ``refusals`` or ``deferred``."""
+    not_stored: str | None = None
+    """Why the archive does not store a waiting clip: ``owner``, ``device`` or ``unavailable``."""
     voice: list[msgspec.Raw] | None = None
     """Voice status of each owner with a consent, signed by hear and passed on unchanged."""
     copies_dropped: int = 0
@@ -217,6 +219,15 @@ class StatusPublisher:
         """
         if (reason or None) != self._status.suspended:
             self._update(suspended=reason or None)
+
+    def set_not_stored(self, reason: str) -> None:
+        """Publish a change of the reason for which the archive does not store a clip soon.
+
+        Args:
+            reason: one word; empty if it stores all.
+        """
+        if (reason or None) != self._status.not_stored:
+            self._update(not_stored=reason or None)
 
     def publish(self, limits: BrokerLimits) -> int:
         """Publish the status now; return the client's ticket."""

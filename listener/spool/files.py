@@ -1,8 +1,8 @@
 """Files of the spool's folder: names, scanning, locking and writing of envelopes.
 
 Besides envelopes it holds the ledger, the quarantine, the reason for which send publishes no clips,
-files that hear and send share (the owners' retention limits, their key rotations and consents, the
-highest accepted number), and send's list of replays.
+files that hear and send share (the owners' retention limits, their key rotations and consents,
+challenges to them and their answers, the highest accepted number), and send's list of replays.
 """
 
 import contextlib
@@ -27,14 +27,33 @@ ACCEPTED: Final = "sequence.json"
 """File of the highest number that the archive accepted; send stores it, hear verifies it."""
 CONSENTS: Final = "consents.json"
 """File of the owners' consents to voice control; send stores it, hear verifies it."""
+OWNER_ANSWERS: Final = "owner-answers.json"
+"""File of owners' answers to this device's challenges; send stores it, hear verifies it."""
+OWNER_CHALLENGES: Final = "owner-challenges.json"
+"""File of this device's signed challenges to its owners; hear writes it, send publishes it."""
 REPLAYED: Final = "replayed.json"
 """File of the clips that the archive refused because their number was used; send's own."""
 
 SUSPENDED: Final = "suspended"
 """File with the reason for which send publishes no clips; send's own."""
 
+NOT_STORED: Final = "not-stored"
+"""File with the reason for which the archive does not store a clip; send's own."""
+
 _OURS: Final = frozenset(
-    {LEDGER, QUARANTINE, TERMS, FOLLOWING, ACCEPTED, CONSENTS, REPLAYED, SUSPENDED}
+    {
+        LEDGER,
+        QUARANTINE,
+        TERMS,
+        FOLLOWING,
+        ACCEPTED,
+        CONSENTS,
+        OWNER_ANSWERS,
+        OWNER_CHALLENGES,
+        REPLAYED,
+        SUSPENDED,
+        NOT_STORED,
+    }
 )
 
 # Name of an envelope's file: sequence number, owner, clip.

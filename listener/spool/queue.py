@@ -8,7 +8,6 @@ acknowledged it; every other removal is counted. One file is one envelope, named
 import contextlib
 import logging
 import os
-import stat
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Final
@@ -19,6 +18,7 @@ from listener.quantities import quantity
 from listener.spool import limits
 from listener.spool.files import (
     NAME,
+    NOT_STORED,
     QUARANTINE,
     SUSPENDED,
     SpoolEntry,
@@ -205,20 +205,40 @@ class Spool:
         Raises:
             Unavailable: the folder cannot be written.
         """
-        path = self._folder.path / SUSPENDED
+        self._record(SUSPENDED, reason)
+
+    def suspended(self) -> str:
+        """Return why send publishes no clips, one word; empty if it publishes."""
+        return self._recorded(SUSPENDED)
+
+    def set_not_stored(self, reason: str) -> None:
+        """Record why the archive does not store a clip, for doctor.
+
+        Args:
+            reason: one word; empty if it stores all.
+
+        Raises:
+            Unavailable: the folder cannot be written.
+        """
+        self._record(NOT_STORED, reason)
+
+    def not_stored(self) -> str:
+        """Return why the archive does not store a clip, one word; empty if it stores all."""
+        return self._recorded(NOT_STORED)
+
+    def _record(self, name: str, reason: str) -> None:
+        path = self._folder.path / name
         with atomic.translate_os_errors(path):
             if not reason:
                 path.unlink(missing_ok=True)
                 return
             path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-            is_shared = path.parent.stat().st_mode & stat.S_ISGID
-        atomic.write_atomic(path, reason.encode("ascii"), 0o640 if is_shared else 0o600)
+            atomic.write_shared(path, reason.encode("ascii"))
 
-    def suspended(self) -> str:
-        """Return why send publishes no clips, one word; empty if it publishes."""
+    def _recorded(self, name: str) -> str:
         try:
             with self._folder.open() as folder:
-                data = atomic.read_plain_file(SUSPENDED, _LONGEST_REASON_BYTES, folder)
+                data = atomic.read_plain_file(name, _LONGEST_REASON_BYTES, folder)
             reason = data.decode("ascii", "replace")
         except OSError:
             return ""

@@ -119,6 +119,13 @@ def write_atomic(path: Path, data: bytes, mode: int = SECRET_MODE) -> None:
         sync_folder(path.parent)
 
 
+def write_shared(path: Path, data: bytes) -> None:
+    """As ``write_atomic``; in a setgid folder the folder's group may read the file."""
+    is_shared = path.parent.stat().st_mode & stat.S_ISGID
+    # Not shared_mode: the group must not write.
+    write_atomic(path, data, 0o640 if is_shared else SECRET_MODE)
+
+
 def write_once(path: Path, data: bytes, mode: int = SECRET_MODE) -> None:
     """Write a file that does not exist, so that a power cut leaves it whole or absent.
 

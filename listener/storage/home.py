@@ -190,11 +190,12 @@ class Home:
                 return Roster()
         return rosters.parse(data, str(self._roster))
 
-    def keeper(self, name: str | None) -> str:
+    def keeper(self, name: str | None, *, needs_proof: bool = True) -> str:
         """Return the keeper's name, after a check that clips can be sealed to their key.
 
         Args:
             name: the configured name, ``attribution.keeper``.
+            needs_proof: False to accept an owner who has not confirmed their key.
 
         Raises:
             ConfigError: none is configured, the owner is not in the roster or has not confirmed
@@ -220,7 +221,7 @@ class Home:
                 f"the keeper {name!r} is not in the roster of {self.path}",
                 f"run earmark owner add {name} --key age1…, then earmark owner challenge {name}",
             )
-        if not owner.active:
+        if not owner.active and needs_proof:
             raise ConfigError(
                 f"the keeper {name} has not confirmed their key",
                 f"run earmark owner challenge {name}, then earmark owner confirm with the answer",

@@ -93,14 +93,17 @@ SPEAKER_LOCATIONS: Final = (
     ),
     Location(r"spool/counts", "none", "never: counts only"),
     Location(
-        r"spool/(?:retention|following|sequence|consents)\.json",
+        r"spool/(?:retention|following|sequence|consents|owner-answers)\.json",
         "none",
         "the archive's next message",
     ),
+    Location(r"spool/owner-challenges\.json", "none", "a change of this device's owners"),
     Location(r"spool/replayed\.json(?:\.part)?", "metadata", "erasure, or 1,000 more such clips"),
     Location(r"spool/suspended", "none", "the end of the suspension"),
+    Location(r"spool/not-stored", "none", "the archive's next acknowledgement"),
     Location(
-        r"spool/\.(?:(?:retention|following|sequence|consents)\.json|suspended)\.part",
+        r"spool/\.(?:(?:retention|following|sequence|consents|owner-answers|owner-challenges)\.json"
+        r"|suspended|not-stored)\.part",
         "none",
         "write",
     ),

@@ -33,6 +33,10 @@ def message(header: form.PublicHeader, data: bytes) -> Message:
     return Message(f"earmark/v1/clips/{header.owner}/{header.device}/{header.clip}", data)
 
 
+def waits(data: bytes, reason: str) -> bytes:
+    return b"waiting:" + reason.encode() + b":" + hashlib.sha256(data).hexdigest().encode()
+
+
 def answer(data: bytes, refused: str = "") -> bytes:
     before = f"refused:{refused}:" if refused else ""
     return (before + hashlib.sha256(data).hexdigest()).encode()
@@ -115,15 +119,21 @@ def test_unknown_topic_gets_no_answer(receiver: Receiver, topic: str) -> None:
     assert receiver.refused == {Refusal.TOPIC: 1}
 
 
-def test_unknown_device_or_owner_gets_no_answer(receiver: Receiver, household: "Household") -> None:
+def test_unknown_device_or_owner_is_told_why_the_clip_waits(
+    receiver: Receiver, household: "Household"
+) -> None:
     stranger = Ed25519PrivateKey.generate()
     unknown_key = household.header(1, dkey=keys.device_id(stranger.public_key()))
     known = household.header(2, owner="bob")
     envelope = household.seal(known)
     household.home.change_roster(lambda old: old.without_owner("bob"))
 
-    assert receiver.receive(message(unknown_key, household.seal(unknown_key, key=stranger))) is None
-    assert receiver.receive(message(known, envelope)) is None
+    foreign = household.seal(unknown_key, key=stranger)
+    for header, data, reason in ((unknown_key, foreign, "device"), (known, envelope, "owner")):
+        reply = receiver.receive(message(header, data))
+        assert reply is not None
+        assert reply.payload == waits(data, reason)
+    assert receiver.stored == 0
     assert receiver.refused == {Refusal.DEVICE: 1, Refusal.OWNER: 1}
 
 
@@ -176,12 +186,16 @@ class BrokenStore:
         return 0
 
 
-def test_unavailable_store_gets_no_answer(household: "Household") -> None:
+def test_unavailable_store_lets_the_clip_wait(household: "Household") -> None:
     receiver = Receiver(BrokenStore(), household.home.roster, lambda: 0.0)
     header = household.header(1)
 
-    assert receiver.receive(message(header, household.seal(header))) is None
+    data = household.seal(header)
 
+    reply = receiver.receive(message(header, data))
+
+    assert reply is not None
+    assert reply.payload == waits(data, "unavailable")
     assert receiver.refused == {Refusal.UNAVAILABLE: 1}
 
 

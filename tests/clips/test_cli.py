@@ -5,8 +5,10 @@ import io
 import json
 import subprocess
 import sys
+import time
 import zipfile
 from collections.abc import Iterator
+from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -18,9 +20,10 @@ from listener.archive.devices import RetiredKeys
 from listener.cli import clips, clips_read, main
 from listener.cli.clips_read import Progress
 from listener.clips.client import ArchiveClient
-from listener.clips.session import Session
+from listener.clips.session import Session, local_day
 from listener.config import Config
 from listener.envelope import keys
+from listener.envelope.format import format_timestamp
 from listener.owner import key_rotation
 from listener.rights import requests
 from tests.archive.conftest import NOON_S
@@ -309,7 +312,8 @@ def test_many_ids_are_erased_in_batches(ada: "Machine", shelf: "Sounding") -> No
         (("erase", "--all"), 2),  # nobody to be asked
         (("erase", "7f3f0a66-0000-4000-8000-000000000000", "--device", "hall", "--yes"), 2),
         (("erase", "no-id", "--yes"), 2),
-        (("list", "--day", "yesterday"), 2),
+        (("list", "--day", "yesterday", "--from", "2026-11-22"), 2),
+        (("list", "--day", "tomorrow"), 2),
         (("list", "--day", "2026-02-30"), 2),
         (("list", "--from", "99999"), 2),
         (("list", "--day", "2026-11-22", "--from", "2026-11-22"), 2),
@@ -625,3 +629,167 @@ def test_export_names_files_that_do_not_verify(
     assert verified.code == 0
     assert f"  {damaged}\n" in verified.out
     assert ada.run("verify", target, "--json").rows()[0]["left_out"] == [damaged]
+
+
+def test_list_has_a_heading_and_local_time(
+    ada: "Machine", shelf: "Sounding", monkeypatch: pytest.MonkeyPatch
+) -> None:
+    clip = shelf.put(t="2026-11-22T08:00:00.000Z")
+    monkeypatch.setenv("TZ", "Asia/Kolkata")
+    time.tzset()
+    try:
+        said = ada.clips("list")
+    finally:
+        monkeypatch.undo()
+        time.tzset()
+
+    heading, row = said.out.splitlines()
+    assert heading.split() == ["LOCAL", "TIME", "SPEAKER", "CLIP", "SIZE"]
+    assert row.split()[:4] == ["2026-11-22", "13:30:00", "hall", clip]
+    assert row.index(clip) == heading.index("CLIP")
+
+
+def test_empty_list_says_so(ada: "Machine") -> None:
+    assert ada.clips("list").out == "no clips\n"
+    assert ada.clips("list", "--json").out == ""
+
+
+def test_first_characters_of_an_id_are_enough(
+    ada: "Machine", shelf: "Sounding", tmp_path: Path
+) -> None:
+    first = shelf.put(clip="a64ffe68-0000-4000-8000-000000000001")
+    second = shelf.put(clip="a64f0000-0000-4000-8000-000000000002")
+
+    played = ada.clips("play", "a64ff", "--to", tmp_path / "one.flac")
+    many = ada.clips("play", "a64f", "--to", tmp_path / "many.flac")
+    none = ada.clips("play", "beef", "--to", tmp_path / "none.flac")
+    erased = ada.clips("erase", "a64f0", "--yes")
+
+    assert (played.code, (tmp_path / "one.flac").read_bytes()[:4]) == (0, b"fLaC")
+    assert many.code == 2
+    assert first in many.err
+    assert second in many.err
+    assert none.code == 2
+    assert "no clip of ada has an id that begins with beef" in none.err
+    assert erased.code == 0
+    assert [row["clip"] for row in ada.rows("list")] == [first]
+
+
+def test_many_clips_of_a_prefix_are_not_all_listed(ada: "Machine", shelf: "Sounding") -> None:
+    for number in range(10):
+        shelf.put(clip=f"a64f0000-0000-4000-8000-00000000000{number}")
+
+    many = ada.clips("play", "a64f")
+
+    assert "10 clips have an id" in many.err
+    assert "; and 2 more" in many.err
+
+
+def test_options_that_are_remembered_are_the_defaults(ada: "Machine", shelf: "Sounding") -> None:
+    clip = shelf.put()
+
+    before = ada.run("list")
+    once = ada.clips("list", "--remember")
+    after = ada.run("list", "--json")
+    other = ada.run("list", "--owner", "bob")
+
+    assert before.code == 2
+    assert "--remember" in before.err
+    assert once.code == 0
+    assert [row["clip"] for row in after.rows()] == [clip]
+    assert other.code == 2  # another owner's key and archive are not used
+    stored = (ada.home / "clips.toml").read_text()
+    assert ada.key.read_text().splitlines()[1] not in stored
+    assert str(ada.key) in stored
+
+
+def test_identity_of_the_command_line_comes_first(ada: "Machine", tmp_path: Path) -> None:
+    ada.clips("list", "--remember")
+
+    assert ada.run("list", "--identity", tmp_path / "nowhere").code == 78
+
+
+@pytest.mark.parametrize(
+    "text", ["owner = 1", 'owner = "../x"', "owner", 'secret = "x"', "\xff", 'archive = "a b"']
+)
+def test_damaged_file_of_remembered_options_is_reported(ada: "Machine", text: str) -> None:
+    ada.home.mkdir(exist_ok=True)
+    (ada.home / "clips.toml").write_text(text, "latin-1")
+
+    said = ada.run("list")
+
+    assert said.code == 78
+    assert "clips.toml is damaged" in said.err
+
+
+@pytest.mark.parametrize(
+    ("day", "start", "end"),
+    [
+        ("today", "2026-03-29T22:00:00.000Z", "2026-03-30T22:00:00.000Z"),
+        ("yesterday", "2026-03-28T23:00:00.000Z", "2026-03-29T22:00:00.000Z"),
+    ],
+)
+def test_local_day_ends_at_midnight_also_when_clocks_change(
+    monkeypatch: pytest.MonkeyPatch, day: str, start: str, end: str
+) -> None:
+    monkeypatch.setenv("TZ", "Europe/Berlin")
+    time.tzset()
+    try:
+        found = local_day(day, date(2026, 3, 30))
+    finally:
+        monkeypatch.undo()
+        time.tzset()
+
+    assert found == (start, end)
+
+
+def test_day_by_name_selects_by_local_time(ada: "Machine", shelf: "Sounding") -> None:
+    now = datetime.now(UTC).astimezone()
+    noon = datetime.combine(now.date(), datetime.min.time()).replace(hour=12)
+    made = {
+        name: shelf.put(
+            t=format_timestamp((noon - timedelta(days=days)).astimezone().astimezone(UTC))
+        )
+        for name, days in (("today", 0), ("yesterday", 1), ("before", 2))
+    }
+
+    for name in ("today", "yesterday"):
+        assert [row["clip"] for row in ada.rows("list", "--day", name)] == [made[name]]
+
+
+def test_archive_open_works_on_the_owners_computer(
+    ada: "Machine", shelf: "Sounding", tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A file that was saved before; the computer has neither a roster nor an archive."""
+    header, data = shelf.seal()
+    file = tmp_path / "lost.earmark"
+    file.write_bytes(data)
+    words = ["archive", "open", str(file), "--identity", str(ada.key), "--home", str(ada.home)]
+
+    unknown = main.main([*words, "--to", str(tmp_path / "none")])
+    why = capsys.readouterr().err
+    asked = main.main([*words, "--to", str(tmp_path / "one"), "--archive", str(ada.archive)])
+    pinned = main.main([*words, "--to", str(tmp_path / "two")])
+
+    assert unknown == 1
+    assert "does not know the key of the speaker hall" in why
+    assert "--archive" in why
+    assert (asked, pinned) == (0, 0)
+    for folder in ("one", "two"):
+        assert (tmp_path / folder / f"{header.clip}.flac").read_bytes().startswith(b"fLaC")
+
+
+def test_archive_open_refuses_a_clip_of_an_unknown_signer(
+    ada: "Machine", household: "Household", tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    stranger = Ed25519PrivateKey.generate()
+    header = household.header(1, dkey=keys.device_id(stranger.public_key()))
+    file = tmp_path / "forged.earmark"
+    file.write_bytes(household.seal(header, key=stranger))
+    words = ["archive", "open", str(file), "--identity", str(ada.key), "--home", str(ada.home)]
+
+    code = main.main([*words, "--archive", str(ada.archive), "--to", str(tmp_path / "out")])
+
+    assert code == 1
+    assert "no device of this name and key" in capsys.readouterr().err
+    assert not (tmp_path / "out").exists()

@@ -103,11 +103,19 @@ def suspended(home: Path, reason: str) -> None:
     Spool(home / "spool", SpoolSettings()).set_suspended(reason)
 
 
+def not_stored(home: Path, reason: str) -> None:
+    fill(home, 1)
+    Spool(home / "spool", SpoolSettings()).set_not_stored(reason)
+
+
 @pytest.mark.parametrize(
     ("arrange", "bounds", "hint"),
     [
         (lambda home: suspended(home, "refusals"), SpoolSettings(), "the archive's log"),
         (lambda home: suspended(home, "deferred"), SpoolSettings(), "archive.clips_per_hour"),
+        (lambda home: not_stored(home, "owner"), SpoolSettings(), "earmark owner list"),
+        (lambda home: not_stored(home, "device"), SpoolSettings(), "earmark household devices"),
+        (lambda home: not_stored(home, "later"), SpoolSettings(), "the archive's log"),
         (lambda home: fill(home, 3), SpoolSettings(most_clips=4), "more than half full"),
         (quarantined, SpoolSettings(), "earmark send --release"),
         (lambda _: None, SpoolSettings(longest_bytes=1 << 32), ""),

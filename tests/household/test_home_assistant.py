@@ -94,7 +94,7 @@ def test_last_will_makes_device_unavailable_and_renders() -> None:
 
 def test_state_of_hear_that_send_does_not_know_is_unknown() -> None:
     online = status(waiting=3, spool=Counts(dropped=7))
-    known = {"waiting", "dropped", "erased", "quarantined"}
+    known = {"waiting", "not-stored", "dropped", "erased", "quarantined"}
 
     states = {
         name: fake_home_assistant.render(component["value_template"], online)
@@ -182,6 +182,21 @@ def test_lost_microphone_is_a_fault_and_not_open() -> None:
     assert state("microphone", status(mute="open")) == "None"
     stopped = b'{"state":"online","hearing":false,"mute":"open","microphone":"open"}'
     assert state("microphone", stopped) == "OFF"
+
+
+@pytest.mark.parametrize(
+    ("fields", "shown"),
+    [
+        ({"waiting": 0}, "nothing"),
+        ({"waiting": 2, "not_stored": "owner"}, "owner"),
+        ({"waiting": 2, "not_stored": "later"}, "other"),
+        ({}, "None"),
+    ],
+)
+def test_reason_for_which_the_archive_stores_nothing_is_shown(
+    fields: dict[str, object], shown: str
+) -> None:
+    assert state("not-stored", status(**fields)) == shown
 
 
 def test_thresholds_render_as_one_line() -> None:

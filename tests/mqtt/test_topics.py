@@ -82,3 +82,12 @@ def test_event_has_no_other_fields() -> None:
     assert EventPayload(event_type="mute", state="open").encode() == (
         b'{"event_type":"mute","state":"open"}'
     )
+
+
+def test_reason_for_which_a_clip_waits_is_an_answer_of_its_own() -> None:
+    payload = ArchiveAnswer("0" * 64, waiting="owner").encode()
+
+    assert payload == b"waiting:owner:" + b"0" * 64
+    assert topics.parse_answer(payload) == ArchiveAnswer("0" * 64, waiting="owner")
+    for wrong in (b"waiting:" + b"0" * 64, b"waiting::" + b"0" * 64, b"waiting:a b:" + b"0" * 64):
+        assert topics.parse_answer(wrong) is None

@@ -1,5 +1,6 @@
 """``earmark send``, in this process."""
 
+import json
 import re
 import uuid
 from pathlib import Path
@@ -66,3 +67,18 @@ def test_spool_that_is_a_file_is_reported(home: Path, capsys: pytest.CaptureFixt
     assert send(home, "--once") == 69
 
     assert "cannot read the spool" in capsys.readouterr().err
+
+
+def test_once_and_release_print_json(home: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert send(home, "--once", "--release", "--json") == 0
+
+    released, drained = map(json.loads, capsys.readouterr().out.splitlines())
+    assert released == {"event": "released", "released": 0, "kept": 0}
+    assert drained == {
+        "event": "drained",
+        "sent": 0,
+        "erased": 0,
+        "quarantined": 0,
+        "waiting": 0,
+        "not_stored": None,
+    }

@@ -372,3 +372,62 @@ def test_clip_deleted_from_the_quarantine_by_an_answer_is_counted(
     counts = spool.counts()
     assert spool.quarantined() == {}
     assert counts == Counts(spooled=1, quarantined=1, erased=1)
+
+
+def waits(message: Message, reason: str = "owner") -> bytes:
+    return b"waiting:" + reason.encode() + b":" + ack(message)
+
+
+def test_clip_that_has_to_wait_lets_the_others_pass_and_is_not_quarantined(
+    delivery: ClipDelivery, spool: Spool
+) -> None:
+    """An owner whom the archive does not know: no failure of the clip is counted."""
+    spool.put(str(uuid.UUID(int=1)), "bob", 1, b"sealed 1")
+    sent: list[bytes] = []
+    for turn in range(12):
+        put(spool, turn + 2)
+        while (message := delivery.next(100.0 * turn, LIMITS)) is not None:
+            delivery.on_published(turn)
+            sent.append(message.payload)
+            is_bobs = message.payload == b"sealed 1"
+            delivery.on_answer(clip_of(message), waits(message) if is_bobs else ack(message))
+
+    assert sent.count(b"sealed 1") == 12  # once in each turn of 100 s, and never at once again
+    assert [entry.seq for entry in spool.waiting()] == [1]
+    assert delivery.quarantined == 0
+    assert (delivery.not_stored, spool.not_stored()) == ("owner", "owner")
+
+
+def test_pauses_of_a_clip_that_has_to_wait_grow_to_a_minute(
+    delivery: ClipDelivery, spool: Spool
+) -> None:
+    put(spool, 1)
+    times = []
+    for now_s in range(400):
+        message = delivery.next(float(now_s), LIMITS)
+        if message is not None:
+            times.append(now_s)
+            delivery.on_published(now_s)
+            delivery.on_answer(clip_of(message), waits(message))
+            delivery.on_answer(clip_of(message), waits(message))  # a second answer changes nothing
+
+    assert times == [0, 5, 15, 35, 75, 135, 195, 255, 315, 375]
+
+
+def test_reason_ends_when_the_archive_stores_the_owners_clips(
+    delivery: ClipDelivery, spool: Spool
+) -> None:
+    for seq in (1, 2):
+        put(spool, seq)
+        message = publish_next(delivery, 1)
+        delivery.on_answer(clip_of(message), waits(message, "device"))
+    assert spool.not_stored() == "device"
+    assert delivery.next(5, LIMITS) is None
+
+    message = publish_next(delivery, 6)
+    delivery.on_answer(clip_of(message), ack(message))
+    second = publish_next(delivery, 6)  # without the rest of its pause
+    delivery.on_answer(clip_of(second), ack(second))
+
+    assert (delivery.not_stored, spool.not_stored()) == ("", "")
+    assert delivery.arrived == 2

@@ -183,7 +183,7 @@ def test_clips_over_the_retention_limit_expire_and_are_counted(
     sender.turn(0.1)
 
     assert broker.subscribed[1:] == [
-        *("earmark/v1/keys/hall", "earmark/v1/consents/hall"),
+        *("earmark/v1/keys/hall", "earmark/v1/consents/hall", "earmark/v1/owner-answers/hall"),
         *("earmark/v1/retention/+", "earmark/v1/sequence/hall"),
     ]
     assert [(one.seq, one.owner) for one in spool.waiting()] == [(3, "bob"), (4, "ada")]
@@ -271,7 +271,9 @@ def test_number_is_ignored_without_a_pinned_key(home: Path) -> None:
 
     inbound.take(accepted(7))
 
-    assert inbound.topics == ("earmark/v1/keys/hall", "earmark/v1/consents/hall")
+    assert inbound.topics == (
+        *("earmark/v1/keys/hall", "earmark/v1/consents/hall", "earmark/v1/owner-answers/hall"),
+    )
     assert not (home / "spool" / "sequence.json").exists()
 
 
