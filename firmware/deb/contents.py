@@ -14,6 +14,7 @@ FOLDERS: Final = {
     "sysusers.d": "usr/lib/sysusers.d",
     "tmpfiles.d": "usr/lib/tmpfiles.d",
     "sysctl.d": "usr/lib/sysctl.d",
+    "system-preset": "usr/lib/systemd/system-preset",
     "udev": "usr/lib/udev/rules.d",
     "coredump.conf.d": "usr/lib/systemd/coredump.conf.d",
     # Optional files, which the administrator or install.sh copies to their place.
