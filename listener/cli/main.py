@@ -30,6 +30,8 @@ from listener.system.dumps import disable_core_dumps
 from listener.system.log_limit import LogLimit
 
 SYSTEM_CONFIG: Final = "/etc/earmark/earmark.toml"
+HUB_CONFIG: Final = "/etc/earmark/archive.toml"
+"""Configuration of the archive on a household's hub; used by the commands for the hub."""
 
 
 def add_common(parser: argparse.ArgumentParser) -> None:
@@ -309,7 +311,8 @@ def _overview(commands: Mapping[str, tuple[str, str]]) -> str:
 def _read_config(arguments: argparse.Namespace) -> config.Config:
     """Read the configuration file, if there is one, and resolve the data directory."""
     named: str | None = arguments.config
-    path = Path(named or SYSTEM_CONFIG)
+    is_hub = bool(getattr(arguments, "hub", False)) and not arguments.home
+    path = Path(named or (HUB_CONFIG if is_hub and Path(HUB_CONFIG).exists() else SYSTEM_CONFIG))
     settings = config.Config()
     try:
         text = read_plain_file(path, config.LIMIT_BYTES, follow_links=True).decode("utf-8")
