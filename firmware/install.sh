@@ -18,6 +18,9 @@ mosquitto, the household's certificates, and the archive. No questions are asked
                      Both options together: it is both
   --host NAME        with --hub: name or address by which speakers and owners reach it; may be
                      repeated (default: its own names)
+  --name NAME        with --hub --speaker: name of this speaker; it joins the household at once
+  --keeper NAME      with --name: owner to whom it encrypts
+  --keeper-key KEY   with --keeper: the owner's public key, age1..., unless the household has it
   --offline DIR      download nothing; DIR has earmark_VERSION_ARCHITECTURE.deb, or the wheels
                      that firmware/lock/ names, from which the package is built; and the .deb
                      files of Debian that are not installed yet
@@ -41,7 +44,8 @@ effect is an error, and nothing is changed.
 First installation:      sudo sh install.sh, then reboot, then earmark doctor
 A USB microphone:        sudo sh install.sh --microphone usb --no-switch
 A hub:                   sudo sh install.sh --hub --host home.lan
-Both on one board:       sudo sh install.sh --hub --speaker --microphone usb --no-switch
+Both on one board:       sudo sh install.sh --hub --speaker --name kitchen --keeper ada \
+                             --keeper-key age1... --microphone usb --no-switch
 Without a network:       make deb on another computer, copy dist/ here, sudo sh install.sh --offline dist
 Dry run:                 mkdir try && sh install.sh --root try && find try
 
@@ -102,12 +106,13 @@ main() {
     fi
     enable_units
     [ -z "$hub" ] || set_up_hub
+    [ -z "$speaker_name" ] || add_speaker
     finish
 }
 
 read_arguments() {
     root='' boot='' offline='' microphone='' card='' switch='' gpio='' uninstall='' erase=''
-    architecture='' hub='' speaker='' hosts=''
+    architecture='' hub='' speaker='' hosts='' speaker_name='' keeper='' keeper_key=''
     while [ $# -gt 0 ]; do
         case $1 in
             --help | -h)
@@ -121,14 +126,15 @@ read_arguments() {
             --uninstall) uninstall=yes ;;
             --erase) erase=yes ;;
             --root=* | --boot=* | --offline=* | --microphone=* | --card=* | --gpio=* | --architecture=* \
-                | --host=*)
+                | --host=* | --name=* | --keeper=* | --keeper-key=*)
                 value=${1#*=}
                 option=${1%%=*}
                 shift
                 set -- "$option" "$value" "$@"
                 continue
                 ;;
-            --root | --boot | --offline | --microphone | --card | --gpio | --architecture | --host)
+            --root | --boot | --offline | --microphone | --card | --gpio | --architecture | --host \
+                | --name | --keeper | --keeper-key)
                 [ -n "${2:-}" ] || fail "$1 requires a value" "see sh install.sh --help" 2
                 case $1 in
                     --root) root=$2 ;;
@@ -139,6 +145,9 @@ read_arguments() {
                     --gpio) gpio=$2 ;;
                     --architecture) architecture=$2 ;;
                     --host) hosts="$hosts --host $2" ;;
+                    --name) speaker_name=$2 ;;
+                    --keeper) keeper=$2 ;;
+                    --keeper-key) keeper_key=$2 ;;
                 esac
                 shift
                 ;;
@@ -164,6 +173,12 @@ read_arguments() {
         *[!A-Za-z0-9.:\ -]*) fail "not a valid host name: ${hosts##* }" "use a name such as home.lan" 2 ;;
     esac
     [ -z "$hosts" ] || [ -n "$hub" ] || fail "--host requires --hub" "see sh install.sh --help" 2
+    if [ -n "$speaker_name$keeper$keeper_key" ] && { [ -z "$hub" ] || [ -z "$speaker" ]; }; then
+        fail "--name, --keeper and --keeper-key require --hub --speaker" \
+            "a speaker of another hub joins with earmark household join" 2
+    fi
+    [ -n "$speaker_name" ] || [ -z "$keeper" ] || fail "--keeper requires --name" "" 2
+    [ -n "$keeper" ] || [ -z "$keeper_key" ] || fail "--keeper-key requires --keeper" "" 2
     named="$microphone$card$switch$gpio"
     if [ -n "$hub" ] && [ -z "$speaker" ] && [ -n "$named" ]; then
         fail "a hub has no microphone and no switch" "pass --hub --speaker if it is both" 2
@@ -816,6 +831,17 @@ set_up_hub() {
         systemctl restart earmark-archive \
             || fail "the archive does not start" "see journalctl -u earmark-archive" 69
     fi
+}
+
+# The speaker of this board joins the household of this board.
+add_speaker() {
+    if [ "$(configured device name "$config")" = "$speaker_name" ] && [ -e /etc/earmark/tls/me.crt ] \
+        && [ "$(configured attribution keeper "$config")" = "$keeper" ]; then
+        return 0
+    fi
+    earmark household add-device "$speaker_name" --here ${keeper:+--keeper "$keeper"} \
+        ${keeper_key:+--keeper-key "$keeper_key"} || exit $?
+    did speaker "$speaker_name has joined the household"
 }
 
 finish() {
