@@ -11,7 +11,7 @@ import shutil
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Final
@@ -148,7 +148,7 @@ def _audible_s(sounds: list[Path]) -> Iterator[float]:
     """Yield the length of each sound that is not silent, in seconds."""
     for path in sounds:
         samples, rate_hz = soundfile.read(path)
-        if abs(samples).max() > 0.01:  # noqa: PLR2004 - of full scale
+        if abs(samples).max() > 0.01:  # of full scale
             yield len(samples) / rate_hz
 
 
@@ -160,9 +160,9 @@ def _said() -> bytes:
     return said.getvalue()
 
 
-def _wait(holds: object, what: str, board: Machine) -> None:
+def _wait(holds: Callable[[], object], what: str, board: Machine) -> None:
     until_s = time.monotonic() + PATIENCE_S
-    while not holds():  # type: ignore[operator]
+    while not holds():
         if time.monotonic() > until_s:
             print(board.ask("journalctl", "--no-pager", "--lines", "80").stdout)
             sys.exit(f"first day: error: never: {what}")

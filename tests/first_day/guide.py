@@ -40,7 +40,8 @@ def read_lines(text: str) -> list[Line]:
 def faults(lines: list[Line]) -> list[str]:
     """Return what is wrong with the lines: too many, or several commands in one."""
     found = [] if len(lines) <= MOST_LINES else [f"{len(lines)} lines, more than {MOST_LINES}"]
-    for line in lines:
-        if re.search(r"[;|`]|&&|\\$|\$\(", line.text):
-            found.append(f"more than one command in: {line.text}")
-    return found
+    return found + [
+        f"more than one command in: {line.text}"
+        for line in lines
+        if re.search(r"[;|`]|&&|\\$|\$\(", line.text)
+    ]
