@@ -752,7 +752,7 @@ write_boot() {
         cmp -s "$overlay" "$to" && continue
         put "$overlay" "$to"
         did overlay "$(named "$to")"
-        needs_reboot=yes
+        is_overlay_new=yes
     done
     set --
     if [ "$switch" = input ]; then
@@ -766,6 +766,8 @@ write_boot() {
     fi
     # The file can end in a section for one board only.
     [ $# -eq 0 ] || set -- '[all]' "$@"
+    # Without lines for them, the overlays only lie there.
+    [ $# -eq 0 ] || [ -z "${is_overlay_new:-}" ] || needs_reboot=yes
     edit_boot "$boot/config.txt" "$@"
     if [ -n "$is_debian" ]; then
         edit_boot "$custom" "$@"

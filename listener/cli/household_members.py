@@ -127,6 +127,7 @@ def add_device(arguments: argparse.Namespace, settings: config.Config, home: Hom
     if arguments.here:
         household_speaker.set_up_here(arguments, store, home, text, keeper)
         reload_broker(store)
+        household_speaker.restart_services()
         _print_confirmation(keeper)
         return 0
     if folder is None:

@@ -181,7 +181,6 @@ def set_up_here(
     if outcome.report.wrong:
         raise EarmarkError(outcome.report.wrong[0])
     print(f"wrote {path}")
-    _restart_services()
 
 
 def speaker_home(path: Path) -> Home:
@@ -235,7 +234,7 @@ def _join_here(store: HouseholdStore, home: Home, speaker: Home, invited: Invita
     return JoinResult(joined.who, joined.folder, host, joined.broker_port)
 
 
-def _restart_services() -> None:
+def restart_services() -> None:
     """Restart hear and send with their new configuration, where systemd runs them."""
     if os.geteuid() != 0 or not Path("/run/systemd/system").is_dir():
         return

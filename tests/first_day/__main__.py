@@ -39,6 +39,8 @@ class Day:
         shutil.copytree(ROOT / "dist", self.laptop / "home/ada/dist")
         self.card = self.laptop / systems.CARD.lstrip("/")
         self.card.mkdir(parents=True)
+        # A computer in use knows Debian's packages; the board does not yet.
+        systems.must("chroot", str(self.laptop), "apt-get", "update")
         systems.must("chroot", str(self.laptop), "chown", "-R", "ada:", "/home/ada", systems.CARD)
         self.board: Machine | None = None
         self.printed = ""
@@ -108,7 +110,8 @@ class Day:
         first = None if self.board is None else self.board.first
         if place == "your computer":
             return list(systems.in_root(self.laptop, text, first))
-        return self._running_board().words("sh", "-c", f"cd && {text}", user="ada")
+        text = f"export HOME=/home/ada; cd; {text}"
+        return self._running_board().words("sh", "-c", text, user="ada")
 
     def _copy(self, source: str, target: str) -> None:
         """Copy a file between ada's folders on the two computers."""

@@ -104,5 +104,6 @@ def in_root(root: Path, text: str, network_of: int | None) -> Sequence[str]:
         network_of: a process whose network it uses, or None for the network of this process.
     """
     network = () if network_of is None else ("nsenter", "--target", str(network_of), "--net")
-    mounts = 'mount -t proc proc "$0/proc" && exec chroot "$0" su ada -c "cd && $1"'
+    clean = "env -i PATH=/usr/bin:/bin LC_ALL=C.UTF-8"
+    mounts = f'mount -t proc proc "$0/proc" && exec chroot "$0" {clean} su ada -c "cd && $1"'
     return (*network, "unshare", "--mount", "--pid", "--fork", "sh", "-c", mounts, str(root), text)
