@@ -51,7 +51,7 @@ function _shtab_earmark_using
 end
 
 set -g _shtab_earmark_commands demo run hear send play mute monitor doctor selftest first-boot update 'update check' 'update install' 'update rollback' 'update recover' 'update status' 'update key' 'update pack' wyoming clips 'clips list' 'clips play' 'clips export' 'clips erase' 'clips retention' 'clips log' 'clips verify' 'clips keys' 'clips new-key' 'clips voice' owner 'owner add' 'owner challenge' 'owner new-key' 'owner confirm' 'owner list' 'owner voice' 'owner forget' household 'household init' 'household status' 'household renew' 'household announce' 'household add-device' 'household add-owner' 'household add-service' 'household wait' 'household revoke' 'household join' 'household this-device' 'household devices' 'household forget-device' 'household incident' archive 'archive serve' 'archive list' 'archive open' 'archive clock' assist 'assist serve' 'assist key' 'assist models' survey evaluate 'evaluate neighbours' score models 'models list' 'models check' 'models add'
-set -g _shtab_earmark_opts_with_value --answer --archive --archive-key --area --assist --boot --bridge --bridge-folder --broker-folder --ca --cache --card --channel --cluster --command --config --corpus --day --device --engine --exclude --floor --folder --from --home --hop-ms --host --identity --jobs --join-port --keep --keeper --key --least --licence --linger --log-after --machine --microphone --model --most --mute --name --negatives --noise --only --open --out --owner --parquet --path --patience --phones --plan --plays --port --positives --receipt --room --said --seed --settings --snr-db --speaker --stimuli --summary --target-false-wakes-per-hour --threshold --to --trace --until --verify --voice --wait --wheel --word
+set -g _shtab_earmark_opts_with_value --answer --archive --archive-key --archive-port --area --assist --boot --bridge --bridge-folder --broker-folder --ca --cache --card --channel --cluster --command --config --corpus --day --device --engine --exclude --floor --folder --from --home --hop-ms --host --identity --jobs --join-port --keep --keeper --keeper-key --key --least --licence --linger --log-after --machine --microphone --model --most --mute --name --negatives --noise --only --open --out --owner --parquet --path --patience --phones --plan --plays --port --positives --receipt --room --said --seed --settings --snr-db --speaker --stimuli --summary --target-false-wakes-per-hour --threshold --to --trace --until --verify --voice --wait --wheel --word
 
 complete -c earmark -e
 complete -c earmark -f
@@ -325,6 +325,7 @@ complete -c earmark -n '_shtab_earmark_using household init' -s h -l help -d 'sh
 complete -c earmark -n '_shtab_earmark_using household init' -l host -x -d 'host name or IP address of this computer; speakers use the first; may be repeated (default: this computer'"'"'s names)'
 complete -c earmark -n '_shtab_earmark_using household init' -l port -x -d 'TCP port of the broker (default: 8883)'
 complete -c earmark -n '_shtab_earmark_using household init' -l join-port -x -d 'TCP port that is open while a member is expected to join (default: 8884)'
+complete -c earmark -n '_shtab_earmark_using household init' -l archive-port -x -d 'TCP port at which owners reach the archive, for its configuration (default: 8443)'
 complete -c earmark -n '_shtab_earmark_using household init' -l broker-folder -xka "(__fish_complete_directories)" -d 'folder for mosquitto'"'"'s files, such as /etc/mosquitto/earmark (default: mosquitto in the data directory)'
 complete -c earmark -n '_shtab_earmark_using household init' -l system -d 'as root, for the services of the Debian package: mosquitto'"'"'s files in /etc/mosquitto/earmark, the archive'"'"'s in /etc/earmark/archive, its configuration in /etc/earmark/archive.toml unless it exists, data directory /var/lib/earmark-archive'
 complete -c earmark -n '_shtab_earmark_using household; and test $_shtab_earmark_npos -eq 0' -a status -d 'List members, states and expiry; exit code 1 if a certificate is due.'
@@ -340,7 +341,14 @@ complete -c earmark -n '_shtab_earmark_using household add-device' -l key -x -d 
 complete -c earmark -n '_shtab_earmark_using household add-device' -l area -x -d 'room, for Home Assistant; 1 to 64 characters'
 complete -c earmark -n '_shtab_earmark_using household add-device' -l remote-unmute -d 'the speaker allows unmuting by MQTT (mute.remote_unmute): Home Assistant shows a switch instead of a button'
 complete -c earmark -n '_shtab_earmark_using household add-device' -l card -xka "(__fish_complete_directories)" -d 'write the line to the boot partition of the speaker'"'"'s card, mounted at DIR; see earmark first-boot --help'
-complete -c earmark -n '_shtab_earmark_using household add-device' -l keeper -x -d 'with --card: owner to whom the speaker encrypts'
+complete -c earmark -n '_shtab_earmark_using household add-device' -l here -d 'as root: set up this computer as the speaker too; install.sh --hub --speaker installs both'
+complete -c earmark -n '_shtab_earmark_using household add-device' -l keeper -x -d 'with --card or --here: owner to whom the speaker encrypts'
+complete -c earmark -n '_shtab_earmark_using household add-device' -l keeper-key -x -d 'with --keeper: the owner'"'"'s public key, unless already in the roster'
+complete -c earmark -n '_shtab_earmark_using household add-device' -l microphone -x -d 'with --card or --here: part of the sound card'"'"'s name, such as usb (microphone.device)'
+complete -c earmark -n '_shtab_earmark_using household add-device' -l switch -d 'with --card or --here: the mute switch of docs/guides/mute-switch.md is fitted'
+complete -c earmark -n '_shtab_earmark_using household add-device' -l no-switch -d 'with --card or --here: no mute switch is fitted'
+complete -c earmark -n '_shtab_earmark_using household add-device' -l word -x -d 'with --card or --here: wake word; may be repeated (default: wake.words)'
+complete -c earmark -n '_shtab_earmark_using household add-device' -l settings -xka "(__fish_complete_path (commandline -ct))" -d 'with --here: configuration of the speaker (default: /etc/earmark/earmark.toml)'
 complete -c earmark -n '_shtab_earmark_using household add-device' -l no-wait -d 'print the line and exit; see household wait'
 complete -c earmark -n '_shtab_earmark_using household; and test $_shtab_earmark_npos -eq 0' -a add-owner -d 'Add an owner, and invite their computer.'
 complete -c earmark -n '_shtab_earmark_using household add-owner' -s h -l help -d 'show this help message and exit'

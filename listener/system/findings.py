@@ -112,7 +112,8 @@ def summary(findings: Sequence[Finding]) -> str:
     ]
     left_out = sum(not finding.concerns_this_machine for finding in findings)
     if left_out:
-        parts.append(f"{left_out} do not concern this machine")
+        verb = "does" if left_out == 1 else "do"
+        parts.append(f"{left_out} {verb} not concern this machine")
     return ", ".join(parts)
 
 

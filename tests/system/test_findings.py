@@ -93,7 +93,7 @@ def test_failures_come_first_and_what_does_not_concern_is_left_out() -> None:
 
     assert [one.check for one in by_weight(found)] == ["keeper", "broker", "clock", "key"]
     assert summary(found) == (
-        "2 failures (keeper, broker), 1 warning, 1 passed, 1 do not concern this machine"
+        "2 failures (keeper, broker), 1 warning, 1 passed, 1 does not concern this machine"
     )
     assert summary(found[1:2]) == "no failures, no warnings, 1 passed"
     assert from_json(to_json(found[0]).encode()) == found[0]
