@@ -240,7 +240,11 @@ def _system(systems: Path) -> Path:
     root.mkdir()
     _must("tar", "--extract", "--numeric-owner", "--file", str(tar), "--directory", str(root))
     shutil.copy(package, root / "earmark.deb")
-    script = 'mount -t proc proc "$1/proc" && exec chroot "$1" dpkg --install /earmark.deb'
+    # The package alone enables nothing that listens: this machine is a speaker.
+    script = (
+        'mount -t proc proc "$1/proc" && chroot "$1" dpkg --install /earmark.deb'
+        ' && exec chroot "$1" /usr/lib/earmark/set-role speaker'
+    )
     _must("unshare", "--mount", "--pid", "--fork", "sh", "-c", script, "sh", str(root))
     (root / "earmark.deb").unlink()
     return root.rename(system)
