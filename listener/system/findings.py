@@ -54,7 +54,8 @@ class Check:
 
     def not_here(self, text: str) -> Finding:
         """Return a finding of a check that does not concern this machine."""
-        return self.ok(text, **{_APPLIES: False})
+        facts = self.facts | {_APPLIES: False}
+        return Finding(check=self.name, verdict="ok", text=text, facts=facts)
 
     def warn(self, text: str, hint: str = "", **facts: Fact) -> Finding:
         """Return a finding that the owner should check."""
