@@ -34,7 +34,7 @@ def failed(root: Path, household: Household, **changes: object) -> list[str]:
         "mute": MuteSettings(switch="none"),
         "microphone": MicrophoneSettings(device="usb"),
     }
-    config = Config(**(settings | changes))  # type: ignore[arg-type]
+    config = Config(**(settings | changes))  # type: ignore[arg-type] # of several types
     return [one.check for one in check_startup(config, root) if one.verdict == "fail"]
 
 

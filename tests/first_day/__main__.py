@@ -13,6 +13,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
+from functools import partial
 from pathlib import Path
 from typing import Final
 
@@ -85,7 +86,7 @@ class Day:
         """Wait until the services of the board run, as a person does who reads what was printed."""
         board = self._running_board()
         for unit in ("mosquitto", "earmark-archive", "earmark-send", "earmark-hear"):
-            _wait(lambda unit=unit: board.show(unit, "ActiveState") == "active", unit, board)
+            _wait(partial(_is_active, board, unit), unit, board)
 
     def wait_for_clip(self) -> None:
         """Wait until the archive has the clip."""
@@ -161,6 +162,10 @@ def _said() -> bytes:
     said = io.BytesIO()
     soundfile.write(said, sound, rate_hz, format="FLAC", subtype="PCM_16")
     return said.getvalue()
+
+
+def _is_active(board: Machine, unit: str) -> bool:
+    return board.show(unit, "ActiveState") == "active"
 
 
 def _wait(holds: Callable[[], object], what: str, board: Machine) -> None:
