@@ -225,8 +225,7 @@ def with_confirmed(roster: Roster, keeper: Owner) -> Roster:
 
 def _join_here(store: HouseholdStore, home: Home, speaker: Home, invited: Invitation) -> JoinResult:
     def exchange(_: Invitation, line: bytes) -> JoinAnswer:
-        answer, _ = sign_guest(store, home, invitation.decode_request(line.strip()))
-        return answer
+        return sign_guest(store, home, invitation.decode_request(line.strip()))[0]
 
     joined = join_client.join(speaker, invited, exchange)
     hosts = store.registry().hosts

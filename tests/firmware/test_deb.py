@@ -100,9 +100,9 @@ def test_role_enables_its_services_only(
     preset = tmp_path / "etc/systemd/system-preset/80-earmark.preset"
     environment = os.environ | {"EARMARK_ROOT": str(tmp_path)}
 
-    for _ in range(2):
-        subprocess.run(["/bin/sh", program, *roles], check=True, env=environment)
-        lines = preset.read_text().splitlines()
+    subprocess.run(["/bin/sh", program, *roles], check=True, env=environment)
+    subprocess.run(["/bin/sh", program, *roles], check=True, env=environment)
+    lines = preset.read_text().splitlines()
     subprocess.run(["/bin/sh", program], check=True, env=environment)
 
     enabled = {
