@@ -20,7 +20,7 @@ SLEEP := $(CURDIR)/build/sleep.so
 # faketime's path contains $LIB, which the dynamic loader expands; make and the shell must not.
 FAKED := $(if $(findstring libfaketime,$(value LD_PRELOAD)),env LD_PRELOAD='$(SLEEP):$(value LD_PRELOAD)')
 
-.PHONY: help setup demo test unit calendar compat fuzz system-units lint format reference bench rates endpoints soak adversary assist-accuracy early-actions day fixtures lock deb release deb-check arm64 vm home-assistant power-cut image clean
+.PHONY: help setup demo test unit calendar compat fuzz system-units lint format reference bench rates endpoints soak adversary assist-accuracy early-actions day fixtures lock deb first-day release deb-check arm64 vm home-assistant power-cut image clean
 
 help: ## list the targets
 	@grep -hE '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -157,9 +157,13 @@ lock: setup ## resolve the speaker's wheels, each pinned by its hash
 	$(BIN)/pip install --quiet --disable-pip-version-check uv==0.13.9
 	$(BIN)/python -m firmware.lock
 
-deb: setup ## the Debian packages for arm64 and amd64, each with its SBOM, in dist/
-	@set -e; debs=$$($(BIN)/python -m firmware.deb $(ARCH)); \
+deb: setup ## the Debian packages for arm64 and amd64 with SBOMs, and install.sh, in dist/
+	@set -e; debs=$$($(BIN)/python -m firmware.deb $(ARCH)); cp firmware/install.sh dist/; \
 	    printf '%s\n' "$$debs"; $(BIN)/python -m firmware.sbom $$debs
+
+first-day: setup ## type the lines of the guide of the first day, from card to clip (root, 5 min)
+	@$(MAKE) --no-print-directory debian TEST_PACKAGES="mmdebstrap device-tree-compiler dpkg-dev"
+	$(SUDO) $(BIN)/python -m tests.first_day
 
 deb-check: ## install and remove the package in fresh Debian 12 and 13 systems (root, 3 min)
 	sh firmware/deb/check.sh

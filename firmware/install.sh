@@ -9,11 +9,21 @@ help() {
     cat <<'TEXT'
 usage: sudo sh install.sh [option ...]
 
-Install Earmark: the package, the overlays of microphone and switch in the boot configuration, the
-sound card, and a configuration file if there is none. No questions are asked.
+Install Earmark. On a speaker: the package, the overlays of microphone and switch in the boot
+configuration, the sound card, and a configuration file if there is none. On a hub: the package,
+mosquitto, the household's certificates, and the archive. No questions are asked.
 
+  --speaker          this computer is a speaker (default)
+  --hub              this computer is the household's hub: it runs the broker and the archive.
+                     Both options together: it is both
+  --host NAME        with --hub: name or address by which speakers and owners reach it; may be
+                     repeated (default: its own names)
+  --name NAME        with --hub --speaker: name of this speaker; it joins the household at once
+  --keeper NAME      with --name: owner to whom it encrypts
+  --keeper-key KEY   with --keeper: the owner's public key, age1..., unless the household has it
   --offline DIR      download nothing; DIR has earmark_VERSION_ARCHITECTURE.deb, or the wheels
-                     that firmware/lock/ names, from which the package is built
+                     that firmware/lock/ names, from which the package is built; and the .deb
+                     files of Debian that are not installed yet
   --microphone KIND  i2s: on the header, wired as in the guide; usb: any USB sound card;
                      respeaker: the two-microphone HAT (default: the card that is found, else i2s)
   --card NAME        the sound card, if there are several; NAME as between the brackets in
@@ -28,8 +38,14 @@ sound card, and a configuration file if there is none. No questions are asked.
   --erase            with --uninstall: also delete configuration, keys and clips; cannot be undone
   --help             print this help
 
+An option of an earlier run stays in force until another one is given. An option that cannot take
+effect is an error, and nothing is changed.
+
 First installation:      sudo sh install.sh, then reboot, then earmark doctor
 A USB microphone:        sudo sh install.sh --microphone usb --no-switch
+A hub:                   sudo sh install.sh --hub --host home.lan
+Both on one board:       sudo sh install.sh --hub --speaker --name kitchen --keeper ada \
+                             --keeper-key age1... --microphone usb --no-switch
 Without a network:       make deb on another computer, copy dist/ here, sudo sh install.sh --offline dist
 Dry run:                 mkdir try && sh install.sh --root try && find try
 
@@ -56,6 +72,7 @@ note() {
 main() {
     is_changed=
     needs_reboot=
+    needs_limits=
     read_arguments "$@"
     here=$(cd "$(dirname "$0")" && pwd)
     work=$(mktemp -d)
@@ -66,42 +83,58 @@ main() {
         uninstall
         exit 0
     fi
+    find_roles
     find_package
     for file in "$boot/config.txt" "$custom"; do
         "$block" --check "$file" || exit $?
     done
-    find_microphone
+    if [ -n "$speaker" ]; then
+        find_microphone
+        plan_config
+    fi
+    find_dependencies
+    # Everything that can be refused was checked; changes begin here.
     [ "$how" != lay ] || find "$root" -mindepth 1 -type d | sort >"$work/before"
-    write_config
+    [ -z "$speaker" ] || write_config
     install_package
-    write_card_rule
-    write_waiting
-    write_boot
+    write_record
+    write_roles
+    if [ -n "$speaker" ]; then
+        write_card_rule
+        write_waiting
+        write_boot
+    fi
     enable_units
+    [ -z "$hub" ] || set_up_hub
+    [ -z "$speaker_name" ] || add_speaker
     finish
 }
 
 read_arguments() {
     root='' boot='' offline='' microphone='' card='' switch='' gpio='' uninstall='' erase=''
-    architecture=''
+    architecture='' hub='' speaker='' hosts='' speaker_name='' keeper='' keeper_key=''
     while [ $# -gt 0 ]; do
         case $1 in
             --help | -h)
                 help
                 exit 0
                 ;;
+            --hub) hub=yes ;;
+            --speaker) speaker=yes ;;
             --switch) switch=input ;;
             --no-switch) switch=none ;;
             --uninstall) uninstall=yes ;;
             --erase) erase=yes ;;
-            --root=* | --boot=* | --offline=* | --microphone=* | --card=* | --gpio=* | --architecture=*)
+            --root=* | --boot=* | --offline=* | --microphone=* | --card=* | --gpio=* | --architecture=* \
+                | --host=* | --name=* | --keeper=* | --keeper-key=*)
                 value=${1#*=}
                 option=${1%%=*}
                 shift
                 set -- "$option" "$value" "$@"
                 continue
                 ;;
-            --root | --boot | --offline | --microphone | --card | --gpio | --architecture)
+            --root | --boot | --offline | --microphone | --card | --gpio | --architecture | --host \
+                | --name | --keeper | --keeper-key)
                 [ -n "${2:-}" ] || fail "$1 requires a value" "see sh install.sh --help" 2
                 case $1 in
                     --root) root=$2 ;;
@@ -111,6 +144,10 @@ read_arguments() {
                     --card) card=$2 ;;
                     --gpio) gpio=$2 ;;
                     --architecture) architecture=$2 ;;
+                    --host) hosts="$hosts --host $2" ;;
+                    --name) speaker_name=$2 ;;
+                    --keeper) keeper=$2 ;;
+                    --keeper-key) keeper_key=$2 ;;
                 esac
                 shift
                 ;;
@@ -132,6 +169,28 @@ read_arguments() {
     case $card in
         *[!A-Za-z0-9_-]*) fail "not a valid sound card name: $card" "see cat /proc/asound/cards" 2 ;;
     esac
+    case $hosts in
+        *[!A-Za-z0-9.:\ -]*) fail "not a valid host name: ${hosts##* }" "use a name such as home.lan" 2 ;;
+    esac
+    [ -z "$hosts" ] || [ -n "$hub" ] || fail "--host requires --hub" "see sh install.sh --help" 2
+    if [ -n "$speaker_name$keeper$keeper_key" ] && { [ -z "$hub" ] || [ -z "$speaker" ]; }; then
+        fail "--name, --keeper and --keeper-key require --hub --speaker" \
+            "a speaker of another hub joins with earmark household join" 2
+    fi
+    [ -n "$speaker_name" ] || [ -z "$keeper" ] || fail "--keeper requires --name" "" 2
+    [ -n "$keeper" ] || [ -z "$keeper_key" ] || fail "--keeper-key requires --keeper" "" 2
+    named="$microphone$card$switch$gpio"
+    if [ -n "$hub" ] && [ -z "$speaker" ] && [ -n "$named" ]; then
+        fail "a hub has no microphone and no switch" "pass --hub --speaker if it is both" 2
+    fi
+    if [ -n "$uninstall" ] && [ -n "$named$hub$speaker" ]; then
+        fail "--uninstall removes everything: an option of the installation has no effect" \
+            "run sh install.sh --uninstall" 2
+    fi
+    if [ "$microphone" = i2s ] && [ -n "$card" ] && [ "$card" != earmark ]; then
+        fail "the I2S microphone is the sound card earmark, not $card" "leave --card out" 2
+    fi
+    named_microphone=$microphone named_card=$card named_switch=$switch named_gpio=$gpio
     [ -z "$erase" ] || [ -n "$uninstall" ] || fail "--erase requires --uninstall" "" 2
     case $root in
         '' | /) root='' ;;
@@ -141,6 +200,9 @@ read_arguments() {
             ;;
     esac
     [ -z "$offline" ] || [ -d "$offline" ] || fail "no such directory: $offline" "" 69
+    [ -z "$boot" ] || [ -d "$boot" ] || fail "no such directory: $boot" "mount the boot partition" 69
+    [ -z "$hub" ] || [ -z "$root" ] \
+        || fail "--hub sets up this computer, and --root is another" "run install.sh --hub on the hub" 2
 }
 
 # Sets how: here (this system), inside (a system in --root), lay (copy files into --root).
@@ -170,6 +232,7 @@ inspect_system() {
     record=$root/usr/lib/earmark/install
     config=$root/etc/earmark/earmark.toml
     rule=$root/etc/udev/rules.d/71-earmark-card.rules
+    preset=$root/etc/systemd/system-preset/80-earmark.preset
     waiting=$root/etc/systemd/system/earmark-hear.service.d/switch.conf
     block=$here/deb/lib/boot-block
     # Debian generates config.txt with each kernel, from its own configuration and this file.
@@ -188,6 +251,30 @@ run_there() {
     fi
 }
 
+# Sets hub and speaker: by the options, else as before, else a speaker.
+find_roles() {
+    was_hub='' was_speaker=''
+    wants=$root/etc/systemd/system/multi-user.target.wants
+    [ ! -L "$wants/earmark-archive.service" ] || was_hub=yes
+    [ ! -L "$wants/earmark-hear.service" ] || was_speaker=yes
+    if [ -z "$hub$speaker" ]; then
+        hub=$was_hub speaker=$was_speaker
+        [ -n "$hub$speaker" ] || speaker=yes
+        [ -z "$hub" ] || [ -z "$root" ] \
+            || fail "the system in $root is a hub" "run install.sh there" 2
+        if [ -z "$speaker" ] && [ -n "$named" ]; then
+            fail "this computer is a hub, which has no microphone and no switch" \
+                "pass --hub --speaker to make it both" 2
+        fi
+    elif [ -z "$speaker" ] && [ -n "$was_speaker" ]; then
+        fail "this computer is a speaker already" \
+            "pass --hub --speaker for both, or run sh install.sh --uninstall first" 2
+    elif [ -z "$hub" ] && [ -n "$was_hub" ]; then
+        fail "this computer is a hub already" \
+            "pass --hub --speaker for both, or run sh install.sh --uninstall first" 2
+    fi
+}
+
 # Sets deb: a package beside this script or in dist/, or one built from local or downloaded wheels.
 find_package() {
     deb=
@@ -197,9 +284,20 @@ find_package() {
         [ -z "$deb" ] || break
         [ -z "$offline" ] || break
     done
+    is_current=
     if [ -z "$deb" ]; then
         [ -f "$here/deb/__main__.py" ] \
             || fail "earmark_*_$architecture.deb not found" "build it with make deb and put it beside install.sh" 69
+        if [ -n "$offline" ] && [ -z "$(find "$offline" -maxdepth 1 -name '*.whl' | head -n 1)" ]; then
+            fail "$offline has neither earmark_*_$architecture.deb nor wheels" \
+                "run make deb on a computer with a network, and copy dist/ there" 69
+        fi
+        source=$(source_digest)
+        if is_installed && [ "$source" = "$(cat "$record/source" 2>/dev/null)" ]; then
+            is_current=yes
+            [ -x "$block" ] || block=$root/usr/lib/earmark/boot-block
+            return 0
+        fi
         build_package
     fi
     if [ ! -x "$block" ]; then
@@ -210,6 +308,19 @@ find_package() {
     fi
 }
 
+# One line for the files from which the package is built, and for the package that they gave.
+source_digest() {
+    (cd "$here/.." && find listener models firmware systemd docs ./*.toml ./*.py ./*.md LICENSE -type f \
+        ! -path '*/__pycache__/*' -print0 | sort -z | xargs -0 sha256sum | sha256sum)
+    echo "$architecture"
+    sha256sum <"$root/var/lib/dpkg/info/earmark.md5sums" 2>/dev/null || :
+}
+
+is_installed() {
+    # shellcheck disable=SC2016 # the format is dpkg's
+    [ "$how" = lay ] || [ "$(run_there dpkg-query --show --showformat '${db:Status-Abbrev}' earmark 2>/dev/null)" = 'ii ' ]
+}
+
 build_package() {
     note package "building from $([ -n "$offline" ] && echo "$offline" || echo 'downloaded wheels')"
     if [ -z "$offline" ] && [ "$how" = here ]; then
@@ -217,13 +328,71 @@ build_package() {
     fi
     (cd "$here/.." && python3 -m firmware.deb "$architecture" --into "$work" \
         ${offline:+--offline "$offline"}) >/dev/null || exit 69
-    deb=$(find "$work" -name 'earmark_*.deb')
+    deb=$(find "$work" -maxdepth 1 -name 'earmark_*.deb')
+    [ -n "$deb" ] || fail "the package could not be built" "run make deb" 69
+}
+
+# Sets missing: Debian packages that Earmark needs and that are not installed, and brought: files of
+# --offline that may be them. Checked before dpkg, which would leave a package half-configured.
+find_dependencies() {
+    missing='' brought=''
+    if [ "$how" = lay ] || { [ -n "$is_current" ] && [ -z "$hub" ]; }; then
+        return 0
+    fi
+    {
+        [ -z "$deb" ] || dpkg-deb --field "$deb" Depends | tr ',' '\n' | tr -d '()'
+        [ -z "$hub" ] || echo mosquitto
+    } >"$work/depends"
+    while read -r name relation version; do
+        # shellcheck disable=SC2016 # the format is dpkg's
+        have=$(run_there dpkg-query --show --showformat '${db:Status-Abbrev}${Version}' "$name" 2>/dev/null || :)
+        case $have in
+            'ii '*)
+                [ -z "$relation" ] || dpkg --compare-versions "${have#ii }" "$relation" "$version" \
+                    || fail "$name ${have#ii } is installed, and Earmark needs $relation $version" \
+                        "use Debian 12 or 13" 69
+                ;;
+            *) missing="$missing $name" ;;
+        esac
+    done <"$work/depends"
+    missing=${missing# }
+    if [ -n "$missing" ] && [ -n "$offline" ]; then
+        brought=$(find "$offline" -maxdepth 1 -name '*.deb' ! -name 'earmark_*' | sort)
+        [ -n "$brought" ] || fail "not installed, and not in $offline: $missing" \
+            "run apt-get install $missing, or put the .deb files of these packages into $offline" 69
+    fi
 }
 
 apt_get() {
-    DEBIAN_FRONTEND=noninteractive apt-get --quiet --yes "$@" >"$work/apt" 2>&1 && return
+    update_lists
+    run_apt "$@" && return
+    # A package of older lists may not be on the server any more.
+    if [ -z "$is_updated" ]; then
+        is_updated=yes
+        run_apt update || :
+        run_apt "$@" && return
+    fi
     tail -n 5 "$work/apt" >&2
-    fail "apt-get $1 failed" "check the network and run apt-get update" 69
+    fail "apt-get $1 failed" "check the network, and that the clock is right" 69
+}
+
+run_apt() {
+    run_there env DEBIAN_FRONTEND=noninteractive apt-get --quiet --yes "$@" >"$work/apt" 2>&1
+}
+
+# apt-get update, unless the lists of packages are from today or yesterday.
+update_lists() {
+    lists=$root/var/lib/apt/lists
+    if [ -n "$(find "$lists" -maxdepth 1 -name '*_Packages*' 2>/dev/null | head -n 1)" ] \
+        && [ -n "$(find "$lists/partial" -maxdepth 0 -mtime -1 2>/dev/null)" ]; then
+        is_updated=
+        return 0
+    fi
+    is_updated=yes
+    run_apt update || {
+        tail -n 5 "$work/apt" >&2
+        fail "apt-get update failed" "check the network, and that the clock is right" 69
+    }
 }
 
 # Sets microphone, card, number (of its capture device) and device (its name in the configuration).
@@ -236,6 +405,11 @@ find_microphone() {
         present="$present $(cat "$folder/id")"
     done
     present=${present# }
+    # Options of an earlier run stay in force.
+    if [ -z "$named_microphone$named_card" ]; then
+        microphone=$(recorded microphone)
+        card=$(recorded card)
+    fi
     if [ -z "$card" ] && [ -n "$present" ]; then
         case " $present " in
             *' earmark '*) [ "$microphone" = usb ] || card=earmark ;;
@@ -255,9 +429,10 @@ find_microphone() {
             *) microphone=usb ;;
         esac
     fi
-    # Options of an earlier run stay in force.
-    if [ -z "$switch" ] && grep -qsE '^switch *= *"none"' "$config"; then
-        switch=none
+    if [ -z "$switch" ]; then
+        # A file for the first boot says it for a card that is not set up yet.
+        switch=$(configured mute switch "$config")
+        [ -n "$switch" ] || switch=$(configured mute switch "$boot/earmark.toml")
     fi
     if [ -z "$gpio" ]; then
         gpio=$(sed -n 's/^dtoverlay=earmark-mute,gpio=\([0-9]*\).*/\1/p' "$boot/config.txt" 2>/dev/null | tail -n 1)
@@ -273,6 +448,27 @@ find_microphone() {
             device=$(card_name)
             ;;
     esac
+    if [ -n "$named_gpio" ] && [ "$switch" != input ]; then
+        fail "--gpio $named_gpio has no effect without a switch" "pass --switch too" 2
+    fi
+    if [ -n "$named_gpio" ] && [ ! -e "$boot/config.txt" ]; then
+        fail "--gpio $named_gpio has no effect: $(named "$boot")/config.txt does not exist" \
+            "this is not a Raspberry Pi; or pass --boot DIR" 2
+    fi
+}
+
+# An option that an earlier run was given, or nothing.
+recorded() {
+    sed -n "s/^$1=//p" "$record/options" 2>/dev/null || :
+}
+
+# configured SECTION KEY FILE: the text that a configuration file has for a key, or nothing.
+configured() {
+    awk -v section="[$1]" -v key="$2" '
+        /^[ \t]*\[/ { gsub(/[ \t\r]/, ""); sub(/#.*/, ""); is_in = $0 == section; next }
+        is_in && $0 ~ "^[ \t]*" key "[ \t]*=" {
+            sub(/^[^=]*=[ \t]*"/, ""); sub(/".*/, ""); print; exit
+        }' "$3" 2>/dev/null || :
 }
 
 # The card's long name, by which PortAudio lists it, up to the first character that TOML would escape.
@@ -285,29 +481,85 @@ card_name() {
     sed -n "s/^ *[0-9]* \[$card *\]: .* - //p" "$cards/cards" | sed 's/[^ !#-[^-~].*//'
 }
 
-write_config() {
+# Writes the configuration to $work/config, and says in state what the present one is: ours (or none),
+# or edited. An edited one gets only what an option of this run says.
+plan_config() {
     fresh=$work/config
-    {
-        echo "# Earmark configuration; /usr/share/doc/earmark/earmark.example.toml lists every key."
-        echo 'home = "/var/lib/earmark"'
-        if [ -n "$device" ]; then
-            printf '\n[microphone]\ndevice = "%s"\n' "$device"
+    if is_untouched || [ "$(digest "$config")" = "$(cat "$record/settings" 2>/dev/null)" ]; then
+        state=ours
+        {
+            echo "# Earmark configuration; /usr/share/doc/earmark/earmark.example.toml lists every key."
+            echo 'home = "/var/lib/earmark"'
+            if [ -n "$device" ]; then
+                printf '\n[microphone]\ndevice = "%s"\n' "$device"
+            fi
+            case $switch in
+                input) printf '\n[mute]\nswitch = "input"\ninput = "/dev/input/earmark-mute"\n' ;;
+                none) printf '\n[mute]\nswitch = "none"\n' ;;
+            esac
+        } >"$fresh"
+        return 0
+    fi
+    state=edited
+    cp "$config" "$fresh"
+    if [ -n "$named_switch" ] && [ "$(configured mute switch "$config")" != "$switch" ]; then
+        set_key mute switch "$switch"
+        [ "$switch" != input ] || set_key mute input /dev/input/earmark-mute
+    fi
+    if [ -n "$named_microphone$named_card" ]; then
+        wanted=$device
+        # No card is connected yet: any name but that of the other microphone.
+        if [ -z "$wanted" ]; then
+            wanted=$(configured microphone device "$config")
+            [ "$wanted" != earmark_microphone ] || wanted=default
         fi
-        case $switch in
-            input) printf '\n[mute]\nswitch = "input"\ninput = "/dev/input/earmark-mute"\n' ;;
-            none) printf '\n[mute]\nswitch = "none"\n' ;;
-        esac
-    } >"$fresh"
-    if is_untouched; then
-        config_digest=$(digest "$fresh")
-        put "$fresh" "$config"
-        did config "$(named "$config")"
-    else
-        config_digest=
-        if [ -n "$device" ] && ! grep -qF "\"$device\"" "$config"; then
+        [ -z "$wanted" ] || [ "$(configured microphone device "$config")" = "$wanted" ] \
+            || set_key microphone device "$wanted"
+    fi
+    if command -v python3 >/dev/null \
+        && ! python3 -c 'import sys, tomllib; tomllib.load(open(sys.argv[1], "rb"))' "$fresh" 2>/dev/null; then
+        fail "the options cannot be written into $(named "$config")" \
+            "write [mute] switch and [microphone] device there, each on a line of its own" 78
+    fi
+}
+
+# set_key SECTION KEY TEXT: change or add a key in $fresh.
+set_key() {
+    if grep -qE "^[ \t]*($1[ \t]*[.=]|\[[ \t]*\"?$1\"?[ \t]*\..*\])" "$fresh"; then
+        fail "$(named "$config") has $1 in another form than [$1], so an option cannot change it" \
+            "set $1.$2 = \"$3\" there yourself" 78
+    fi
+    awk -v section="[$1]" -v key="$2" -v line="$2 = \"$3\"" '
+        function put() { if (is_in && !is_done) { print line; is_done = 1 } }
+        /^[ \t]*\[/ {
+            put()
+            name = $0; gsub(/[ \t\r]/, "", name); sub(/#.*/, "", name)
+            is_in = name == section
+        }
+        is_in && $0 ~ "^[ \t]*" key "[ \t]*=" { if (!is_done) print line; is_done = 1; next }
+        is_in && /^[ \t]*$/ { put() }
+        { print }
+        END {
+            put()
+            if (!is_done) { print ""; print section; print line }
+        }' "$fresh" >"$fresh.new"
+    mv "$fresh.new" "$fresh"
+}
+
+write_config() {
+    if cmp -s "$fresh" "$config"; then
+        if [ "$state" = edited ] && [ -n "$device" ] && ! grep -qF "\"$device\"" "$config"; then
             note config "$(named "$config") is kept; it does not name the microphone $device"
         fi
+        return 0
     fi
+    if [ "$state" = edited ]; then
+        put "$config" "$config.before"
+        did config "$(named "$config") is changed; the previous one is $(named "$config").before"
+    else
+        did config "$(named "$config")"
+    fi
+    put "$fresh" "$config"
 }
 
 # No file, or the unedited file of the package.
@@ -315,33 +567,102 @@ is_untouched() {
     [ ! -e "$config" ] || cmp -s "$config" "$root/usr/lib/earmark/earmark.toml"
 }
 
+# What a later run needs to know. Written after the package, whose removal removes it.
+write_record() {
+    if [ -n "$speaker" ] && [ "$state" = ours ]; then
+        digest "$config" >"$work/settings"
+        keep settings
+    fi
+    for name in microphone card; do
+        eval "value=\$named_$name"
+        [ -n "$named_microphone$named_card" ] || value=$(recorded $name)
+        [ -z "$value" ] || echo "$name=$value"
+    done >"$work/options"
+    [ ! -s "$work/options" ] || keep options
+    if [ -n "${source:-}" ] && [ -z "$is_current" ]; then
+        source_digest >"$work/source"
+        keep source
+    fi
+}
+
+keep() {
+    mkdir -p "$record"
+    cmp -s "$work/$1" "$record/$1" || put "$work/$1" "$record/$1"
+}
+
 install_package() {
+    if [ -n "$is_current" ]; then
+        [ -z "$missing" ] || install_missing
+        return 0
+    fi
     case $how in
         here | inside)
-            is_same "$deb" && return
-            if [ "$how" = inside ]; then
-                mkdir -p "$root/var/cache/earmark"
-                cp "$deb" "$root/var/cache/earmark/earmark.deb"
-                run_there dpkg --install /var/cache/earmark/earmark.deb \
-                    || fail "dpkg failed to install the package" "run apt-get install python3 libportaudio2" 69
-                rm -r "$root/var/cache/earmark"
-            elif [ -n "$offline" ]; then
-                dpkg --install "$deb" \
-                    || fail "dpkg failed to install the package" "install python3 and libportaudio2 first" 69
-            else
-                cp "$deb" "$work/earmark.deb"
-                # The _apt user must be able to read it.
-                chmod 755 "$work"
-                apt_get install --no-install-recommends --reinstall --allow-downgrades "$work/earmark.deb"
+            if is_same "$deb"; then
+                [ -z "$missing" ] || install_missing
+                return 0
             fi
+            install_deb
             did package "$(basename "$deb")"
             ;;
         lay) lay_package ;;
     esac
-    if [ -n "$config_digest" ]; then
-        mkdir -p "$record"
-        printf '%s\n' "$config_digest" >"$record/settings"
+}
+
+# The package, with what it needs of Debian.
+install_deb() {
+    cache=$root/var/cache/earmark
+    rm -rf "$cache"
+    mkdir -p "$cache"
+    # In a folder that the _apt user can read, and that a chroot has.
+    cp "$deb" "$cache/earmark.deb"
+    set -- /var/cache/earmark/earmark.deb
+    for file in $brought; do
+        cp "$file" "$cache/"
+        set -- "$@" "/var/cache/earmark/${file##*/}"
+    done
+    if [ -z "$missing" ] && [ -n "$offline$root" ]; then
+        run_there dpkg --install "$1" || {
+            rm -rf "$cache"
+            fail "dpkg failed to install the package" "run dpkg --configure -a, then this again" 69
+        }
+    elif [ -n "$offline" ]; then
+        run_apt install --no-download --no-install-recommends \
+            -o Dir::Etc::SourceList=/dev/null -o Dir::Etc::SourceParts=/dev/null "$@" || {
+            tail -n 15 "$work/apt" >&2
+            rm -rf "$cache"
+            fail "the .deb files in $offline are not all that is missing: $missing" \
+                "put the files that apt-get names above into $offline too" 69
+        }
+    else
+        # shellcheck disable=SC2086 # a list of names
+        apt_get install --no-install-recommends --reinstall --allow-downgrades "$@" $missing
     fi
+    rm -rf "$cache"
+}
+
+install_missing() {
+    if [ -n "$offline" ]; then
+        # shellcheck disable=SC2086 # a list of files
+        run_there dpkg --install $brought || fail "dpkg failed to install $missing" "" 69
+    else
+        # shellcheck disable=SC2086 # a list of names
+        apt_get install --no-install-recommends $missing
+    fi
+    did package "$missing"
+}
+
+# The services of this computer's roles.
+write_roles() {
+    roles="${speaker:+speaker }${hub:+hub}"
+    before=$(digest "$preset")
+    if [ "$how" = lay ]; then
+        # The program of the package, with the paths of the other root.
+        EARMARK_ROOT=$root /bin/sh "$root/usr/lib/earmark/set-role" speaker
+    else
+        # shellcheck disable=SC2086 # a list of words
+        run_there /usr/lib/earmark/set-role $roles
+    fi
+    [ "$before" = "$(digest "$preset")" ] || did units "services of: $roles"
 }
 
 # Without dpkg: copies each file that differs, and lists all of them for --uninstall.
@@ -373,8 +694,7 @@ is_same() {
     dpkg-deb --ctrl-tarfile "$1" | tar -xO ./md5sums >"$work/md5sums" 2>/dev/null \
         || fail "not an Earmark package: $1" "build it with make deb" 69
     cmp -s "$work/md5sums" "$root/var/lib/dpkg/info/earmark.md5sums" || return 1
-    # shellcheck disable=SC2016 # the format is dpkg's
-    [ "$(run_there dpkg-query --show --showformat '${db:Status-Abbrev}' earmark 2>/dev/null)" = 'ii ' ]
+    is_installed
 }
 
 # Any card except that of the overlay needs a rule that gives it the names that hear can open.
@@ -432,7 +752,7 @@ write_boot() {
         cmp -s "$overlay" "$to" && continue
         put "$overlay" "$to"
         did overlay "$(named "$to")"
-        needs_reboot=yes
+        is_overlay_new=yes
     done
     set --
     if [ "$switch" = input ]; then
@@ -446,6 +766,8 @@ write_boot() {
     fi
     # The file can end in a section for one board only.
     [ $# -eq 0 ] || set -- '[all]' "$@"
+    # Without lines for them, the overlays only lie there.
+    [ $# -eq 0 ] || [ -z "${is_overlay_new:-}" ] || needs_reboot=yes
     edit_boot "$boot/config.txt" "$@"
     if [ -n "$is_debian" ]; then
         edit_boot "$custom" "$@"
@@ -474,22 +796,54 @@ limit_memory() {
     : >"$record/cgroup"
     put "$work/cmdline" "$line"
     did boot "$(named "$line"): cgroup_enable=memory"
-    needs_reboot=yes
+    needs_limits=yes
 }
 
 enable_units() {
     [ "$how" = lay ] || return 0
-    for file in "$root"/usr/lib/systemd/system/earmark-*.service; do
-        unit=${file##*/}
-        # These two are enabled by hand, on the one computer of the household.
-        case $unit in earmark-archive.service | earmark-assist.service) continue ;; esac
-        systemctl --quiet --root "$root" enable "$unit" >/dev/null 2>&1 || :
-    done
     if [ ! -e "$record/folders" ]; then
         find "$root" -mindepth 1 -type d | sort >"$work/after"
         comm -13 "$work/before" "$work/after" | sed "s|^$root/||" >"$work/folders"
         put "$work/folders" "$record/folders"
     fi
+}
+
+# Certificates, the broker's configuration, and the archive. mosquitto is installed before: its user
+# has to be able to read the files.
+set_up_hub() {
+    hub_toml=/etc/earmark/archive.toml
+    link=/etc/mosquitto/conf.d/earmark.conf
+    # shellcheck disable=SC2086 # a list of words
+    earmark household init --system $hosts >"$work/init" || exit $?
+    if ! grep -qx 'nothing to change' "$work/init"; then
+        did hub "$(grep '^created' "$work/init" || echo "$hub_toml")"
+        is_broker_new=yes
+    fi
+    sed -n '/^add this to/,$p' "$work/init"
+    if [ "$(readlink "$link" 2>/dev/null)" != /etc/mosquitto/earmark/earmark.conf ]; then
+        ln -sfn /etc/mosquitto/earmark/earmark.conf "$link"
+        did broker "$link"
+        is_broker_new=yes
+    fi
+    [ -d /run/systemd/system ] || return 0
+    if [ -n "${is_broker_new:-}" ]; then
+        systemctl restart mosquitto || fail "mosquitto does not start" "see journalctl -u mosquitto" 69
+    fi
+    if [ -n "${is_broker_new:-}" ] || ! systemctl --quiet is-active earmark-archive; then
+        systemctl restart earmark-archive \
+            || fail "the archive does not start" "see journalctl -u earmark-archive" 69
+    fi
+}
+
+# The speaker of this board joins the household of this board.
+add_speaker() {
+    if [ "$(configured device name "$config")" = "$speaker_name" ] && [ -e /etc/earmark/tls/me.crt ] \
+        && [ "$(configured attribution keeper "$config")" = "$keeper" ]; then
+        return 0
+    fi
+    earmark household add-device "$speaker_name" --here ${keeper:+--keeper "$keeper"} \
+        ${keeper_key:+--keeper-key "$keeper_key"} || exit $?
+    did speaker "$speaker_name has joined the household"
 }
 
 finish() {
@@ -501,14 +855,20 @@ finish() {
         [ "$how" = inside ] || note next "only files were copied; /usr/lib/earmark/make-environment installs the program"
         return 0
     fi
+    [ -z "$hub" ] || earmark household status || :
+    [ -n "$speaker" ] || return 0
     if [ -n "$is_changed" ] && [ -z "$needs_reboot" ] && [ -d /run/systemd/system ]; then
-        set -- earmark-hear earmark-send
+        # hear waits for what is configured later, such as the keeper; a start that fails is no fault.
+        systemctl --no-block restart earmark-hear earmark-send || :
         # Without a loudspeaker the start would wait for one.
-        [ ! -e /dev/snd/earmark-playback-control ] || set -- "$@" earmark-play
-        systemctl restart "$@" || :
+        [ ! -e /dev/snd/earmark-playback-control ] || systemctl --no-block restart earmark-play || :
     fi
     [ -n "$switch" ] || note next "set mute.switch in $config"
-    [ -z "$needs_reboot" ] || note next "reboot; microphone and switch are not available before"
+    if [ -n "$needs_reboot" ]; then
+        note next "reboot; microphone and switch are not available before"
+    elif [ -n "$needs_limits" ]; then
+        note next "reboot when it suits you; until then the services have no limits of memory"
+    fi
     note doctor "the findings below are the remaining steps"
     earmark doctor || :
 }
@@ -549,7 +909,8 @@ uninstall() {
                 run_there dpkg --remove earmark || :
             fi
             rm -rf "$record"
-            rmdir "$root/usr/lib/earmark" 2>/dev/null || :
+            rm -f "$preset"
+            rmdir "$root/usr/lib/earmark" "${preset%/*}" 2>/dev/null || :
             ;;
         lay) remove_files ;;
     esac
@@ -567,9 +928,7 @@ uninstall() {
 
 remove_files() {
     [ -e "$record/files" ] || return 0
-    for file in "$root"/usr/lib/systemd/system/earmark-*.service; do
-        systemctl --quiet --root "$root" disable "${file##*/}" >/dev/null 2>&1 || :
-    done
+    EARMARK_ROOT=$root /bin/sh "$root/usr/lib/earmark/set-role" 2>/dev/null || :
     while IFS= read -r file; do
         rm -f "$root/${file#./}"
     done <"$record/files"

@@ -143,6 +143,8 @@ def fill(tree: Path, carried: Iterable[Path], locks: Mapping[str, Iterable[Pin]]
     documents = tree / "usr/share/doc/earmark"
     example = ROOT / "docs" / "reference" / "earmark.example.toml"
     contents.copy(example, documents / example.name)
+    contents.place_documents(ROOT, tree)
+    contents.copy(ROOT / "firmware" / "install.sh", home / "install.sh", contents.EXECUTABLE)
     contents.copy(ROOT / "firmware" / "deb" / "copyright", documents / "copyright")
     changes = gzip.compress((ROOT / "CHANGELOG.md").read_bytes(), mtime=0)
     (documents / "CHANGELOG.md.gz").write_bytes(changes)

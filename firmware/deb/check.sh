@@ -38,6 +38,13 @@ for suite in trixie bookworm; do
     inside dpkg --install /tmp/earmark.deb
     inside earmark --version
     inside earmark models check
+    echo "== $suite: no service listens until the computer is a speaker"
+    ls "$root/etc/systemd/system/multi-user.target.wants"
+    [ ! -e "$root/etc/systemd/system/multi-user.target.wants/earmark-hear.service" ]
+    inside /usr/lib/earmark/set-role hub
+    [ -L "$root/etc/systemd/system/multi-user.target.wants/earmark-archive.service" ]
+    [ ! -L "$root/etc/systemd/system/multi-user.target.wants/earmark-send.service" ]
+    inside /usr/lib/earmark/set-role speaker
     inside setpriv --reuid earmark-hear --regid earmark-hear --init-groups \
         env HOME=/nonexistent ORT_DISABLE_TELEMETRY=1 /opt/earmark/current/bin/python3 -c 'import sounddevice, onnxruntime'
     echo "== $suite: install again, and upgrade"

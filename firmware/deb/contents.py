@@ -14,6 +14,7 @@ FOLDERS: Final = {
     "sysusers.d": "usr/lib/sysusers.d",
     "tmpfiles.d": "usr/lib/tmpfiles.d",
     "sysctl.d": "usr/lib/sysctl.d",
+    "system-preset": "usr/lib/systemd/system-preset",
     "udev": "usr/lib/udev/rules.d",
     "coredump.conf.d": "usr/lib/systemd/coredump.conf.d",
     # Optional files, which the administrator or install.sh copies to their place.
@@ -29,6 +30,16 @@ COMPLETIONS: Final = {
     "earmark.fish": "usr/share/fish/vendor_completions.d/earmark.fish",
 }
 """Place of each shell completion of firmware/manual/."""
+DOCUMENTS: Final = ("guides", "tutorials", "reference", "explanation")
+"""Folders of docs/ that messages and commands refer to."""
+DOCUMENT_SUFFIXES: Final = (".md", ".svg", ".yaml", ".json")
+SAMPLES: Final = {
+    "docs/reference/earmark.example.toml": "earmark.example.toml",
+    "docs/reference/home.example.toml": "home.example.toml",
+    "firmware/first-boot/earmark.toml": "first-boot.toml",
+    "firmware/cloud-init/user-data": "user-data",
+}
+"""Sample files, and their names in the package."""
 SKIPPED: Final = (".md", ".py", ".pyc")
 EXECUTABLE: Final = 0o755
 READABLE: Final = 0o644
@@ -55,6 +66,22 @@ def place(source: Path, tree: Path) -> None:
         copy(program, tree / "usr/lib/earmark" / program.name, EXECUTABLE)
     for overlay in sorted((source / "firmware" / "mute").glob("*.dts")):
         _compile(overlay, tree / "usr/lib/earmark/overlays" / f"{overlay.stem}.dtbo")
+
+
+def place_documents(source: Path, tree: Path) -> None:
+    """Copy the documentation for users, and the sample files it names, to the package's folder.
+
+    Args:
+        source: root of the project.
+        tree: root of the package.
+    """
+    documents = tree / "usr/share/doc/earmark"
+    for folder in DOCUMENTS:
+        for file in sorted((source / "docs" / folder).rglob("*")):
+            if file.suffix in DOCUMENT_SUFFIXES:
+                copy(file, documents / "docs" / file.relative_to(source / "docs"))
+    for sample, name in SAMPLES.items():
+        copy(source / sample, documents / "examples" / name)
 
 
 def place_manual(source: Path, tree: Path, version: str, date_s: int) -> None:

@@ -50,6 +50,7 @@ _log = logging.getLogger(__name__)
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the actions of ``earmark archive``."""
+    parser.set_defaults(hub=True)
     actions = Subcommands(
         parser,
         epilog=with_examples(

@@ -25,7 +25,7 @@ from listener.doctor import (
     voice_files,
 )
 from listener.errors import UsageError
-from listener.system.findings import Finding, to_json, to_text
+from listener.system.findings import Finding, by_weight, summary, to_json, to_text
 
 ROOT: Final = Path("/")
 
@@ -34,7 +34,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the options of ``earmark doctor``."""
     parser.epilog = with_examples(
         "Unless muted, the microphone is opened for 3 seconds to measure its level; no audio is\n"
-        "stored. The exit code is 1 when a check fails.",
+        "stored. Failures are printed first; checks that do not concern this machine are left out\n"
+        "without --json. The exit code is 1 when a check fails.",
         "earmark doctor",
         'earmark doctor --device "USB" --channel 1',
         "earmark doctor --throw-switch",
@@ -79,14 +80,19 @@ def run(arguments: argparse.Namespace, settings: Config) -> int:
         print(
             "earmark: move the switch, then move it back, within 20 seconds each", file=sys.stderr
         )
-    has_failed = False
+    found: list[Finding] = []
     findings = _run_checks(
         settings, prove_mute=arguments.prove_mute, throw_switch=arguments.throw_switch
     )
     for finding in findings:
-        print(to_json(finding) if arguments.json else to_text(finding), flush=True)
-        has_failed = has_failed or finding.verdict == "fail"
-    return 1 if has_failed else 0
+        found.append(finding)
+        if arguments.json:
+            print(to_json(finding), flush=True)
+    if not arguments.json:
+        for finding in by_weight(found):
+            print(to_text(finding))
+        print(summary(found))
+    return 1 if any(finding.verdict == "fail" for finding in found) else 0
 
 
 def _run_checks(settings: Config, *, prove_mute: bool, throw_switch: bool) -> Iterator[Finding]:

@@ -1,11 +1,13 @@
 """``earmark first-boot``: sets up a speaker from a file on its boot partition."""
 
 import argparse
+from functools import partial
 from pathlib import Path
 from typing import Final
 
 from listener.cli.main import SYSTEM_CONFIG, with_examples
 from listener.config import Config
+from listener.doctor.startup import check_startup
 from listener.firstboot.partition import CHALLENGE, NAME, RESULT, Partition
 from listener.firstboot.steps import FirstBoot
 from listener.storage.home import Home
@@ -68,7 +70,8 @@ def run(arguments: argparse.Namespace, settings: Config) -> int:
         ConfigError: the existing configuration is damaged.
     """
     path = Path(arguments.settings or arguments.config or SYSTEM_CONFIG)
-    outcome = FirstBoot(Partition(Path(arguments.boot)), path, Home(Path(settings.home))).run()
+    steps = FirstBoot(Partition(Path(arguments.boot)), path, Home(Path(settings.home)))
+    outcome = steps.run(partial(check_startup, root=Path("/")))
     if outcome.report is None:
         print(f"nothing to apply on {arguments.boot}")
     else:

@@ -18,14 +18,14 @@ from typing import Final
 import msgspec
 
 from listener import config
-from listener.cli import household_incident, household_members, household_owner
+from listener.cli import household_incident, household_members, household_owner, household_speaker
 from listener.cli.main import Subcommands, with_examples
 from listener.config import LIMIT_BYTES, parse_settings
 from listener.errors import ConfigError, UsageError
 from listener.household import broker_config, ca, home_assistant, identity
 from listener.household.broker_config import DEFAULT_PORT
 from listener.household.identity import HouseholdIdentity, IdentityKind
-from listener.household.publish import can_broker_reach
+from listener.household.publish import can_broker_reach, has_broker_user
 from listener.household.registry import Registry
 from listener.household.state import HouseholdStore
 from listener.mqtt.client import Message
@@ -34,6 +34,7 @@ from listener.storage.atomic import PUBLIC_MODE, read_plain_file, write_atomic
 from listener.storage.home import Home
 from listener.text_encoding import NotUtf8Error, decode_text
 
+ARCHIVE_PORT: Final = 8443
 _LOOPBACK = ("localhost", "127.0.0.1")
 
 
@@ -56,7 +57,7 @@ def set_up(
     """Create what is missing: authority, certificates, broker files. Running it again is safe."""
     del settings
     hosts = tuple(dict.fromkeys((*(arguments.host or ()), *_LOOPBACK)))
-    _check_addresses(hosts, (arguments.port, arguments.join_port))
+    _check_addresses(hosts, (arguments.port, arguments.join_port, arguments.archive_port))
     paths = system if arguments.system else None
     if paths and not arguments.home:
         home = Home(paths.home)
@@ -76,6 +77,9 @@ def set_up(
     store = HouseholdStore(home.path)
     created = store.set_up(configure)
     text = _archive_settings(store, home)
+    port = arguments.archive_port or ARCHIVE_PORT
+    if paths:
+        text += f'host = "0.0.0.0"\nport = {port}\n'
     if arguments.json:
         if paths and not paths.settings.exists():
             write_atomic(paths.settings, text.encode(), PUBLIC_MODE)
@@ -85,8 +89,12 @@ def set_up(
     if created:
         _print_broker_steps(store.published().broker, home)
     if paths:
-        _write_archive_settings(paths.settings, text)
+        _write_archive_settings(paths.settings, text, is_port_named=bool(arguments.archive_port))
     elif created:
+        text += (
+            "# To let owners reach it from their own computers:\n"
+            f'# host = "0.0.0.0"\n# port = {port}\n'
+        )
         print("configuration of the archive:")
         print(text, end="")
     return 0
@@ -125,17 +133,26 @@ def _print_broker_steps(folder: Path, home: Home, system: SystemPaths = SystemPa
         print(f"  mosquitto -c {folder / broker_config.CONFIG}")
         print("for the system's mosquitto, run earmark household init as root")
         return
+    again = f"  earmark household --home {home.path} init --broker-folder"
+    steps = []
+    if not has_broker_user():
+        # Only after mosquitto is installed can its user be given the files.
+        steps.append("  apt-get install mosquitto")
     if can_broker_reach(folder):
         print(f"the configuration of mosquitto is in {folder}; run once, as root:")
+        if steps:
+            steps.append(f"{again} {folder}")
     else:
         print(f"the user of mosquitto cannot read {folder}; run once, as root:")
         folder = system.broker
-        print(f"  earmark household --home {home.path} init --broker-folder {folder}")
-    print(f"  ln -s {folder / broker_config.CONFIG} /etc/mosquitto/conf.d/")
+        steps.append(f"{again} {folder}")
+    steps.append(f"  ln -sf {folder / broker_config.CONFIG} /etc/mosquitto/conf.d/")
+    for step in steps:
+        print(step)
     print("  systemctl restart mosquitto")
 
 
-def _write_archive_settings(path: Path, text: str) -> None:
+def _write_archive_settings(path: Path, text: str, *, is_port_named: bool) -> None:
     """Write the archive's configuration; if a different one exists, print what to change."""
     if not path.exists():
         write_atomic(path, text.encode(), PUBLIC_MODE)
@@ -147,7 +164,14 @@ def _write_archive_settings(path: Path, text: str) -> None:
         raise ConfigError(f"cannot read {path}: {error}") from error
     current = parse_settings(current_text, str(path))
     wanted = parse_settings(text, str(path))
-    if current.broker != wanted.broker or current.archive.key_file != wanted.archive.key_file:
+    is_other_port = current.archive.port == 0 or (
+        is_port_named and current.archive.port != wanted.archive.port
+    )
+    if (
+        current.broker != wanted.broker
+        or current.archive.key_file != wanted.archive.key_file
+        or is_other_port
+    ):
         print(f"add this to {path}:")
         print(text, end="")
 
@@ -167,7 +191,7 @@ def renew(arguments: argparse.Namespace, settings: config.Config, home: Home) ->
                 f"{who.cn} expires in {quantity(days, 'day')}:"
                 f" earmark household {action} {who.name}, then join there again"
             )
-    household_members.print_reload_hint()
+    household_members.reload_broker(store)
     print("earmark: restart the archive: systemctl restart earmark-archive", file=sys.stderr)
     return 0
 
@@ -287,6 +311,7 @@ On one computer, without certificates, two steps are enough:
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the actions of ``earmark household``."""
+    parser.set_defaults(hub=True)
     actions = Subcommands(
         parser,
         epilog=with_examples(
@@ -357,6 +382,13 @@ def _add_setup_actions(actions: Subcommands) -> None:
         f" (default: {defaults.join_port})",
     )
     init.add_argument(
+        "--archive-port",
+        type=int,
+        metavar="N",
+        help="TCP port at which owners reach the archive, for its configuration"
+        f" (default: {ARCHIVE_PORT})",
+    )
+    init.add_argument(
         "--broker-folder",
         metavar="DIR",
         help="folder for mosquitto's files, such as /etc/mosquitto/earmark"
@@ -394,7 +426,9 @@ def _add_members(actions: Subcommands) -> None:
         "add-device",
         "invite a speaker; with --key, only accept its signature",
         "earmark household add-device kitchen --area Kitchen",
-        "earmark household add-device kitchen --card /media/bootfs --keeper ada",
+        "earmark household add-device kitchen --card /media/bootfs --keeper ada"
+        " --microphone usb --no-switch --word alexa",
+        "sudo earmark household add-device kitchen --here --keeper ada --keeper-key age1...",
         "earmark household add-device kitchen --key ed25519:...",
     )
     add.add_argument("name", metavar="NAME", help="short name: 1 to 32 of a-z, 0-9, hyphen")
@@ -408,15 +442,7 @@ def _add_members(actions: Subcommands) -> None:
         help="the speaker allows unmuting by MQTT (mute.remote_unmute): Home Assistant shows a"
         " switch instead of a button",
     )
-    add.add_argument(
-        "--card",
-        metavar="DIR",
-        help="write the line to the boot partition of the speaker's card, mounted at DIR; see"
-        " earmark first-boot --help",
-    )
-    add.add_argument(
-        "--keeper", metavar="NAME", help="with --card: owner to whom the speaker encrypts"
-    )
+    household_speaker.add_arguments(add)
     owner = actions.add(
         "add-owner",
         "add an owner; write the challenges of all speakers to one file, or invite their computer",
@@ -499,6 +525,7 @@ def _add_members(actions: Subcommands) -> None:
         "join a household with an invitation line; joining again renews the certificate",
         "earmark household join invitation.txt --settings earmark.toml",
     )
+    join.set_defaults(hub=False)
     join.add_argument("line", metavar="LINE|FILE", help="invitation line, or a file that holds it")
     join.add_argument("--json", action="store_true", help="print one JSON object")
     join.add_argument(
@@ -512,6 +539,7 @@ def _add_devices(actions: Subcommands) -> None:
         "print this device's name and public key; creates the key if there is none",
         "earmark household this-device",
     )
+    this.set_defaults(hub=False)
     this.add_argument("--json", action="store_true", help="print one JSON object")
     listing = actions.add(
         "devices",

@@ -13,15 +13,18 @@ from typing import Final
 import msgspec
 
 from listener import config
-from listener.cli import household_assist, household_owner
+from listener.cli import household_assist, household_owner, household_speaker
+from listener.cli.main import SYSTEM_CONFIG
 from listener.config import parse_settings
 from listener.envelope import keys
 from listener.errors import ConfigError, EarmarkError, Unavailable, UsageError
 from listener.household import broker_config, identity, invitation, join_client, join_server
+from listener.household.broker_service import update_broker
 from listener.household.identity import HouseholdIdentity, IdentityKind
 from listener.household.publish import can_broker_reach, chown_to_broker
 from listener.household.registry import INVITATION_S, Area, Speaker
 from listener.household.state import HouseholdStore
+from listener.owner.records import Owner
 from listener.storage.atomic import PUBLIC_MODE, write_atomic
 from listener.storage.home import Home
 from listener.system.systemd import StopSignal
@@ -107,12 +110,15 @@ def add_device(arguments: argparse.Namespace, settings: config.Config, home: Hom
     who = identity.device(arguments.name)
     if arguments.key is not None:
         return trust_device(home, who.name, arguments.key, as_json=arguments.json)
+    household_speaker.check_arguments(arguments)
+    settings_text = household_speaker.card_settings(arguments)
     folder = None if arguments.card is None else Path(arguments.card)
-    keeper = None if arguments.keeper is None else home.roster().known_owner(arguments.keeper)
     if folder is not None:
         invitation.check_card(folder)
-    elif keeper is not None:
-        raise UsageError("--keeper needs --card", "pass --card DIR, where the card is mounted")
+    if arguments.here:
+        household_speaker.speaker_home(Path(arguments.settings or SYSTEM_CONFIG))
+    HouseholdStore(home.path).registry()
+    keeper = household_speaker.keeper_of(arguments, home)
     store = HouseholdStore(home.path)
     speaker = Speaker(
         name=who.name, area=_area(arguments.area), remote_unmute=arguments.remote_unmute
@@ -121,10 +127,17 @@ def add_device(arguments: argparse.Namespace, settings: config.Config, home: Hom
     if known is None or arguments.area is not None or arguments.remote_unmute:
         store.update(lambda registry: registry.with_speaker(speaker))
     line = _invite(store, home, who)
+    text = invitation.card_text(line, keeper) + settings_text
+    if arguments.here:
+        household_speaker.set_up_here(arguments, store, home, text, keeper)
+        reload_broker(store)
+        household_speaker.restart_services()
+        _print_confirmation(keeper)
+        return 0
     if folder is None:
         print(f"earmark: {_JOIN_HINT.format('on the speaker')}", file=sys.stderr)
     else:
-        invitation.write_card(folder, invitation.card_text(line, keeper))
+        invitation.write_card(folder, text)
         print(
             f"earmark: wrote {folder / invitation.NAME};"
             " start the speaker with the card within one hour",
@@ -175,7 +188,7 @@ def add_service(arguments: argparse.Namespace, settings: config.Config, home: Ho
         store.issue(who, folder)
         print(f"upload to Home Assistant's MQTT integration: {folder}/{broker_config.CA},")
         print(f"  {folder}/{who.cn}.crt and {folder}/{who.cn}.key; then delete them here")
-    print_reload_hint()
+    reload_broker(store)
     return 0
 
 
@@ -246,10 +259,11 @@ def revoke(arguments: argparse.Namespace, settings: config.Config, home: Home) -
         print("to remove it from Home Assistant: earmark household announce")
     else:
         print(f"revoked {who.cn}")
-    print("the broker refuses its certificate and access rights once it is restarted")
     if who.kind is IdentityKind.OWNER:
         print(f"clips are still made for this owner; to stop: earmark owner forget {who.name}")
-    print_reload_hint()
+    if not update_broker(store.published().broker, closes_connections=True):
+        print("the broker refuses its certificate and access rights once it is restarted")
+        print("earmark: restart the broker: systemctl restart mosquitto", file=sys.stderr)
     return 0
 
 
@@ -309,13 +323,31 @@ def join(arguments: argparse.Namespace, settings: config.Config, home: Home) -> 
     return 0
 
 
-def print_reload_hint() -> None:
-    """Print that the broker must reload its files."""
+def reload_broker(store: HouseholdStore, *, closes_connections: bool = False) -> None:
+    """Let the broker read its files again, or print that it must.
+
+    Args:
+        store: the household.
+        closes_connections: also end open connections, of a member who was revoked.
+    """
+    word = "restart" if closes_connections else "reload"
+    if update_broker(store.published().broker, closes_connections=closes_connections):
+        print(f"earmark: {word}ed mosquitto", file=sys.stderr)
+        return
     print(
         "earmark: reload the broker: systemctl reload mosquitto"
         " (restart it to close open connections)",
         file=sys.stderr,
     )
+
+
+def _print_confirmation(keeper: Owner | None) -> None:
+    """Print how an owner confirms their key, unless they have."""
+    if keeper is None or keeper.active:
+        return
+    print(f"{keeper.name} is inactive until they confirm that they hold the secret key:")
+    print(f"  earmark owner challenge {keeper.name} | age -d -i {keeper.name}.key")
+    print(f"  earmark owner confirm {keeper.name} ANSWER")
 
 
 def _invite(store: HouseholdStore, home: Home, who: HouseholdIdentity) -> str:
@@ -333,7 +365,7 @@ def _invite(store: HouseholdStore, home: Home, who: HouseholdIdentity) -> str:
         archive=keys.device_text(home.archive_key().public_key()),
     )
     if store.publish():
-        print_reload_hint()
+        reload_broker(store)
     return invited.line()
 
 

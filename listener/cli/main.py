@@ -39,6 +39,8 @@ from listener.system.standard_streams import (
 from listener.text_encoding import decode_text
 
 SYSTEM_CONFIG: Final = "/etc/earmark/earmark.toml"
+HUB_CONFIG: Final = "/etc/earmark/archive.toml"
+"""Configuration of the archive on a household's hub; used by the commands for the hub."""
 
 
 def add_common(parser: argparse.ArgumentParser) -> None:
@@ -372,7 +374,8 @@ def _overview(commands: Mapping[str, tuple[str, str]]) -> str:
 def _read_config(arguments: argparse.Namespace) -> config.Config:
     """Read the configuration file, if there is one, and resolve the data directory."""
     named: str | None = arguments.config
-    path = Path(named or SYSTEM_CONFIG)
+    is_hub = bool(getattr(arguments, "hub", False)) and not arguments.home
+    path = Path(named or (HUB_CONFIG if is_hub and Path(HUB_CONFIG).exists() else SYSTEM_CONFIG))
     settings = config.Config()
     try:
         text = decode_text(read_plain_file(path, config.LIMIT_BYTES, follow_links=True))

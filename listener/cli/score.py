@@ -19,7 +19,7 @@ import msgspec
 from listener.audio.pcm import SAMPLE_RATE_HZ, Framer, Gap, GapReason
 from listener.cli.main import with_examples
 from listener.config import Config, Probability, WakeSettings
-from listener.errors import EarmarkError, UsageError
+from listener.errors import EarmarkError, Unavailable, UsageError
 from listener.evaluate.corpus.datasets import list_files, skipped_note
 from listener.evaluate.corpus.spelling import find_file
 from listener.evaluate.progress import ProgressLine

@@ -35,7 +35,7 @@ def check_cards(root: Path, config: Config) -> Finding:
     cards = capture_cards(root)
     names = ", ".join(map(str, cards))
     if config.microphone.files:
-        return Check("card").ok("not needed: recordings are configured")
+        return Check("card").not_here("not needed: recordings are configured")
     if not cards:
         if (root / _CARD_NODE).is_dir():
             return Check("card").fail(
@@ -72,7 +72,9 @@ def check_lamp(root: Path, settings: LampSettings) -> Finding:
         settings: of the lamp.
     """
     if settings.kind == "none":
-        return Check("lamp").ok("none configured; a lamp in the switch's circuit needs no software")
+        return Check("lamp").not_here(
+            "none configured; a lamp in the switch's circuit needs no software"
+        )
     device = settings.chip if settings.kind == "gpio" else settings.device
     path = root / device.lstrip("/")
     if not path.exists():

@@ -24,7 +24,7 @@ def check_boot(root: Path, settings: MuteSettings) -> Finding:
     folder = root / _FOLDER
     text = _read(folder / "config.txt")
     if text is None:
-        return Check("boot").ok("this machine has no config.txt of a Raspberry Pi")
+        return Check("boot").not_here("this machine has no config.txt of a Raspberry Pi")
     lines = text.splitlines()
     begins = sum(line.startswith(_BEGIN) for line in lines)
     if begins != lines.count(_END) or begins > 1:
@@ -67,7 +67,7 @@ def check_overlay(root: Path, settings: MuteSettings) -> Finding:
     if settings.switch == "input":
         return _check_input(root, settings, is_in_tree=is_in_tree)
     if not is_in_tree:
-        return Check("overlay").ok("not needed")
+        return Check("overlay").not_here("not needed")
     return Check("overlay").warn(
         f"the kernel reads a mute switch, but mute.switch is {settings.switch or 'not set'}",
         'set mute.switch = "input"',

@@ -63,9 +63,9 @@ def check_installation(config: Config) -> Iterator[Finding]:
         config: of the installation; names its data directory.
     """
     home = Home(Path(config.home))
-    yield _check_keeper(home, config.attribution.keeper)
+    yield check_keeper(home, config.attribution.keeper)
     yield _check_key(home)
-    yield _check_models(Catalogue(home.path), config.wake)
+    yield check_models(Catalogue(home.path), config.wake)
     yield from _check_spool(home, config.spool)
 
 
@@ -144,7 +144,13 @@ def _check_retained(client: Broker, text: str, monotonic_s: Callable[[], float])
     return Check("broker").ok(text)
 
 
-def _check_keeper(home: Home, name: str | None) -> Finding:
+def check_keeper(home: Home, name: str | None) -> Finding:
+    """Check that the keeper is an owner with a confirmed key.
+
+    Args:
+        home: the data directory.
+        name: of the keeper, or None.
+    """
     try:
         keeper = home.keeper(name)
     except EarmarkError as error:
@@ -162,7 +168,13 @@ def _check_key(home: Home) -> Finding:
     return Check("key").ok("the device key exists, and only its user can read it")
 
 
-def _check_models(catalogue: Catalogue, settings: WakeSettings) -> Finding:
+def check_models(catalogue: Catalogue, settings: WakeSettings) -> Finding:
+    """Check that the models of the wake words are the files of their manifests.
+
+    Args:
+        catalogue: of the models.
+        settings: names the wake words.
+    """
     try:
         for name in settings.words:
             catalogue.load(name)

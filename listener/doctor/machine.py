@@ -39,7 +39,7 @@ def check_temperature(root: Path) -> Finding:
         if number is not None:
             temperatures_c.append(number / 1000)
     if not temperatures_c:
-        return Check("temperature").ok("there is no sensor")
+        return Check("temperature").not_here("there is no sensor")
     warmest_c = max(temperatures_c)
     check = Check("temperature", {"temperature_c": round(warmest_c, 1)})
     text = f"{warmest_c:.0f} °C"
@@ -83,7 +83,7 @@ def check_swap(proc: Path = PROC) -> Finding:
     try:
         lines = (proc / "swaps").read_text("utf-8", "replace").splitlines()[1:]
     except OSError:
-        return Check("swap").ok("this kernel has no swap")
+        return Check("swap").not_here("this kernel has no swap")
     names = [line.split()[0] for line in lines if line.split()]
     if not names:
         return Check("swap").ok("there is none")
@@ -106,7 +106,7 @@ def check_core_dumps(proc: Path = PROC) -> Finding:
     try:
         pattern = (proc / "sys" / "kernel" / "core_pattern").read_text("utf-8", "replace").strip()
     except OSError:
-        return Check("core").ok("this kernel writes no core dumps")
+        return Check("core").not_here("this kernel writes no core dumps")
     if pattern.startswith("|") and pattern.split()[0] not in ("|/bin/false", "|/usr/bin/false"):
         # A size limit of 0 prevents core files, but not dumps that are piped to a program.
         return Check("core").warn(
@@ -125,7 +125,7 @@ def check_cgroup(root: Path) -> Finding:
     try:
         controllers = (root / "sys" / "fs" / "cgroup" / "cgroup.controllers").read_text("utf-8")
     except OSError:
-        return Check("cgroup").ok("this machine has no control groups of version 2")
+        return Check("cgroup").not_here("this machine has no control groups of version 2")
     if "memory" in controllers.split():
         return Check("cgroup").ok("the memory controller is on")
     return Check("cgroup").warn(
@@ -197,7 +197,7 @@ def _check_voltage(root: Path) -> Finding:
             if not alarm:
                 return Check("throttling").ok("no undervoltage")
             return Check("throttling").warn("undervoltage", _POWER)
-    return Check("throttling").ok("this machine does not report it")
+    return Check("throttling").not_here("this machine does not report it")
 
 
 def _read_number(path: Path, base: int) -> int | None:

@@ -33,7 +33,7 @@ def check_loudspeaker(
         return None
     check = Check("loudspeaker")
     if not all((root / link).exists() for link in (LINK, CONTROL_LINK)):
-        return check.ok("none was found, so replies and sounds are not played")
+        return check.not_here("none was found, so replies and sounds are not played")
     if settings.button is not None and not (root / settings.button.lstrip("/")).exists():
         return check.warn(
             f"the stop button {settings.button} does not exist, so the player does not start",

@@ -103,7 +103,7 @@ def check_telemetry(
     try:
         version = version_of("onnxruntime")
     except metadata.PackageNotFoundError:
-        return Check("telemetry").ok("onnxruntime is not installed")
+        return Check("telemetry").not_here("onnxruntime is not installed")
     actual = ask(HEAR)
     where = "by hear itself"
     if is_loaded(actual):

@@ -7,6 +7,7 @@ from typing import Final
 
 from listener.errors import ConfigError, EarmarkError, Unavailable
 from listener.firstboot.partition import CHALLENGE, NAME
+from listener.system.findings import Finding
 
 WIDTH: Final = 76
 
@@ -20,6 +21,7 @@ class FirstBootReport:
         wrong: errors, with hints.
         waiting: steps that are retried automatically.
         todo: steps for the reader.
+        failing: reasons why the speaker does not listen, from the checks of ``earmark doctor``.
         speaker: name and public key of the speaker.
     """
 
@@ -27,11 +29,19 @@ class FirstBootReport:
     wrong: list[str] = field(default_factory=list)
     waiting: list[str] = field(default_factory=list)
     todo: list[str] = field(default_factory=list)
+    failing: list[str] = field(default_factory=list)
     speaker: list[str] = field(default_factory=list)
 
     def fault(self, error: EarmarkError) -> None:
         """Add an error with its hint."""
         self.wrong.append(f"{error}." + (f" Hint: {error.hint}." if error.hint else ""))
+
+    def fail(self, finding: Finding) -> None:
+        """Add a check that failed, with its hint."""
+        self.failing.append(
+            f"{finding.check}: {finding.text}."
+            + (f" Hint: {finding.hint}." if finding.hint else "")
+        )
 
     @classmethod
     def render_wrong_file(cls, error: ConfigError) -> "FirstBootReport":
@@ -100,6 +110,7 @@ class FirstBootReport:
             ("Errors", self.wrong),
             ("Retried automatically", self.waiting),
             ("Next steps for you", self.todo),
+            ("Not working yet", self.failing),
             ("This speaker", self.speaker),
         ):
             if lines:
@@ -113,6 +124,8 @@ class FirstBootReport:
             return "the setup is not complete yet, see below"
         if self.todo:
             return "one step is left for you"
+        if self.failing:
+            return "this speaker does not listen yet, see below"
         return "this speaker is set up"
 
 

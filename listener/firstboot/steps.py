@@ -5,7 +5,7 @@ partition. The copy stays until every step is done.
 """
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -23,11 +23,14 @@ from listener.household.invitation import Invitation
 from listener.household.join_client import JoinResult
 from listener.storage.atomic import PUBLIC_MODE, make_folder, read_plain_file, write_atomic
 from listener.storage.home import Home
+from listener.system.findings import Finding
 
 FOLDER: Final = "first-boot"
 COPY: Final = "taken.toml"
 
 Join = Callable[[Home, Invitation], JoinResult]
+Checks = Callable[[Config], Iterable[Finding]]
+"""Checks whether hear would start with a configuration."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,8 +74,11 @@ class FirstBoot:
         self._copy: Final = self._folder / COPY
         self._challenge: Final = OwnerChallenge(self._folder, home)
 
-    def run(self) -> FirstBootOutcome:
+    def run(self, checks: Checks = lambda _: ()) -> FirstBootOutcome:
         """Apply the file on the boot partition, and write the report there.
+
+        Args:
+            checks: run when nothing else is left to do; the report has their failures.
 
         Raises:
             Unavailable: the boot partition or the disk cannot be used.
@@ -105,6 +111,10 @@ class FirstBoot:
         self._introduce(todo, report)
         if not joined:
             return self._write_report(report, Unavailable.exit_code)
+        if not report.wrong and not report.todo:
+            for finding in checks(self._read_settings()):
+                if finding.verdict == "fail":
+                    report.fail(finding)
         # The report first, then the copy: if it is interrupted in between, all is repeated.
         outcome = self._write_report(report, 1 if report.wrong else 0)
         self._copy.unlink()

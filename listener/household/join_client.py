@@ -9,6 +9,7 @@ import hmac
 import socket
 import ssl
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -23,6 +24,9 @@ from listener.household.invitation import Invitation, JoinAnswer
 from listener.household.join_server import GUEST_S, read_line
 from listener.storage.atomic import PUBLIC_MODE, make_folder, write_atomic
 from listener.storage.home import Home
+
+Exchange = Callable[[Invitation, bytes], JoinAnswer]
+"""Sends a request, one line of JSON, to the household of an invitation and returns its answer."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,12 +55,13 @@ class JoinResult:
         )
 
 
-def join(home: Home, invited: Invitation) -> JoinResult:
+def join(home: Home, invited: Invitation, exchange: Exchange | None = None) -> JoinResult:
     """Join the household that printed an invitation.
 
     Args:
         home: data directory of the device, or of an owner's computer.
         invited: the invitation.
+        exchange: how the household is asked; None: over TLS, at the address in the invitation.
 
     Raises:
         Unavailable: there is no connection to the join server.
@@ -74,7 +79,7 @@ def join(home: Home, invited: Invitation) -> JoinResult:
         write_atomic(path, ca.key_pem(key))
     signer = home.device_key() if who.kind is IdentityKind.DEVICE else None
     request = invitation.build_request(invited.token, key, signer)
-    answer = _exchange(invited, msgspec.json.encode(request) + b"\n")
+    answer = (exchange or _exchange)(invited, msgspec.json.encode(request) + b"\n")
     if answer.refused:
         raise EarmarkError(
             f"the household refused: {answer.refused}",

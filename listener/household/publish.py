@@ -155,6 +155,15 @@ def can_broker_reach(folder: Path) -> bool:
     return all(may_enter(parent.stat(), uid, gid) for parent in folder.absolute().parents)
 
 
+def has_broker_user() -> bool:
+    """Return whether the user of mosquitto exists on this computer."""
+    try:
+        pwd.getpwnam(_USER)
+    except KeyError:
+        return False
+    return True
+
+
 def may_enter(folder: os.stat_result, uid: int, gid: int) -> bool:
     """Return whether a user who is not root may enter a folder.
 

@@ -65,6 +65,58 @@ def test_man_pages_and_completions_are_in_the_package(tree: dict[str, tarfile.Ta
 
 
 @pytest.mark.system
+def test_guides_and_samples_are_in_the_package(tree: dict[str, tarfile.TarInfo]) -> None:
+    folder = "usr/share/doc/earmark"
+    for page in (ROOT / "docs" / "guides").glob("*.md"):
+        assert tree[f"{folder}/docs/guides/{page.name}"].size == page.stat().st_size
+    for sample in contents.SAMPLES.values():
+        assert f"{folder}/examples/{sample}" in tree
+    assert tree["usr/lib/earmark/install.sh"].mode & 0o100
+
+
+@pytest.mark.system
+def test_package_enables_no_service_that_listens(package: Path, tmp_path: Path) -> None:
+    subprocess.run(["/usr/bin/dpkg-deb", "--extract", package, tmp_path], check=True)
+    preset = (tmp_path / "usr/lib/systemd/system-preset/90-earmark.preset").read_text()
+    rules = [line for line in preset.splitlines() if line and not line.startswith("#")]
+
+    assert rules == ["enable earmark-update-check.service", "disable earmark-*.service"]
+
+
+ROLES = {
+    ("speaker",): {"first-boot", "hear", "play", "send", "update-check"},
+    ("hub",): {"archive", "update-check"},
+    ("speaker", "hub"): {"archive", "first-boot", "hear", "play", "send", "update-check"},
+}
+
+
+@pytest.mark.system
+@pytest.mark.parametrize("roles", ROLES)
+def test_role_enables_its_services_only(
+    package: Path, tmp_path: Path, roles: tuple[str, ...]
+) -> None:
+    subprocess.run(["/usr/bin/dpkg-deb", "--extract", package, tmp_path], check=True)
+    program = tmp_path / "usr/lib/earmark/set-role"
+    preset = tmp_path / "etc/systemd/system-preset/80-earmark.preset"
+    environment = os.environ | {"EARMARK_ROOT": str(tmp_path)}
+
+    subprocess.run(["/bin/sh", program, *roles], check=True, env=environment)
+    subprocess.run(["/bin/sh", program, *roles], check=True, env=environment)
+    lines = preset.read_text().splitlines()
+    subprocess.run(["/bin/sh", program], check=True, env=environment)
+
+    enabled = {
+        line.split("-", 1)[1].partition(".")[0] for line in lines if "enable earmark" in line
+    }
+    assert enabled == ROLES[roles]
+    assert lines[-1] == "disable earmark-*.service"
+    assert not preset.exists()
+    assert (
+        subprocess.run(["/bin/sh", program, "cook"], check=False, env=environment).returncode == 2
+    )
+
+
+@pytest.mark.system
 def test_overlays_are_compiled(tree: dict[str, tarfile.TarInfo]) -> None:
     for source in (ROOT / "firmware" / "mute").glob("*.dts"):
         assert tree[f"usr/lib/earmark/overlays/{source.stem}.dtbo"].size > 500

@@ -1,6 +1,7 @@
 """install.sh on a fake system: install, install again, uninstall; and the block in config.txt."""
 
 import hashlib
+import os
 import re
 import shutil
 import subprocess
@@ -469,3 +470,217 @@ def test_file_created_for_the_block_is_removed_with_it(tmp_path: Path) -> None:
     assert block(str(file)) == 0
 
     assert not file.exists()
+
+
+EDITED = """\
+# mine
+home = "/var/lib/earmark"
+
+[device]
+name = "kitchen"
+
+[microphone]
+device = "earmark_microphone"
+channel = 1
+
+[mute]   # fitted by ada
+switch = "input"
+input = "/dev/input/earmark-mute"
+"""
+
+
+@pytest.mark.system
+def test_named_option_of_a_second_run_changes_our_configuration(
+    root: Path, install: Install
+) -> None:
+    install()
+
+    install("--microphone", "usb", "--no-switch")
+
+    text = (root / "etc/earmark/earmark.toml").read_text()
+    assert 'switch = "none"' in text
+    assert "earmark_microphone" not in text
+    assert (root / "boot/firmware/config.txt").read_bytes() == CONFIG
+    before, ages = snapshot(root), times(root)
+    assert "nothing to change" in install().stdout
+    assert (snapshot(root), times(root)) == (before, ages)
+
+
+@pytest.mark.system
+def test_named_option_changes_only_its_keys_in_an_edited_configuration(
+    root: Path, install: Install
+) -> None:
+    plug_in(root)
+    config = root / "etc" / "earmark" / "earmark.toml"
+    config.parent.mkdir()
+    config.write_text(EDITED)
+
+    install("--microphone", "usb", "--no-switch")
+
+    wanted = EDITED.replace('"earmark_microphone"', '"USB PnP Sound Device"')
+    assert config.read_text() == wanted.replace('switch = "input"', 'switch = "none"')
+    assert config.with_name("earmark.toml.before").read_text() == EDITED
+    install("--switch")
+    assert 'switch = "input"' in config.read_text()
+
+
+@pytest.mark.system
+def test_missing_sections_of_an_edited_configuration_are_added(
+    root: Path, install: Install
+) -> None:
+    from listener.config import parse_settings  # noqa: PLC0415 - only two tests read them
+
+    config = root / "etc" / "earmark" / "earmark.toml"
+    config.parent.mkdir()
+    config.write_text('[device]\nname = "kitchen"')
+
+    install("--microphone", "i2s")
+    install("--switch")
+
+    found = parse_settings(config.read_text(), "edited")
+    assert (found.device.name, found.microphone.device) == ("kitchen", "earmark_microphone")
+    assert (found.mute.switch, found.mute.input) == ("input", "/dev/input/earmark-mute")
+
+
+@pytest.mark.system
+@pytest.mark.parametrize(
+    "text", ['mute.switch = "input"\n', 'mute = { switch = "input" }\n', "[mute\nswitch = 1\n"]
+)
+def test_configuration_that_cannot_be_changed_is_refused_before_any_change(
+    root: Path, install: Install, text: str
+) -> None:
+    config = root / "etc" / "earmark" / "earmark.toml"
+    config.parent.mkdir()
+    config.write_text(text)
+    before = snapshot(root)
+
+    install("--no-switch", expect=78)
+
+    assert snapshot(root) == before
+
+
+@pytest.mark.system
+@pytest.mark.parametrize(
+    "words",
+    [
+        ("--microphone", "usb", "--no-switch", "--gpio", "22"),
+        ("--microphone", "i2s", "--card", "Mic"),
+        ("--hub", "--microphone", "usb"),
+        ("--hub",),
+        ("--host", "home.lan"),
+        ("--hub", "--host", "a b"),
+        ("--name", "kitchen"),
+        ("--uninstall", "--microphone", "usb"),
+        ("--hub", "--speaker"),
+    ],
+)
+def test_option_without_effect_is_an_error_and_changes_nothing(
+    root: Path, install: Install, words: tuple[str, ...]
+) -> None:
+    plug_in(root)
+    before = snapshot(root)
+
+    done = install(*words, expect=2)
+
+    assert done.stderr.startswith("earmark: error: ")
+    assert snapshot(root) == before
+
+
+@pytest.mark.system
+def test_choice_of_an_earlier_run_outlasts_the_card(root: Path, install: Install) -> None:
+    install("--microphone", "usb", "--no-switch")
+    before = snapshot(root)
+
+    install()
+
+    assert snapshot(root) == before
+
+
+@pytest.mark.system
+def test_switch_of_a_file_for_the_first_boot_counts(root: Path, install: Install) -> None:
+    plug_in(root)
+    (root / "boot/firmware/earmark.toml").write_text('[mute]\nswitch = "input"\n')
+
+    install()
+
+    assert b"dtoverlay=earmark-mute\n" in (root / "boot/firmware/config.txt").read_bytes()
+
+
+@pytest.mark.system
+def test_offline_folder_with_neither_package_nor_wheels_is_an_error(
+    root: Path, tmp_path: Path
+) -> None:
+    empty = tmp_path / "empty"
+    empty.mkdir()
+    before = snapshot(root)
+
+    done = sh(SCRIPT, "--root", root, "--offline", empty, "--architecture", "amd64")
+
+    assert done.returncode == 69
+    assert "has neither earmark_*_amd64.deb nor wheels" in done.stderr
+    assert snapshot(root) == before
+
+
+@pytest.mark.system
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can change a system in a folder")
+def test_missing_packages_are_all_named_before_dpkg_runs(root: Path, package: Path) -> None:
+    status = root / "var/lib/dpkg/status"
+    status.parent.mkdir(parents=True)
+    status.touch()
+    before = snapshot(root)
+
+    done = sh(*(SCRIPT, "--root", root, "--offline", package.parent, "--architecture", "amd64"))
+
+    assert done.returncode == 69
+    assert "not installed, and not in" in done.stderr
+    for name in ("python3", "libportaudio2", "systemd", "udev"):
+        assert name in done.stderr
+    assert snapshot(root) == before
+
+
+BUILDER = """\
+#!/bin/sh
+# python3 -m firmware.deb ARCHITECTURE --into DIR
+echo built >>"$LOG"
+cp "$PACKAGE" "$5/"
+"""
+
+
+@pytest.mark.system
+def test_nothing_is_built_again_from_the_same_sources(
+    root: Path, package: Path, tmp_path: Path
+) -> None:
+    source, programs, log = tmp_path / "source", tmp_path / "bin", tmp_path / "log"
+    for name in ("listener", "models", "systemd", "docs", "firmware/deb/lib"):
+        (source / name).mkdir(parents=True)
+    for name in ("pyproject.toml", "setup.py", "README.md", "LICENSE", "firmware/deb/__main__.py"):
+        (source / name).touch()
+    shutil.copy(SCRIPT, source / "firmware")
+    shutil.copy(BLOCK, source / "firmware/deb/lib")
+    programs.mkdir()
+    (programs / "python3").write_text(BUILDER)
+    (programs / "python3").chmod(0o755)
+    environment = os.environ | {"LOG": str(log), "PACKAGE": str(package)}
+    environment["PATH"] = f"{programs}:{environment['PATH']}"
+    words = [source / "firmware/install.sh", "--root", root, "--architecture", "amd64"]
+
+    def run() -> str:
+        done = subprocess.run(
+            ["/bin/sh", *map(str, words)],
+            check=False,
+            capture_output=True,
+            text=True,
+            env=environment,
+        )
+        assert done.returncode == 0, done.stderr
+        return done.stdout
+
+    run()
+    before = times(root)
+    assert "nothing to change" in run()
+    assert log.read_text() == "built\n"
+    assert times(root) == before
+
+    (source / "listener" / "new.py").touch()
+    run()
+    assert log.read_text() == "built\nbuilt\n"

@@ -2,6 +2,7 @@
 
 import tempfile
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -11,8 +12,10 @@ import tomli_w
 from hypothesis import given
 from hypothesis import strategies as st
 
+from listener.doctor.startup import check_startup
 from listener.firstboot import plan
-from listener.firstboot.partition import CHALLENGE, NAME, RESULT
+from listener.firstboot.partition import CHALLENGE, NAME, RESULT, Partition
+from listener.firstboot.steps import FirstBoot
 from listener.household import identity
 from listener.household.invitation import Invitation
 from tests.firstboot.cards import Card
@@ -428,3 +431,21 @@ def test_almost_right_name_beside_the_right_one_is_not_reported(card: Card) -> N
 
     assert card.start() == 0
     assert "earmark (1)" not in card.words
+
+
+def test_result_has_the_checks_that_keep_the_speaker_from_listening(card: Card) -> None:
+    card.write(card.keys)
+    card.start()
+    card.write(card.answer())
+
+    steps = FirstBoot(Partition(card.boot), card.settings_file, card.home)
+    outcome = steps.run(partial(check_startup, root=card.folder))
+
+    assert outcome.exit_code == 0
+    assert "this speaker does not listen yet" in card.words
+    assert "switch: mute.switch is not set" in card.words
+    assert "this speaker is set up" not in card.words
+
+    card.write('[mute]\nswitch = "none"\n')
+    assert steps.run(partial(check_startup, root=card.folder)).exit_code == 0
+    assert "this speaker is set up" in card.words

@@ -55,17 +55,18 @@ def test_init_prints_steps_with_which_mosquitto_can_read_its_files(
 ) -> None:
     monkeypatch.setattr(os, "geteuid", lambda: 0)
     monkeypatch.setattr(household, "can_broker_reach", lambda _: False)
+    monkeypatch.setattr(household, "has_broker_user", lambda: True)
     _, out, _ = earmark("household", "init")
     assert (
         f"  earmark household --home {home} init --broker-folder /etc/mosquitto/earmark\n"
-        "  ln -s /etc/mosquitto/earmark/earmark.conf /etc/mosquitto/conf.d/\n"
+        "  ln -sf /etc/mosquitto/earmark/earmark.conf /etc/mosquitto/conf.d/\n"
     ) in out
 
     monkeypatch.setattr(household, "can_broker_reach", lambda _: True)
     folder = home / "elsewhere"
     monkeypatch.setattr(publish, "chown_to_broker", lambda _: None)
     _, out, _ = earmark("household", "init", "--broker-folder", str(folder))
-    assert f"  ln -s {folder}/earmark.conf /etc/mosquitto/conf.d/\n" in out
+    assert f"  ln -sf {folder}/earmark.conf /etc/mosquitto/conf.d/\n" in out
 
     monkeypatch.setattr(os, "geteuid", lambda: 1000)
     _, out, _ = earmark("household", "init", "--broker-folder", str(home / "third"))

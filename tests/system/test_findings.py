@@ -3,7 +3,16 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from listener.errors import EarmarkError
-from listener.system.findings import LONGEST_BYTES, Check, Finding, from_json, to_json, to_text
+from listener.system.findings import (
+    LONGEST_BYTES,
+    Check,
+    Finding,
+    by_weight,
+    from_json,
+    summary,
+    to_json,
+    to_text,
+)
 
 
 @given(
@@ -71,3 +80,20 @@ def test_check_adds_its_common_facts_to_every_finding() -> None:
     assert Check("key").fail_with(EarmarkError("it is gone", "make one")) == Finding(
         check="key", verdict="fail", text="it is gone", hint="make one"
     )
+
+
+def test_failures_come_first_and_what_does_not_concern_is_left_out() -> None:
+    found = [
+        Check("boot").not_here("no config.txt"),
+        Check("key").ok("there"),
+        Check("clock").warn("wrong"),
+        Check("keeper").fail("none"),
+        Check("broker").fail("away"),
+    ]
+
+    assert [one.check for one in by_weight(found)] == ["keeper", "broker", "clock", "key"]
+    assert summary(found) == (
+        "2 failures (keeper, broker), 1 warning, 1 passed, 1 does not concern this machine"
+    )
+    assert summary(found[1:2]) == "no failures, no warnings, 1 passed"
+    assert from_json(to_json(found[0]).encode()) == found[0]

@@ -61,7 +61,8 @@ class Machine:
 
     def __init__(self, process: "subprocess.Popen[bytes]", first: int, log: Path) -> None:
         self._process = process
-        self._first = first
+        self.first = first
+        """Its process 1, as this machine numbers it."""
         self.log = log
 
     def run(self, *words: str, user: str | None = None, data: str = "") -> str:
@@ -103,7 +104,7 @@ class Machine:
         """Return the command line that runs a command inside."""
         become = ("runuser", "--user", user, "--") if user else ()
         return [
-            *("nsenter", "--target", str(self._first)),
+            *("nsenter", "--target", str(self.first)),
             *("--mount", "--uts", "--ipc", "--net", "--pid", "--cgroup"),
             *("env", "-i", "PATH=/usr/sbin:/usr/bin", "HOME=/root", "LC_ALL=C.UTF-8", *become),
             *words,
@@ -115,7 +116,7 @@ class Machine:
 
     def put(self, path: str, data: bytes) -> None:
         """Write a file of any bytes, for everybody to read."""
-        Path(f"/proc/{self._first}/root{path}").write_bytes(data)
+        Path(f"/proc/{self.first}/root{path}").write_bytes(data)
 
     def read(self, path: str) -> str:
         """Return what a file says."""
@@ -239,7 +240,11 @@ def _system(systems: Path) -> Path:
     root.mkdir()
     _must("tar", "--extract", "--numeric-owner", "--file", str(tar), "--directory", str(root))
     shutil.copy(package, root / "earmark.deb")
-    script = 'mount -t proc proc "$1/proc" && exec chroot "$1" dpkg --install /earmark.deb'
+    # The package alone enables nothing that listens: this machine is a speaker.
+    script = (
+        'mount -t proc proc "$1/proc" && chroot "$1" dpkg --install /earmark.deb'
+        ' && exec chroot "$1" /usr/lib/earmark/set-role speaker'
+    )
     _must("unshare", "--mount", "--pid", "--fork", "sh", "-c", script, "sh", str(root))
     (root / "earmark.deb").unlink()
     return root.rename(system)
