@@ -28,6 +28,7 @@ from listener.errors import ConfigError, EarmarkError, Unavailable, UsageError
 from listener.storage.atomic import read_plain_file
 from listener.system.dumps import disable_core_dumps
 from listener.system.log_limit import LogLimit
+from listener.system.malloc import restart_with_small_blocks_freed
 
 SYSTEM_CONFIG: Final = "/etc/earmark/earmark.toml"
 
@@ -164,6 +165,9 @@ _COMMON_EXTRAS: Final = "device,household,demo"
 _ONE_THREAD: Final = frozenset({"hear", "play", "survey"})
 """Commands that start no thread before their sandbox."""
 
+_HOLDS_TEXT: Final = "assist"
+"""Command whose memory holds what was said, as text: short strings."""
+
 
 class Command(Protocol):
     """Interface of each command's module."""
@@ -199,6 +203,8 @@ def main(
         # Of every command: send has the broker's password, archive and run see everything of a
         # household. Not in a caller's process, which this would close to its own debugger.
         disable_core_dumps()
+        if sys.argv[1:2] == [_HOLDS_TEXT]:
+            restart_with_small_blocks_freed()
     words = list(sys.argv[1:] if argv is None else argv)
     try:
         code = _run(words, commands)

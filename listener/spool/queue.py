@@ -209,7 +209,7 @@ class Spool:
             if not reason:
                 path.unlink(missing_ok=True)
                 return
-            path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+            atomic.make_folders(path.parent)
             is_shared = path.parent.stat().st_mode & stat.S_ISGID
         atomic.write_atomic(path, reason.encode("ascii"), 0o640 if is_shared else 0o600)
 

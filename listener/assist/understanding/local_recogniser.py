@@ -19,6 +19,7 @@ from listener.assist.understanding.recogniser_process import (
 )
 from listener.audio.pcm import Samples
 from listener.errors import Unavailable
+from listener.system.malloc import with_small_blocks_freed
 
 START_S: Final = 60.0
 ANSWER_S: Final = 6.0
@@ -61,7 +62,7 @@ class LocalRecogniser:
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             bufsize=0,
-            env=environment,
+            env=with_small_blocks_freed(environment),
         )
         reply = self._exchange(self._home_text.encode(), START_S)
         if reply.error:
