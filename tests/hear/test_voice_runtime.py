@@ -6,10 +6,12 @@ import time
 from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import pyrage
 import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
+from listener.audio.clip import Clip, EndReason
 from listener.envelope import keys
 from listener.hear.publisher import EventPublisher
 from listener.hear.voice_control import MOST_AT_ONCE, VoiceControl
@@ -23,7 +25,7 @@ from listener.ipc.datagrams import Outbox
 from listener.ipc.notices import AskNotice
 from listener.ipc.player_state import read_player_state
 from listener.ipc.voice_folder import SERVICE_HOME, locate_voice_folder
-from listener.ipc.voice_paths import ANOTHER_ASSIST, COPIES, REPLY_KEY, VOICE_SOCKET
+from listener.ipc.voice_paths import ANOTHER_ASSIST, COPIES, NO_ANSWER, REPLY_KEY, VOICE_SOCKET
 from listener.voice import messages
 from listener.voice.consent_table import ConsentTable, KeptConsent
 from listener.voice.limits import LONGEST_MESSAGE_BYTES, MOST_WRONG_SIGNATURES
@@ -136,6 +138,21 @@ def test_flood_is_read_in_portions(running: Running) -> None:
     assert running.voice.malformed == MOST_AT_ONCE
     running.voice.turn(0.2)
     assert running.voice.malformed == MOST_AT_ONCE + 1
+
+
+def test_ask_without_an_answer_is_marked_for_doctor_until_the_next_answer(
+    running: Running,
+) -> None:
+    mark = running.folder / NO_ANSWER
+    running.ask()
+    clip = Clip(np.zeros(16_000, np.int16), 0, 8_000, 16_000, 8_000, EndReason.SILENCE)
+    assert running.voice.order(clip) is None
+    assert mark.exists()
+
+    running.answer(running.ask())
+    running.voice.turn(0.1)
+
+    assert not mark.exists()
 
 
 def payload_of(kind: str, ask: str) -> bytes:

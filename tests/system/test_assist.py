@@ -389,7 +389,8 @@ def test_no_key_text_or_sound_of_an_ended_ask_is_left(
 
     run = run_command(line, earmark, wyoming, watermarked(watched.said), wait_until)
 
-    assert [*line.outcomes(), ""][0 if expected.outcome else -1] == expected.outcome
+    told = [one for one in line.outcomes() if one != "late"]
+    assert told == ([expected.outcome] if expected.outcome else [])
     wait_until(lambda: end != "done" or line.replies, "the reply")
     # Searched now: the speaker's command would have been late.
     secret = find_secret(run.before, keys.age_bytes(run.key))
@@ -419,7 +420,11 @@ def test_no_core_dump_is_written_even_where_the_limit_allows_it(
     dumps = []
     with subprocess.Popen(["sleep", "60"], cwd=tmp_path) as plain:
         for one in (pid, plain.pid):
-            resource.prlimit(one, resource.RLIMIT_CORE, (resource.RLIM_INFINITY,) * 2)
+            # Refused where root may not raise limits; assist has lowered its own for good then.
+            _, most = resource.prlimit(one, resource.RLIMIT_CORE)
+            resource.prlimit(one, resource.RLIMIT_CORE, (most, most))
+            with contextlib.suppress(PermissionError):
+                resource.prlimit(one, resource.RLIMIT_CORE, (resource.RLIM_INFINITY,) * 2)
             os.kill(one, signal.SIGQUIT)
             # WNOWAIT: the other waits by itself later.
             status = os.waitid(os.P_PID, one, os.WEXITED | os.WNOWAIT)
