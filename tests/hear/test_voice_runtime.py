@@ -145,7 +145,14 @@ def test_ask_without_an_answer_is_marked_for_doctor_until_the_next_answer(
 ) -> None:
     mark = running.folder / NO_ANSWER
     running.ask()
-    clip = Clip(np.zeros(16_000, np.int16), 0, 8_000, 16_000, 8_000, EndReason.SILENCE)
+    clip = Clip(
+        samples=np.zeros(16_000, np.int16),
+        first_sample=0,
+        wake_sample=8_000,
+        end_sample=16_000,
+        pre_roll_samples=8_000,
+        end_reason=EndReason.SILENCE,
+    )
     assert running.voice.order(clip) is None
     assert mark.exists()
 
