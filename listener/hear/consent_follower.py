@@ -89,6 +89,7 @@ class ConsentFollower:
             if not self._is_error_logged:
                 _log.error("no consent to voice control counts: %s", error)
             self._is_error_logged = True
+            self._versions = None
             self.active, self.counting = {}, {}
             return before != (self.active, self.counting)
         self._is_error_logged, self._versions = False, versions

@@ -218,7 +218,8 @@ def find_secret(snapshot: MemorySnapshot, public: bytes) -> bytes | None:
         for first in range(0, len(rows), 1 << 16):
             some = rows[first : first + (1 << 16)]
             is_random = ((some == 0).sum(1) <= 2) & (np.abs((some > 127).sum(1) - 16.0) <= 11)
-            for row in {one.tobytes() for one in some[is_random]}:
+            rows_found: set[bytes] = {one.tobytes() for one in some[is_random]}
+            for row in rows_found:
                 if len(set(row)) >= 24:
                     secret = X25519PrivateKey.from_private_bytes(row)
                     if secret.public_key().public_bytes_raw() == public:

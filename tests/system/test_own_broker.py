@@ -63,6 +63,8 @@ def rights(text: str) -> dict[str, set[tuple[str, str]]]:
                 found[user] = set()
             case ["topic", access, topic]:
                 found[user].add((access, topic))
+            case rest:
+                assert not rest, line
     return found
 
 
@@ -110,9 +112,12 @@ class User:
         )
         subscribed = threading.Event()
         self._client.on_subscribe = lambda *_arguments: subscribed.set()
-        self._client.on_connect = lambda *_arguments: self._client.subscribe(
-            [(f"earmark/v1/{kind}/#", 1) for kind in VOICE] + [(f"test/{name}", 1)]
-        )
+        wanted = [*(f"earmark/v1/{kind}/#" for kind in VOICE), f"test/{name}"]
+
+        def subscribe(*_arguments: object) -> None:
+            self._client.subscribe([(topic, 1) for topic in wanted])
+
+        self._client.on_connect = subscribe
         self._client.connect("127.0.0.1", port)
         self._client.loop_start()
         assert subscribed.wait(30)
