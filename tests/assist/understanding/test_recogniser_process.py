@@ -23,7 +23,7 @@ from listener.system.malloc import with_small_blocks_freed
 from tests.assist.understanding.homes import TEXT
 from tests.assist.understanding.small_model import packed, tokenizer, weights
 
-SEARCHES = 20
+SEARCHES = 5
 CACHES = ("PYTHONMALLOC", "GLIBC_TUNABLES")
 TRIES = """
 import errno, os, resource, socket, sys
@@ -125,7 +125,8 @@ class Fake:
 
     def recognise(self, samples, word):
         # The text that the first samples are, with copies in objects that form a circle.
-        text = bytes(samples[: int(samples[0])].astype(np.uint8)).decode("latin-1")[1:]
+        # No small array of it: numpy itself caches those of up to 1 KiB.
+        text = bytes(samples[: int(samples[0])].tolist()).decode("latin-1")[1:]
         circle = [text.lower(), text.split(), samples.astype(np.float32)]
         circle.append(circle)
         return Recognition(text, is_command=True)
@@ -137,6 +138,7 @@ SENTENCE = "turn on the Zyxomma quillwort"
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root reads the memory of such a process")
+@pytest.mark.timeout(180)
 @pytest.mark.parametrize("is_uncached", [True, False])
 def test_process_keeps_no_sentence_of_a_clip(tmp_path: Path, *, is_uncached: bool) -> None:
     """Without what `LocalRecogniser` sets in its environment, it would."""
@@ -167,9 +169,9 @@ def test_process_keeps_no_sentence_of_a_clip(tmp_path: Path, *, is_uncached: boo
                 for word in (b"yxomma", b"uillwort")
                 if word in data
             ]
-            if not left and not memory.scan(mark).places:
+            if not left:
                 break
-            time.sleep(0.1)
+            time.sleep(0.5)
         process.stdin.close()
 
     assert msgspec.msgpack.decode(answers[1] or b"", type=FoundMessage).text == SENTENCE
