@@ -5,6 +5,7 @@ text exist in its local variables only; errors and counts contain neither.
 """
 
 import contextlib
+import gc
 import logging
 import queue
 import socket
@@ -428,6 +429,8 @@ class CommandWorker:
                 self._notify()
                 return
             del job
+            # Connections and errors refer to each other in circles, which hold sound and text.
+            gc.collect()
 
     def _next_job(self) -> Job | None:
         while True:

@@ -2,6 +2,7 @@
 
 import argparse
 import contextlib
+import gc
 import json
 import logging
 import os
@@ -23,7 +24,7 @@ from listener.mqtt.paho_client import PahoBroker
 from listener.storage import atomic
 from listener.storage.home import Home
 from listener.storage.reloading_roster import ReloadingRoster
-from listener.system import malloc, systemd
+from listener.system import malloc, memory_lock, systemd
 from listener.voice.limits import LONGEST_FILE_BYTES
 
 CLIENT_ID: Final = "s-assist"
@@ -104,6 +105,7 @@ def _install_model(arguments: argparse.Namespace, home: Path) -> int:
 
 
 def _serve(settings: Config) -> int:
+    memory_lock.lock_all_memory()
     malloc.use_single_malloc_arena()
     if not malloc.overwrite_freed_memory():
         _log.warning("the C library cannot overwrite freed memory; sound may stay in it for longer")
@@ -127,6 +129,8 @@ def _serve(settings: Config) -> int:
             asks, abilities, key=key, roster=roster, off=off, now=read_clocks
         )
         with contextlib.closing(CommandWorker(processor.process, processor.rest)) as worker:
+            # What was loaded so far stays, and need not be searched after each command.
+            gc.freeze()
             worker.start()
             notifier = systemd.Notifier(os.environ, time.monotonic)
             notifier.ready()

@@ -29,7 +29,7 @@ from listener.errors import BadEnvelope, EarmarkError, NotForYou, Unavailable, U
 from listener.quantities import quantity
 from listener.rights import requests
 from listener.rights.hash_chain import LogHead
-from listener.storage.atomic import create_file, part_file, sync_folder, write_atomic
+from listener.storage.atomic import create_file, make_folders, part_file, sync_folder, write_atomic
 from listener.storage.free_space import free_bytes
 from listener.storage.owner_files import write_clip, write_new
 
@@ -312,7 +312,7 @@ def _open(session: Session, row: dict[str, Any], data: bytes, folder: Path) -> d
 
 def _write_index(owner: str, rows: list[dict[str, Any]], folder: Path) -> None:
     try:
-        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        make_folders(folder)
     except OSError as error:
         raise Unavailable(f"cannot make {folder}: {error.strerror}") from error
     write_atomic(folder / "index.json", index_page.render_json(rows))

@@ -11,7 +11,7 @@ from typing import Final
 import msgspec
 
 from listener.cli.archive_clock import check_archive
-from listener.cli.assist_checks import check_assist
+from listener.cli.assist_checks import check_assist, check_assist_files
 from listener.cli.main import with_examples
 from listener.config import Config
 from listener.doctor import (
@@ -100,18 +100,21 @@ def _run_checks(settings: Config, *, prove_mute: bool, throw_switch: bool) -> It
     if prove_mute or throw_switch:
         return
     yield from installation.check_installation(settings)
-    yield _check_voice_control(settings)
+    yield from _check_voice_control(settings)
     yield from archive_files.check_archive(settings, time.time())
     yield installation.check_broker(settings.broker)
     yield from check_archive(settings)
+    yield from check_assist_files(settings)
     yield from check_assist(settings)
     yield from _check_machine(settings, ROOT)
 
 
-def _check_voice_control(settings: Config) -> Finding:
+def _check_voice_control(settings: Config) -> Iterator[Finding]:
     mounts = Path("/proc/self/mountinfo").read_text("utf-8", "replace")
-    home = Path(settings.home)
-    return voice_files.check_voice_control(home, settings.attribution.keeper, mounts)
+    home, keeper = Path(settings.home), settings.attribution.keeper
+    yield voice_files.check_voice_control(home, keeper, mounts)
+    if (player := voice_files.check_player(home, keeper)) is not None:
+        yield player
 
 
 def _check_machine(settings: Config, root: Path) -> Iterator[Finding]:

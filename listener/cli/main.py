@@ -30,6 +30,7 @@ from listener.errors import ConfigError, EarmarkError, Unavailable, UsageError
 from listener.storage.atomic import read_plain_file
 from listener.system.dumps import disable_core_dumps
 from listener.system.log_limit import LogLimit
+from listener.system.malloc import restart_with_small_blocks_freed
 from listener.system.standard_streams import (
     OUTPUT_NAME,
     discard_output,
@@ -191,9 +192,11 @@ _SYNONYMS: Final[Mapping[str, tuple[str, ...]]] = {
 }
 """Words that are not commands, with the command that does what they say."""
 
-_ONE_THREAD: Final = frozenset({"hear", "play", "survey"})
 _ONE_THREAD: Final = frozenset({"hear", "monitor", "play", "survey"})
 """Commands that start no thread before their sandbox."""
+
+_HOLDS_TEXT: Final = "assist"
+"""Command whose memory holds what was said, as text: short strings."""
 
 
 class Command(Protocol):
@@ -231,6 +234,8 @@ def main(
         # household. Not in a caller's process, which this would close to its own debugger.
         disable_core_dumps()
         prepare_streams()
+        if sys.argv[1:2] == [_HOLDS_TEXT]:
+            restart_with_small_blocks_freed()
     words = list(sys.argv[1:] if argv is None else argv)
     try:
         code = _run(words, commands)

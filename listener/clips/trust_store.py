@@ -20,7 +20,7 @@ from listener.envelope.format import ShortName
 from listener.envelope.verify import TrustedKey
 from listener.errors import ConfigError, EarmarkError, Unavailable
 from listener.rights.hash_chain import LogHead
-from listener.storage.atomic import read_plain_file, write_atomic
+from listener.storage.atomic import make_folders, read_plain_file, write_atomic
 from listener.storage.home import Home
 
 FOLDER: Final = "clips"
@@ -231,7 +231,7 @@ class TrustStore:
     def _create(self, subfolder: str = "") -> Path:
         folder = self.folder / subfolder
         try:
-            folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+            make_folders(folder)
         except OSError as error:
             raise Unavailable(f"cannot create {folder}: {error.strerror}") from error
         return folder

@@ -13,7 +13,7 @@ import msgspec
 from listener.clips.trust_store import FOLDER
 from listener.envelope.format import KeyId, ShortName
 from listener.errors import ConfigError, Unavailable
-from listener.storage.atomic import read_plain_file, translate_os_errors, write_atomic
+from listener.storage.atomic import make_folders, read_plain_file, translate_os_errors, write_atomic
 from listener.voice.consent import Consent
 from listener.voice.fields import ConsentNumber, Flag, ServiceKey
 
@@ -71,7 +71,7 @@ class VoiceRecord:
         updated = {**self.consents(), **consents}
         stored = _RecordFile(owners=self._stored.owners | {self._owner: updated})
         with translate_os_errors(self._path):
-            self._path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+            make_folders(self._path.parent)
         data = msgspec.json.encode(stored, order="sorted")
         write_atomic(self._path, msgspec.json.format(data, indent=2) + b"\n")
         self._stored = stored

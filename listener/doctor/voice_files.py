@@ -1,4 +1,4 @@
-"""Check of voice control on a speaker: consents, the folder in memory, and who answers.
+"""Checks of voice control on a speaker: consents, the folder in memory, who answers, the player.
 
 Nothing is created.
 """
@@ -8,8 +8,9 @@ from typing import Final
 
 from listener.envelope import keys
 from listener.errors import EarmarkError
+from listener.ipc.datagrams import has_listener
 from listener.ipc.voice_folder import locate_voice_folder
-from listener.ipc.voice_paths import ANOTHER_ASSIST
+from listener.ipc.voice_paths import ANOTHER_ASSIST, NO_ANSWER, PLAYER_SOCKET, RUNTIME_FOLDER
 from listener.storage.home import Home
 from listener.system.findings import Check, Finding
 
@@ -40,12 +41,22 @@ def check_voice_control(home_path: Path, keeper: str | None, mounts: str) -> Fin
     except EarmarkError as error:
         return check.fail_with(error)
     text = f"on for {owners}, by the assist {fingerprint}"
-    folder = locate_voice_folder(home_path)
+    return _check_folder(check, text, locate_voice_folder(home_path), mounts)
+
+
+def _check_folder(check: Check, text: str, folder: Path, mounts: str) -> Finding:
+    """Check what hear notes about the answers, and where the folder lies."""
     if (folder / ANOTHER_ASSIST).exists():
         return check.fail(
             f"{text}; another assist answers since hear started, and is refused",
             "compare the fingerprint on the hub (earmark assist), and name that assist again:"
             " earmark clips voice",
+        )
+    if (folder / NO_ANSWER).exists():
+        return check.warn(
+            f"{text}; it did not answer the last wake",
+            "on the hub, run earmark doctor --config /etc/earmark/assist.toml; it must have this"
+            " fingerprint: earmark assist key",
         )
     if find_file_system(folder, mounts) not in _IN_MEMORY:
         return check.warn(
@@ -53,6 +64,30 @@ def check_voice_control(home_path: Path, keeper: str | None, mounts: str) -> Fin
             f"mount a tmpfs on {folder}",
         )
     return check.ok(text)
+
+
+def check_player(home_path: Path, keeper: str | None) -> Finding | None:
+    """Check the player of a home without systemd's folder; `playback_service` checks the unit.
+
+    Args:
+        home_path: data directory.
+        keeper: name of the keeper.
+
+    Returns:
+        None where no owner allows voice control, or systemd made the folder.
+    """
+    home = Home(home_path)
+    folder = locate_voice_folder(home_path)
+    try:
+        is_on = bool(home.consents().counting(home.roster(), keeper))
+    except EarmarkError:
+        return None  # `check_voice_control` reports it
+    if not is_on or folder == Path(RUNTIME_FOLDER):
+        return None
+    check = Check("player")
+    if has_listener(folder / PLAYER_SOCKET):
+        return check.ok("the player runs: outcomes and replies are heard")
+    return check.warn("no player runs: outcomes and replies are not heard", "run earmark play")
 
 
 def find_file_system(path: Path, mounts: str) -> str:

@@ -17,7 +17,7 @@ from listener.errors import EarmarkError, VoiceError
 from listener.owner.roster import Roster
 from listener.spool.files import CONSENTS
 from listener.storage.atomic import read_plain_file
-from listener.storage.home import CONSENT_TABLE, Home
+from listener.storage.home import CONSENT_TABLE, WITHDRAWAL_TABLE, Home
 from listener.voice.consent import Consent, parse_consents, verify_consent
 from listener.voice.consent_table import ConsentTable, KeptConsent
 from listener.voice.limits import LONGEST_CONSENTS_BYTES
@@ -72,6 +72,7 @@ class ConsentFollower:
         paths = (
             self._home.path / "spool" / CONSENTS,
             self._home.path / CONSENT_TABLE,
+            self._home.path / WITHDRAWAL_TABLE,
             self._home.path / "roster.json",
         )
         versions = tuple(_version(path) for path in paths)
@@ -88,6 +89,7 @@ class ConsentFollower:
             if not self._is_error_logged:
                 _log.error("no consent to voice control counts: %s", error)
             self._is_error_logged = True
+            self._versions = None
             self.active, self.counting = {}, {}
             return before != (self.active, self.counting)
         self._is_error_logged, self._versions = False, versions

@@ -53,7 +53,7 @@ class CopyFolder:
         self._lock = threading.Lock()
         self._laid: list[_LaidCopy] = []
         with atomic.translate_os_errors(path):
-            path.mkdir(mode=_FOLDER_MODE, parents=True, exist_ok=True)
+            atomic.make_folders(path, _FOLDER_MODE)
             if not stat.S_ISDIR(path.lstat().st_mode):
                 raise Unavailable(f"{path} is not a folder", "remove it, and start hear again")
             self._remove_all()

@@ -130,6 +130,7 @@ class VoiceControl:
         new_nonce: Callable[[], str],
         now: Callable[[], Instant],
         on_forgery: Callable[[], object] = bool,
+        on_answered: Callable[[bool], object] = bool,
     ) -> None:
         """Start without an ask.
 
@@ -150,6 +151,8 @@ class VoiceControl:
             new_nonce: returns 32 random hex digits.
             now: both clocks.
             on_forgery: called once, when another assist than the allowed one has answered.
+            on_answered: called with True for each answer that counts, and with False for each ask
+                that ends without one.
         """
         self._device: Final = device
         self._key: Final = key
@@ -166,6 +169,7 @@ class VoiceControl:
         self._new_nonce: Final = new_nonce
         self._now: Final = now
         self._on_forgery: Final = on_forgery
+        self._on_answered: Final = on_answered
         self._open: Final = OpenAsk(device)
         self._results: Final = results
         self._assist: Ed25519PublicKey | None = None
@@ -332,7 +336,9 @@ class VoiceControl:
 
     def _take_answer(self, message: SignedAnswer, now: Instant) -> None:
         rejection = self._open.take_answer(message.statement, lambda: self._is_signed(message), now)
-        if rejection is not None:
+        if rejection is None:
+            self._on_answered(True)  # noqa: FBT003 - the callback's only argument
+        else:
             self._reject(rejection)
 
     def _take_outcome(self, message: SignedOutcome, outcome: Outcome, now: Instant) -> None:
@@ -398,6 +404,8 @@ class VoiceControl:
 
     def _end(self, end: CommandEnd) -> None:
         """Publish the end of an ask, and request its sound."""
+        if end == "no-answer":
+            self._on_answered(False)  # noqa: FBT003 - the callback's only argument
         self._publish(CommandEvent(time_s=self._position_s, end=end))
         if end in _SILENT or self._is_muted:
             return

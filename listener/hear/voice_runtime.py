@@ -30,7 +30,7 @@ from listener.ipc.notices import CopyNotice
 from listener.ipc.playback_locks import PlaybackPermit
 from listener.ipc.player_state import PlayerStateWriter
 from listener.ipc.voice_folder import locate_voice_folder
-from listener.ipc.voice_paths import ANOTHER_ASSIST, COPIES, REPLY_KEY, VOICE_SOCKET
+from listener.ipc.voice_paths import ANOTHER_ASSIST, COPIES, NO_ANSWER, REPLY_KEY, VOICE_SOCKET
 from listener.storage.atomic import SECRET_MODE, make_folder, read_plain_file, translate_os_errors
 from listener.storage.home import Home
 from listener.voice.limits import LONGEST_MESSAGE_BYTES
@@ -94,7 +94,8 @@ class VoiceRuntime:
         make_folder(folder)
         self._folder = folder
         with translate_os_errors(folder):
-            (folder / ANOTHER_ASSIST).unlink(missing_ok=True)
+            for name in (ANOTHER_ASSIST, NO_ANSWER):
+                (folder / name).unlink(missing_ok=True)
         self._copies = CopyFolder(folder / COPIES, boottime_s)
         self._answers = Inbox(
             folder / VOICE_SOCKET,
@@ -160,6 +161,7 @@ class VoiceRuntime:
             new_nonce=lambda: os.urandom(_NONCE_BYTES).hex(),
             now=read_clocks,
             on_forgery=self._mark_forgery,
+            on_answered=self._mark_answer,
         )
 
     def close(self) -> None:
@@ -172,6 +174,14 @@ class VoiceRuntime:
     def _mark_forgery(self) -> None:
         with contextlib.suppress(OSError):  # the log has it
             (self._folder / ANOTHER_ASSIST).touch(SECRET_MODE)
+
+    def _mark_answer(self, is_answered: bool) -> None:  # noqa: FBT001 - a callback's only argument
+        path = self._folder / NO_ANSWER
+        with contextlib.suppress(OSError):  # only doctor reads it
+            if is_answered:
+                path.unlink(missing_ok=True)
+            else:
+                path.touch(SECRET_MODE)
 
     def _report(self, result: CopyResult) -> None:
         """Tell send about a copy at once; the listen loop takes the result in its next turn."""

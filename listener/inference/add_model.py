@@ -8,11 +8,20 @@ import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Final
 
 from listener.errors import ModelRefused, Unavailable
 from listener.inference.catalogue import MANIFEST, Catalogue
-from listener.storage.atomic import PUBLIC_MODE, create_file, sync_folder
+from listener.storage.atomic import (
+    PUBLIC_MODE,
+    chown_folder,
+    make_folders,
+    sync_folder,
+    write_atomic,
+)
 from listener.wakeword.manifest import Manifest, to_toml, verify
+
+_FOLDER_MODE: Final = 0o755
 
 
 def add_model(catalogue: Catalogue, manifest: Manifest, data: bytes) -> bool:
@@ -40,11 +49,10 @@ def add_model(catalogue: Catalogue, manifest: Manifest, data: bytes) -> bool:
         return _check_same_model(catalogue, manifest)
     place = catalogue.added
     try:
-        place.mkdir(parents=True, exist_ok=True)
+        make_folders(place, _FOLDER_MODE)
         with _staging_folder(place) as folder:
             for name, content in ((manifest.file, data), (MANIFEST, to_toml(manifest).encode())):
-                with create_file(folder / name, PUBLIC_MODE) as file:
-                    file.write(content)
+                write_atomic(folder / name, content, PUBLIC_MODE)
             sync_folder(folder)
             folder.rename(place / manifest.name)
         sync_folder(place)
@@ -68,7 +76,9 @@ def _staging_folder(place: Path) -> Iterator[Path]:
     """Yield a new hidden folder; remove it afterwards unless it was renamed."""
     folder = Path(tempfile.mkdtemp(prefix=".adding-", dir=place))
     try:
-        folder.chmod(0o755)  # the hear process runs as another user and must read it
+        # Root may add a model: hear runs as another user, and must read it.
+        folder.chmod(_FOLDER_MODE)
+        chown_folder(folder)
         yield folder
     finally:
         shutil.rmtree(folder, ignore_errors=True)

@@ -28,6 +28,8 @@ VOICE_SOCKET: Final = "voice.sock"
 """send to hear: messages on the topic of answers, one a datagram, unread."""
 ANOTHER_ASSIST: Final = "another-assist"
 """An empty file of hear: since its start, another assist than the allowed one has answered."""
+NO_ANSWER: Final = "no-answer"
+"""An empty file of hear: assist has not answered the last ask."""
 PLAYER_SOCKET: Final = "player.sock"
 """hear and send to the player: an empty datagram, to look at the files now."""
 

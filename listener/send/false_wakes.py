@@ -17,7 +17,13 @@ from msgspec import Meta
 
 from listener.errors import Unavailable
 from listener.ipc.notices import Tally
-from listener.storage.atomic import SECRET_MODE, read_plain_file, translate_os_errors, write_atomic
+from listener.storage.atomic import (
+    SECRET_MODE,
+    make_folders,
+    read_plain_file,
+    translate_os_errors,
+    write_atomic,
+)
 
 FILE: Final = "send/false_wakes.json"
 WRITE_PAUSE_S: Final = 600.0
@@ -126,7 +132,7 @@ class FalseWakes:
         self._written_s = self._monotonic_s()
         try:
             with translate_os_errors(self._path):
-                self._path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+                make_folders(self._path.parent)
                 write_atomic(self._path, msgspec.json.encode(self._stored), SECRET_MODE)
         except Unavailable as error:
             _log.warning("cannot store the count of false wakes: %s", error)

@@ -29,7 +29,12 @@ from listener.mqtt.owner_challenges import LONGEST_ANSWERS_BYTES
 from listener.mqtt.sequence import AcceptedSequence
 from listener.mqtt.signed_statement import LONGEST_BYTES
 from listener.spool.files import ACCEPTED, CONSENTS, FOLLOWING, OWNER_ANSWERS, TERMS
-from listener.storage.atomic import read_plain_file, translate_os_errors, write_shared
+from listener.storage.atomic import (
+    make_folders,
+    read_plain_file,
+    translate_os_errors,
+    write_shared,
+)
 from listener.voice.limits import LONGEST_CONSENTS_BYTES
 
 PIN: Final = "archive.pub"
@@ -185,7 +190,7 @@ def _read(path: Path) -> _Limits:
 
 def _write(path: Path, data: bytes) -> None:
     """Replace a file in the spool's folder atomically; hear may read it in a setgid folder."""
-    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    make_folders(path.parent)
     write_shared(path, data)
 
 

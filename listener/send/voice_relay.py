@@ -26,7 +26,7 @@ from listener.mqtt.client import Broker, BrokerLimits, Message
 from listener.mqtt.topics import Topic
 from listener.spool.files import open_directory
 from listener.storage import atomic
-from listener.storage.atomic import PART
+from listener.storage.atomic import PART, make_folders
 from listener.voice.limits import LONGEST_FILE_BYTES, LONGEST_MESSAGE_BYTES, MOST_COPIES
 from listener.voice.timing import ANSWER_S, COPY_S, REPLY_S
 
@@ -80,7 +80,7 @@ class VoiceRelay:
         """Messages on the topics of assist that were retained, too long or not of their form."""
         for place in (self._copies, self._replies):
             with self._logs_errors(place):
-                place.mkdir(mode=_FOLDER_MODE, parents=True, exist_ok=True)
+                make_folders(place, _FOLDER_MODE)
         self._drop_copies()
         self._drop_replies()
 

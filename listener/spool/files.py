@@ -165,7 +165,7 @@ class SpoolFolder:
             TimeoutError: another process does not release the lock.
             OSError: it cannot be created, opened or cleaned.
         """
-        self.path.mkdir(mode=0o700, parents=True, exist_ok=True)
+        atomic.make_folders(self.path)
         with self.open() as folder:
             try:
                 wait_for_lock(folder, self._patience_s if patience_s is None else patience_s)

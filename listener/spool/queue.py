@@ -232,7 +232,7 @@ class Spool:
             if not reason:
                 path.unlink(missing_ok=True)
                 return
-            path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+            atomic.make_folders(path.parent)
             atomic.write_shared(path, reason.encode("ascii"))
 
     def _recorded(self, name: str) -> str:

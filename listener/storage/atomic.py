@@ -4,8 +4,8 @@ A file written here is whole after a power cut: the old or the new content, neve
 
 On a speaker under systemd, hear and send are two users. What both must reach lies in a folder with
 the setgid bit and is shared with the folder's group; every other file is for its owner alone. Root
-may run any command: a file that root creates belongs to the folder's owner, so that the services
-can read it.
+may run any command: a file or folder that root creates belongs to the owner of the folder that it
+lies in, so that the services can read it.
 """
 
 import contextlib
@@ -44,9 +44,48 @@ def make_folder(path: Path) -> None:
                     f"{path} is world-writable", f"others could replace keys here: chmod 700 {path}"
                 )
             return
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.mkdir(mode=_FOLDER_MODE, exist_ok=True)
+        make_folders(path)
         sync_folder(path.parent)
+
+
+def make_folders(path: Path, mode: int = _FOLDER_MODE) -> None:
+    """Create a folder and the missing ones above it; those that exist stay as they are.
+
+    As root, each new folder belongs to the owner of the folder that it lies in.
+
+    Args:
+        path: the folder.
+        mode: permissions of the folder, reduced by the umask; those above it have the umask's.
+
+    Raises:
+        OSError: it cannot be created, or the name belongs to something else.
+    """
+    try:
+        path.mkdir(mode)
+    except FileNotFoundError:
+        make_folders(path.parent, 0o777)
+        path.mkdir(mode, exist_ok=True)
+    except OSError:
+        # Where it exists, a folder that is read-only may be reported first.
+        if not path.is_dir():
+            raise
+        return
+    chown_folder(path)
+
+
+def chown_folder(path: Path) -> None:
+    """As ``chown_to_parent``, with the path of a folder; a link is left alone.
+
+    Raises:
+        OSError: it is missing, or not a folder.
+    """
+    if os.geteuid() != 0 or path.is_symlink():
+        return
+    handle = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
+    try:
+        chown_to_folder_owner(handle, path.parent)
+    finally:
+        os.close(handle)
 
 
 @contextlib.contextmanager
@@ -348,7 +387,7 @@ def single_instance(folder: Path, verb: str) -> Iterator[None]:
     """
     with contextlib.ExitStack() as stack:
         with translate_os_errors(folder):
-            folder.mkdir(mode=_FOLDER_MODE, parents=True, exist_ok=True)
+            make_folders(folder)
             file = stack.enter_context(_open_lock(folder / f"{verb}.lock"))
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)

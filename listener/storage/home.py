@@ -38,6 +38,10 @@ from listener.voice.consent_table import (
 
 CONSENT_TABLE: Final = "consent.json"
 """File of the owners' consents to voice control, on a speaker; hear alone can read it."""
+WITHDRAWAL_TABLE: Final = "consent-off.json"
+"""File of those consents that are off, of the same format: a damaged ``consent.json`` ends none."""
+ASSIST_KEY: Final = "assist.key"
+"""File of the service key of assist."""
 ARCHIVE_PIN: Final = "archive.pub"
 """File of the archive's public key, pinned when this machine joined the household."""
 PUBLIC: Final = "public"
@@ -70,10 +74,11 @@ class Home:
         self._key = path / "device.key"
         self._archive_key = path / "archive.key"
         self._archive_pin = path / ARCHIVE_PIN
-        self._assist_key = path / "assist.key"
+        self._assist_key = path / ASSIST_KEY
         self._sequence = path / "sequence"
         self._roster = path / "roster.json"
         self._consents = path / CONSENT_TABLE
+        self._withdrawals = path / WITHDRAWAL_TABLE
 
     def device_key(self) -> Ed25519PrivateKey:
         """Return the key this device signs with; the first call creates it.
@@ -272,14 +277,9 @@ class Home:
         """Return the consents that this speaker keeps; an empty table where there is no file.
 
         Raises:
-            ConfigError: the file is damaged.
+            ConfigError: a file is damaged.
         """
-        with translate_os_errors(self._consents):
-            try:
-                data = read_plain_file(self._consents, LONGEST_TABLE_BYTES)
-            except FileNotFoundError:
-                return ConsentTable()
-        return parse_table(data, str(self._consents))
+        return _read_table(self._consents).with_withdrawals(_read_table(self._withdrawals))
 
     def change_consents(self, edit: Callable[[ConsentTable], ConsentTable]) -> ConsentTable:
         """Replace the consents by what ``edit`` returns, and return that.
@@ -289,12 +289,16 @@ class Home:
                 consents are unchanged.
 
         Raises:
-            ConfigError: the file is damaged.
+            ConfigError: a file is damaged.
         """
         with self._locked():
             before = self.consents()
             after = edit(before)
             if after != before:
+                # First: between the two, an off already counts, and an on does not yet.
+                off = after.withdrawals()
+                if off.kept or self._withdrawals.exists():
+                    write_atomic(self._withdrawals, render_table(off), SECRET_MODE)
                 write_atomic(self._consents, render_table(after), SECRET_MODE)
             return after
 
@@ -324,6 +328,15 @@ class Home:
             make_folder(self.path)
             with hold_lock(self.path / "lock", self._patience_s):
                 yield
+
+
+def _read_table(path: Path) -> ConsentTable:
+    with translate_os_errors(path):
+        try:
+            data = read_plain_file(path, LONGEST_TABLE_BYTES)
+        except FileNotFoundError:
+            return ConsentTable()
+    return parse_table(data, str(path))
 
 
 def _load_or_create_key(path: Path) -> Ed25519PrivateKey:

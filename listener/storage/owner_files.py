@@ -4,7 +4,7 @@ from pathlib import Path
 
 from listener.envelope.open import IDENTITY_LIMIT_BYTES, Identity, OpenedClip, parse_identities
 from listener.errors import ConfigError, EarmarkError, Unavailable
-from listener.storage.atomic import create_file, read_plain_file
+from listener.storage.atomic import create_file, make_folders, read_plain_file
 
 
 def read_identities(path: Path) -> tuple[Identity, ...]:
@@ -55,7 +55,7 @@ def write_new(path: Path, data: bytes) -> None:
         EarmarkError: the name exists with other content.
     """
     try:
-        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        make_folders(path.parent)
         _create(path, data)
     except OSError as error:
         raise Unavailable(f"cannot write {path}: {error.strerror}") from error

@@ -2,7 +2,8 @@
 
 Hear keeps the table in a file of its own (``consent.json``), so that neither send nor a card nor a
 message can change it: a consent is taken only with the owner's proof, and only above the number
-that was taken before. ``docs/reference/voice-protocol.md`` has the protocol.
+that was taken before. A second file of the same format has those that are off, so that damage to
+the first ends no "off". ``docs/reference/voice-protocol.md`` has the protocol.
 """
 
 from collections.abc import Callable, Iterable, Mapping
@@ -24,7 +25,8 @@ LAST_NUMBER: Final = 1 << 53
 MOST_KEPT: Final = 64
 """Consents in a table; each key of an owner has one."""
 _REPAIR: Final = (
-    "remove the file, then repeat for each owner who ended it here: earmark owner voice off NAME"
+    "remove the file; if consent.json and consent-off.json are both damaged, remove both, and"
+    " repeat for each owner who ended it here: earmark owner voice off NAME"
 )
 
 
@@ -140,6 +142,23 @@ class ConsentTable:
                 for one in self.kept
             )
         )
+
+    def withdrawals(self) -> "ConsentTable":
+        """Return the table of the consents that are off."""
+        return ConsentTable(tuple(one for one in self.kept if not one.on))
+
+    def with_withdrawals(self, withdrawals: "ConsentTable") -> "ConsentTable":
+        """Return the table in which each withdrawal counts that no later consent replaced.
+
+        Args:
+            withdrawals: as `withdrawals` returned them, of now or of before.
+        """
+        kept = {(one.owner, one.okey): one for one in self.kept}
+        for one in withdrawals.kept:
+            before = kept.get((one.owner, one.okey))
+            if before is None or before.n <= one.n:
+                kept[one.owner, one.okey] = one
+        return ConsentTable(tuple(kept.values()))
 
     def of_active_keys(self, roster: Roster) -> dict[str, KeptConsent]:
         """Return the kept consent of each active owner under their active key, by name."""

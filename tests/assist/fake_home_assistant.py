@@ -17,7 +17,7 @@ PLAIN = {"id": "plain1", "name": "Plain", "stt_engine": None, "tts_engine": None
 
 
 class FakeHomeAssistant:
-    """Knows three speakers, and the sentences "turn on the lights" and "what time is it".
+    """Knows three speakers, and the sentences ``sentence`` and "what time is it".
 
     Attributes:
         lights: areas whose light is on, in the order of the commands.
@@ -32,6 +32,10 @@ class FakeHomeAssistant:
         self.heard_bytes = 0
         self.no_vad: object = None
         self.lights: list[str] = []
+        self.sentence = "turn on the lights"
+        """The sentence that switches the lights of an area."""
+        self.speech = "Turned on the lights"
+        """What is said about it."""
         self.breaks = ""
         """ClockPair at which the connection breaks: ``run``, ``intent`` or empty."""
         self.spoken: list[dict[str, Any]] = []
@@ -114,12 +118,12 @@ class FakeHomeAssistant:
         event("intent-start")
         text = _bare(command["input"]["text"])
         kind, code, speech = "error", "no_intent_match", "Sorry, I couldn't understand that"
-        if text == "turn on the lights":
+        if text == self.sentence:
             area = command.get("device_id", "").removeprefix("id-")
             kind, code, speech = "error", "no_valid_targets", "No area"
             if area:
                 self.lights.append(area)
-                kind, code, speech = "action_done", "", "Turned on the lights"
+                kind, code, speech = "action_done", "", self.speech
         elif text == "what time is it":
             kind, code, speech = "query_answer", "", "12:30"
         elif text == "break":

@@ -4,7 +4,7 @@ import contextlib
 import json
 import socket
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 
@@ -20,6 +20,8 @@ class FakeWyoming:
         self.sound = b""
         self.is_heard = threading.Event()
         """Set when a whole clip has arrived."""
+        self.meanwhile: Callable[[], object] = lambda: None
+        """Called when a whole clip has arrived, before ``is_heard``."""
         self.may_answer = threading.Event()
         self.may_answer.set()
 
@@ -37,6 +39,7 @@ class FakeWyoming:
                     self.sound += lines.read(event.get("payload_length", 0))
                     if event["type"] in {"audio-stop", "describe"}:
                         break
+                self.meanwhile()
                 self.is_heard.set()
                 self.may_answer.wait(5)
                 data = self.raw or b"".join(json.dumps(one).encode() + b"\n" for one in self.answer)

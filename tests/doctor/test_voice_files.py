@@ -6,9 +6,10 @@ from typing import TYPE_CHECKING
 import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
-from listener.doctor.voice_files import check_voice_control, find_file_system
+from listener.doctor.voice_files import check_player, check_voice_control, find_file_system
 from listener.envelope import keys
-from listener.ipc.voice_paths import ANOTHER_ASSIST
+from listener.ipc.datagrams import Inbox
+from listener.ipc.voice_paths import ANOTHER_ASSIST, NO_ANSWER, PLAYER_SOCKET
 from listener.voice.consent_table import ConsentTable, KeptConsent
 
 if TYPE_CHECKING:
@@ -72,6 +73,37 @@ def test_another_assist_is_a_failure(household: "Household") -> None:
 
     assert finding.verdict == "fail"
     assert "another assist answers" in finding.text
+
+
+def test_wake_without_an_answer_is_reported(household: "Household") -> None:
+    allow(household)
+    folder = household.home.path / "run" / "voice"
+    folder.mkdir(parents=True)
+    (folder / NO_ANSWER).touch()
+
+    finding = check(household)
+
+    assert finding.verdict == "warn"
+    assert "did not answer the last wake" in finding.text
+    assert "earmark doctor --config /etc/earmark/assist.toml" in finding.hint
+
+
+def test_player_is_looked_for_where_voice_control_is_on(household: "Household") -> None:
+    home = household.home.path
+    assert check_player(home, "ada") is None
+    allow(household)
+    folder = home / "run" / "voice"
+    folder.mkdir(parents=True)
+
+    missing = check_player(home, "ada")
+    inbox = Inbox(folder / PLAYER_SOCKET, 16)
+    running = check_player(home, "ada")
+    inbox.close()
+
+    assert missing is not None
+    assert (missing.verdict, missing.hint) == ("warn", "run earmark play")
+    assert running is not None
+    assert running.verdict == "ok"
 
 
 def test_damaged_consents_are_a_failure(household: "Household") -> None:

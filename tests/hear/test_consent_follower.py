@@ -243,6 +243,53 @@ def test_damaged_file_means_no_consent_until_it_is_repaired(
     assert speaker.follow() == {"ada": 1}
 
 
+def test_off_at_the_speaker_outlives_a_damaged_table(speaker: Speaker) -> None:
+    """The archive still has the consent of before, which its owner ended at the speaker only."""
+    before = speaker.make()
+    speaker.lay(before)
+    assert speaker.follow() == {"ada": 1}
+    speaker.home.change_consents(lambda table: table.withdrawn("ada", 100))
+    assert speaker.follow() == {}
+    table = speaker.home.path / "consent.json"
+
+    table.write_bytes(b"{")
+    assert speaker.follow() == {}
+    table.unlink()
+    speaker.follower = speaker.start()
+    assert speaker.follow() == {}, "the consent of before is below the off"
+    speaker.lay(speaker.make(n=101))
+
+    assert speaker.follow() == {"ada": 101}
+    assert {one.on for one in speaker.kept()} == {1}
+
+
+def test_damaged_table_of_offs_means_no_consent(speaker: Speaker) -> None:
+    speaker.lay(speaker.make())
+    assert speaker.follow() == {"ada": 1}
+    speaker.home.change_consents(lambda table: table.withdrawn("ada", 100))
+    speaker.lay(speaker.make(n=101))
+    assert speaker.follow() == {"ada": 101}
+
+    (speaker.home.path / "consent-off.json").write_bytes(b"{")
+    assert speaker.follow() == {}
+    (speaker.home.path / "consent-off.json").unlink()
+
+    assert speaker.follow() == {"ada": 101}
+
+
+def test_file_that_was_damaged_and_is_removed_again_ends_nothing(speaker: Speaker) -> None:
+    """The files are then as they were when they were last read."""
+    speaker.lay(speaker.make())
+    assert speaker.follow() == {"ada": 1}
+    off = speaker.home.path / "consent-off.json"
+
+    off.write_bytes(b"{")
+    assert speaker.follow() == {}
+    off.unlink()
+
+    assert speaker.follow() == {"ada": 1}
+
+
 def test_consent_that_cannot_be_written_counts_until_hear_ends(speaker: Speaker) -> None:
     follower = ConsentFollower(
         Home(speaker.home.path, 0.01),

@@ -1,25 +1,36 @@
 """Voice control with its real files and sockets: what send and the player find there."""
 
 import stat
+import statistics
+import time
 from collections.abc import Callable, Iterator
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import pyrage
 import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
+from listener.audio.clip import Clip, EndReason
 from listener.envelope import keys
 from listener.hear.publisher import EventPublisher
 from listener.hear.voice_control import MOST_AT_ONCE, VoiceControl
-from listener.hear.voice_runtime import ReplyKeyFile, VoiceRuntime, open_voice_runtime
+from listener.hear.voice_runtime import (
+    ReplyKeyFile,
+    VoiceRuntime,
+    boottime_s,
+    open_voice_runtime,
+)
 from listener.ipc.datagrams import Outbox
 from listener.ipc.notices import AskNotice
 from listener.ipc.player_state import read_player_state
 from listener.ipc.voice_folder import SERVICE_HOME, locate_voice_folder
-from listener.ipc.voice_paths import ANOTHER_ASSIST, COPIES, REPLY_KEY, VOICE_SOCKET
+from listener.ipc.voice_paths import ANOTHER_ASSIST, COPIES, NO_ANSWER, REPLY_KEY, VOICE_SOCKET
 from listener.voice import messages
 from listener.voice.consent_table import ConsentTable, KeptConsent
-from listener.voice.messages import Answer
+from listener.voice.limits import LONGEST_MESSAGE_BYTES, MOST_WRONG_SIGNATURES
+from listener.voice.messages import Answer, Outcome
+from listener.voice.timing import POKE_INTERVAL_S
 from tests.fakes import FakePost
 
 if TYPE_CHECKING:
@@ -27,6 +38,10 @@ if TYPE_CHECKING:
 
     from tests.conftest import Household
 
+FRAME_S = 0.08
+FLOODED_FRAMES = 50
+MOST_FILLED = 1_000
+"""Datagrams with which a test fills the socket, where the kernel has no lower limit."""
 KEY = str(pyrage.x25519.Identity.generate().to_public())
 
 
@@ -123,6 +138,85 @@ def test_flood_is_read_in_portions(running: Running) -> None:
     assert running.voice.malformed == MOST_AT_ONCE
     running.voice.turn(0.2)
     assert running.voice.malformed == MOST_AT_ONCE + 1
+
+
+def test_ask_without_an_answer_is_marked_for_doctor_until_the_next_answer(
+    running: Running,
+) -> None:
+    mark = running.folder / NO_ANSWER
+    running.ask()
+    clip = Clip(
+        samples=np.zeros(16_000, np.int16),
+        first_sample=0,
+        wake_sample=8_000,
+        end_sample=16_000,
+        pre_roll_samples=8_000,
+        end_reason=EndReason.SILENCE,
+    )
+    assert running.voice.order(clip) is None
+    assert mark.exists()
+
+    running.answer(running.ask())
+    running.voice.turn(0.1)
+
+    assert not mark.exists()
+
+
+def payload_of(kind: str, ask: str) -> bytes:
+    """Return a datagram of a flood; whoever floods does not have assist's key."""
+    if kind == "poke":
+        return messages.POKE
+    if kind in {"junk", "too long"}:
+        return b"{" * (LONGEST_MESSAGE_BYTES if kind == "junk" else 4 * LONGEST_MESSAGE_BYTES)
+    nonce = "f" * 32 if kind == "other ask" else ask
+    forger = Ed25519PrivateKey.generate()
+    if kind == "outcome":
+        outcome = Outcome(ask=nonce, device="hall", outcome="done")
+        return messages.sign_message(outcome, forger.sign)
+    answer = Answer(ask=nonce, device="hall", key=KEY, verdict="speak")
+    return messages.sign_message(answer, forger.sign)
+
+
+@pytest.mark.parametrize("kind", ["junk", "too long", "other ask", "forged", "outcome", "poke"])
+def test_flood_takes_a_bounded_part_of_each_frame(
+    running: Running, kind: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Before each frame the socket is filled again, as far as the kernel allows."""
+    ask = "" if kind == "poke" else running.ask()
+    payload = payload_of(kind, ask)
+    taken: list[object] = []
+    verified: list[object] = []
+    for name, calls in (("_take_message", taken), ("_is_signed", verified)):
+        original = getattr(VoiceControl, name)
+
+        def count(*given: Any, calls: list[object] = calls, original: Any = original) -> object:  # noqa: ANN401 - any method
+            calls.append(None)
+            return original(*given)
+
+        monkeypatch.setattr(VoiceControl, name, count)
+    began_s = boottime_s()
+    cpu_s, most = [], 0
+    for frame in range(FLOODED_FRAMES):
+        for _ in range(MOST_FILLED):
+            if not running.outbox.send(payload):
+                break
+        before = len(taken), time.thread_time()
+        running.voice.turn(frame * FRAME_S)
+        cpu_s.append(time.thread_time() - before[1])
+        most = max(most, len(taken) - before[0])
+
+    assert most == MOST_AT_ONCE
+    assert len(verified) <= MOST_WRONG_SIGNATURES
+    asks = [one for one in running.post.notices if isinstance(one, AskNotice)]
+    assert 1 <= len(asks) <= 1 + (boottime_s() - began_s) / POKE_INTERVAL_S
+    # Of the processor's time, which other load does not count into.
+    assert statistics.median(cpu_s) < FRAME_S / 10
+    running.voice.turn(FLOODED_FRAMES * FRAME_S)
+    running.voice.turn(FLOODED_FRAMES * FRAME_S)
+    if kind in {"junk", "too long", "other ask"}:
+        running.answer(ask)
+        running.voice.turn(FLOODED_FRAMES * FRAME_S)
+        assert len(verified) == 1, "the answer counts behind the flood"
 
 
 def test_player_learns_the_ask_with_its_reply_key(running: Running) -> None:

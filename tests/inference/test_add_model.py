@@ -1,5 +1,7 @@
 """What is added is kept as it was checked, or not at all."""
 
+import os
+import stat
 from pathlib import Path
 
 import pytest
@@ -9,6 +11,8 @@ from listener.inference.add_model import add_model
 from listener.inference.catalogue import Catalogue
 from listener.wakeword.manifest import parse_manifest
 from tests.sample_model import DATA, add_pineapple, manifest_of
+
+SERVICE = 54_321
 
 
 @pytest.fixture
@@ -56,3 +60,17 @@ def test_added_manifest_reads_back_equal(added: Path) -> None:
     manifest = parse_manifest((added / "manifest.toml").read_text("utf-8"), "here")
 
     assert manifest == manifest_of("pineapple")
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can give a file away")
+def test_model_that_root_adds_can_be_read_by_the_services(home: Path) -> None:
+    os.chown(home, SERVICE, -1)
+    before = os.umask(0o077)
+    try:
+        added = add_pineapple(home)
+    finally:
+        os.umask(before)
+
+    places = [added.parent, added, *added.iterdir()]
+    assert {place.stat().st_uid for place in places} == {SERVICE}
+    assert {stat.S_IMODE(place.stat().st_mode) for place in places[1:]} == {0o755, 0o644}

@@ -21,9 +21,11 @@ from listener.storage.atomic import (
     create_file,
     hold_lock,
     make_folder,
+    make_folders,
     open_plain_file,
     read_plain_file,
     shared_mode,
+    single_instance,
     translate_os_errors,
     wait_for_lock,
     write_atomic,
@@ -263,6 +265,46 @@ def test_files_of_root_belong_to_the_folder_owner(tmp_path: Path) -> None:
     open_database(tmp_path / "base", "create table t (a)").close()
 
     assert {path.stat().st_uid for path in tmp_path.iterdir()} == {SOMEBODY}
+
+
+@by_root
+def test_folders_of_root_belong_to_the_owner_of_the_first_that_exists(tmp_path: Path) -> None:
+    home = tmp_path / "home"
+    home.mkdir(0o700)
+    os.chown(home, SOMEBODY, -1)
+
+    make_folder(home / "assist" / "speech-model")
+    make_folder(tmp_path / "other" / "folder")
+    with single_instance(home / "new", "verb"):
+        pass
+
+    made = [home / "assist", home / "assist" / "speech-model", home / "new"]
+    assert {path.stat().st_uid for path in made} == {SOMEBODY}
+    assert stat.S_IMODE(made[1].stat().st_mode) == 0o700
+    assert (tmp_path / "other" / "folder").stat().st_uid == 0
+
+
+@by_root
+def test_folder_that_exists_or_is_linked_keeps_its_owner(tmp_path: Path) -> None:
+    home = tmp_path / "home"
+    home.mkdir()
+    (tmp_path / "elsewhere").mkdir()
+    (home / "mine").mkdir()
+    (home / "linked").symlink_to(tmp_path / "elsewhere")
+    os.chown(home, SOMEBODY, -1)
+
+    for name in ("mine", "linked"):
+        make_folder(home / name)
+
+    assert {(home / name).stat().st_uid for name in ("mine", "linked")} == {0}
+
+
+def test_make_folders_refuses_a_name_that_a_file_has(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+
+    for place in (tmp_path / "file", tmp_path / "file" / "folder"):
+        with pytest.raises(OSError, match=r"exists|Not a directory"):
+            make_folders(place)
 
 
 @by_root

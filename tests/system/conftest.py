@@ -42,10 +42,13 @@ class Mosquitto:
         self._config = folder / "mosquitto.conf"
         self._log = folder / "mosquitto.log"
         self._process: subprocess.Popen[bytes] | None = None
+        self.database: Path | None = None
+        """Folder of a database that ``save`` writes; set it before the start."""
 
     def start(self, *lines: str, listener: str = "allow_anonymous true") -> None:
+        database = f"true\npersistence_location {self.database}/" if self.database else "false"
         text = (
-            f"user {getpass.getuser()}\npersistence false\n"
+            f"user {getpass.getuser()}\npersistence {database}\n"
             f"listener {self.port} 127.0.0.1\n{listener}\n"
         )
         self._run(text + "".join(f"{line}\n" for line in lines))
@@ -58,6 +61,13 @@ class Mosquitto:
         """Let it read rights and revoked certificates again, as ``systemctl reload`` does."""
         assert self._process is not None
         self._process.send_signal(signal.SIGHUP)
+
+    def save(self) -> None:
+        """Let it write its database, as it does every half hour and at its end."""
+        assert self._process is not None
+        assert self.database is not None
+        self._process.send_signal(signal.SIGUSR1)
+        wait_until((self.database / "mosquitto.db").exists, "the database")
 
     def _run(self, text: str) -> None:
         self._config.write_text(text)

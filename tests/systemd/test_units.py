@@ -8,6 +8,8 @@ from pathlib import Path
 
 import pytest
 
+from listener.system.malloc import with_small_blocks_freed
+
 ROOT = Path(__file__).resolve().parents[2]
 SYSTEMD = ROOT / "systemd"
 THRESHOLDS = {
@@ -164,6 +166,9 @@ def test_assist_reads_no_archive_and_keeps_no_memory() -> None:
     assert assist["PrivateDevices"] == ["yes"]
     assert (assist["LimitCORE"], assist["MemorySwapMax"]) == (["0"], ["0"])
     assert assist["CoredumpFilter"] == ["0"]
+    assert assist["LimitMEMLOCK"] == ["infinity"]
+    environment = dict(word.split("=", 1) for word in " ".join(assist["Environment"]).split())
+    assert with_small_blocks_freed(environment) == environment, "it needs no second start"
 
 
 def test_memory_cannot_be_swapped_or_dumped() -> None:

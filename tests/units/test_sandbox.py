@@ -107,6 +107,7 @@ MAY = {
         "has the credentials": "ok: assist_ca.crt assist_s-assist.crt assist_s-assist.key"
         " assist_token",
         "signals earmark-assist": "ok",
+        "locks memory": "ok",
         "makes a socket in /var/lib/earmark-assist": "ok",
         "who": "ok: earmark-assist",
     },

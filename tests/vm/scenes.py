@@ -20,7 +20,7 @@ CLIPS: Final = "ls /var/lib/earmark-archive/archive/clips/ada 2>/dev/null | grep
 SPOOLED: Final = "ls /var/lib/earmark/spool | grep -c 'earmark$'"
 CAPTURE: Final = "cat /proc/asound/card0/pcm1c/sub0/status"
 HEAR: Final = "systemctl show --property=MainPID --value earmark-hear"
-UNITS: Final = ("mosquitto", "earmark-archive", "earmark-send", "earmark-hear")
+UNITS: Final = ("mosquitto", "earmark-archive", "earmark-send", "earmark-hear", "earmark-play")
 WORD: Final = "/usr/lib/earmark-vm/word.raw"
 CLIP_S: Final = 20.0
 """Maximum time from the end of the recording until its clip is in the archive, in seconds."""

@@ -21,6 +21,7 @@ from listener.assist.understanding.recogniser_process import (
 )
 from listener.audio.pcm import Samples
 from listener.errors import Unavailable
+from listener.system.malloc import with_small_blocks_freed
 
 START_S: Final = 60.0
 """Time in which a process loads the speech model."""
@@ -98,7 +99,7 @@ class LocalRecogniser:
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 bufsize=0,
-                env=environment,
+                env=with_small_blocks_freed(environment),
             )
             self._send(self._home_text.encode())
         except OSError as error:

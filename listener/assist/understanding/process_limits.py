@@ -12,6 +12,7 @@ from typing import Final
 
 from listener.system.dumps import disable_core_dumps
 from listener.system.malloc import overwrite_freed_memory
+from listener.system.memory_lock import lock_all_memory
 from listener.system.open_files import list_descriptors
 
 _PR_SET_PDEATHSIG: Final = 1  # linux/prctl.h; ctypes because Python has no prctl
@@ -33,8 +34,9 @@ def end_with_parent(parent: int) -> None:
 
 
 def protect_memory() -> None:
-    """Disable core dumps, bound the memory, and overwrite what is freed."""
+    """Disable core dumps and swap, bound the memory, and overwrite what is freed."""
     disable_core_dumps()
+    lock_all_memory()
     overwrite_freed_memory()
     _lower(resource.RLIMIT_DATA, MEMORY_BYTES)
 

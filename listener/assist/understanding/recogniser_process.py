@@ -3,9 +3,11 @@
 ``python -m listener.assist.understanding.recogniser_process PARENT FOLDER``; `LocalRecogniser`
 starts it. Each message is its length, 4 bytes big-endian, and a MessagePack object. The first is
 the text of the home file. From then on it has neither files nor sockets. It keeps nothing of a
-clip.
+clip: what is freed is overwritten, also short texts (`malloc.with_small_blocks_freed`), and objects
+that refer to each other are freed after each clip.
 """
 
+import gc
 import os
 import struct
 import sys
@@ -97,10 +99,12 @@ def main(arguments: list[str]) -> int:
             write_message(target, msgspec.msgpack.encode(reply))
             return error.exit_code
         process_limits.close_in()
+        gc.freeze()  # what was loaded need not be searched after each clip
         write_message(target, msgspec.msgpack.encode(FoundMessage()))
         while (message := read_message(source)) is not None:
-            text = _recognise(recogniser, message)
-            write_message(target, msgspec.msgpack.encode(FoundMessage(text)))
+            # No variable keeps the sentence while the process waits for the next clip.
+            write_message(target, _answer(recogniser, message))
+            gc.collect()
     return 0
 
 
@@ -111,7 +115,8 @@ def _load(home_text: bytearray | None, folder: Path) -> CommandRecogniser:
     return CommandRecogniser(home, WhisperModel(weights), tokens)
 
 
-def _recognise(recogniser: CommandRecogniser, message: bytearray) -> str | None:
+def _answer(recogniser: CommandRecogniser, message: bytearray) -> bytes:
+    """Recognise a clip, and overwrite it; return the encoded result."""
     clip = msgspec.msgpack.decode(message, type=ClipMessage)
     samples = np.frombuffer(clip.samples, "<i2").astype(np.int16)
     try:
@@ -119,7 +124,7 @@ def _recognise(recogniser: CommandRecogniser, message: bytearray) -> str | None:
     finally:
         samples[:] = 0
         message[:] = bytes(len(message))
-    return None if found is None else found.text
+    return msgspec.msgpack.encode(FoundMessage(None if found is None else found.text))
 
 
 if __name__ == "__main__":

@@ -10,9 +10,7 @@ executable, which the sandbox forbids.
 
 import argparse
 import contextlib
-import ctypes
 import os
-import resource
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from typing import Final
@@ -39,10 +37,10 @@ from listener.hear.microphone.protocol import (
     encode_overrun,
 )
 from listener.system.malloc import overwrite_freed_memory
+from listener.system.memory_lock import lock_all_memory
 
 OTHER_RATES_HZ: Final = (48_000, 44_100, 32_000, 96_000)
 """Rates to try after the wanted rate and the device's default rate."""
-_LOCK_CURRENT_FUTURE_ON_FAULT: Final = 1 | 2 | 4  # sys/mman.h: MCL_…
 _UNAVAILABLE: Final = 69  # sysexits.h: EX_UNAVAILABLE
 
 _Resample = Callable[[bytearray, int], Iterator[bytearray]]
@@ -74,7 +72,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     arguments = parser.parse_args(argv)
     pipe = harden(arguments.parent)
     overwrite_freed_memory()
-    _lock_memory()
+    lock_all_memory()
     try:
         with contextlib.suppress(BrokenPipeError):
             try:
@@ -219,14 +217,6 @@ def _find_device(sound: PortAudio, wanted: str) -> InputDevice:
     if not matches:
         raise CaptureError(explain_missing(wanted))
     return matches[0]
-
-
-def _lock_memory() -> None:
-    """Lock all memory of this process, if RLIMIT_MEMLOCK is unlimited; else lock none."""
-    soft, _ = resource.getrlimit(resource.RLIMIT_MEMLOCK)
-    if soft == resource.RLIM_INFINITY or os.geteuid() == 0:
-        # With a finite limit a later allocation would fail and end this process.
-        ctypes.CDLL(None).mlockall(_LOCK_CURRENT_FUTURE_ON_FAULT)
 
 
 def _write(pipe: int, record: bytes | bytearray) -> None:

