@@ -9,6 +9,7 @@ import time
 from pathlib import Path
 from typing import Final
 
+from listener.assist.announcements import SoundingAnnouncements
 from listener.assist.asks import Asks, ClockPair
 from listener.assist.build import build_abilities
 from listener.assist.command_key import AgeCommandKey
@@ -123,11 +124,25 @@ def _serve(settings: Config) -> int:
         )
         asks = Asks(AgeCommandKey, read_clocks)
         abilities = build_abilities(assist, home.path)
-        processor = CommandProcessor(
-            asks, abilities, key=key, roster=roster, off=off, now=read_clocks
-        )
-        with contextlib.closing(CommandWorker(processor.process)) as worker:
+        sounding = SoundingAnnouncements()
+
+        def processor() -> CommandProcessor:
+            return CommandProcessor(
+                asks,
+                abilities,
+                key=key,
+                roster=roster,
+                off=off,
+                sounding=sounding,
+                now=read_clocks,
+            )
+
+        with (
+            contextlib.closing(CommandWorker(processor().process)) as worker,
+            contextlib.closing(CommandWorker(processor().process, "announcements")) as announcer,
+        ):
             worker.start()
+            announcer.start()
             notifier = systemd.Notifier(os.environ, time.monotonic)
             notifier.ready()
             service = AssistService(
@@ -141,11 +156,14 @@ def _serve(settings: Config) -> int:
                 asks,
                 group_speakers(assist.groups, roster),
                 worker,
+                announcer,
                 key=key,
                 roster=roster,
                 off=off,
+                sounding=sounding,
                 now=read_clocks,
                 announcements=abilities.announcements,
+                takes_messages=assist.announcements,
                 service=notifier,
             )
             try:

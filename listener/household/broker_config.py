@@ -66,11 +66,17 @@ _SERVICES: Final = {
     ),
     # No clips and no events: it learns of a wake by the ask that a device signs for it.
     identity.ASSIST: TopicRights(
-        writes=(topics.ANSWER.topic_filter(), topics.SAY.topic_filter()),
+        writes=(
+            topics.ANSWER.topic_filter(),
+            topics.SAY.topic_filter(),
+            # Only to remove a text that its sender retained.
+            topics.ANNOUNCE.topic_filter(),
+        ),
         reads=(
             topics.ASK.topic_filter(),
             topics.SPOKEN.topic_filter(),
             topics.CONSENTS.topic_filter(),
+            topics.ANNOUNCE.topic_filter(),
         ),
     ),
     identity.HOUSEHOLD: TopicRights(
@@ -79,7 +85,11 @@ _SERVICES: Final = {
         reads=(topics.DISCOVERY.topic_filter(), topics.STATUS.topic_filter()),
     ),
     identity.HOME_ASSISTANT: TopicRights(
-        writes=(topics.COMMAND.topic_filter(), HOME_ASSISTANT_STATUS),
+        writes=(
+            topics.COMMAND.topic_filter(),
+            topics.ANNOUNCE.topic_filter(),
+            HOME_ASSISTANT_STATUS,
+        ),
         reads=(topics.STATUS.topic_filter(), topics.EVENT.topic_filter(), HOME_ASSISTANT_ALL),
     ),
 }
@@ -171,6 +181,7 @@ topic {status} in 1
 topic {event} in 1
 topic {topics.DISCOVERY.topic_filter()} in 1
 topic {topics.COMMAND.topic_filter()} out 1
+topic {topics.ANNOUNCE.topic_filter()} out 0
 """
 
 

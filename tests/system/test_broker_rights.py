@@ -62,7 +62,7 @@ TOPICS = (
     *(f"earmark/v1/retention/{owner}" for owner in ("ada", "hall", "bob")),
     *(
         f"earmark/v1/{kind}/{device}"
-        for kind in ("keys", "sequence", "consents", "ask", "answer", "say")
+        for kind in ("keys", "sequence", "consents", "ask", "answer", "say", "announce")
         for device in ("hall", "kitchen", "ada", "archive")
     ),
     *(f"earmark/v1/spoken/{device}/{ASK}" for device in ("hall", "kitchen", "ada", "archive")),
