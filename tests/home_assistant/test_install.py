@@ -5,7 +5,7 @@ import pytest
 from listener.errors import Unavailable
 from tests.home_assistant import install
 
-OLD = install.RELEASES["2025.1"]
+OLD, NEW = install.RELEASES["2025.1"], install.RELEASES["2026.11"]
 
 
 def fake_python(path: Path, version: str) -> Path:
@@ -48,3 +48,21 @@ def test_missing_python_is_named_with_what_to_do(computer: Path) -> None:
         install.find_python(OLD)
 
     assert "PYTHON312=/path/to/python3.12" in refusal.value.hint
+
+
+def test_each_release_looks_for_its_own_python(computer: Path) -> None:
+    older = fake_python(computer / ".pyenv/versions/3.12.4/bin/python3.12", "3 12")
+    newer = fake_python(computer / ".pyenv/versions/3.14.1/bin/python3.14", "3 14")
+
+    assert install.find_python(OLD) == older
+    assert install.find_python(NEW) == newer
+
+
+def test_named_python_is_not_replaced_by_a_debian(
+    computer: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    named = fake_python(computer / "other/python", "3 13")
+    monkeypatch.setenv("PYTHON314", str(named))
+
+    with pytest.raises(Unavailable, match=r"needs Python 3\.14"):
+        install.install(computer / "build", NEW)
