@@ -19,6 +19,7 @@ from listener.envelope import keys
 from listener.household import identity
 from listener.household.registry import Speaker
 from listener.household.state import HouseholdStore
+from listener.ipc.voice_paths import HOME_FOLDER
 from listener.storage.home import Home as DataFolder
 from tests import cards
 from tests.conftest import introduced
@@ -56,7 +57,7 @@ class SpeakerProcesses:
 
     def sounded(self) -> Samples:
         """Return all that its loudspeaker has played; int16, shape (n,), without the pauses."""
-        file = self.folder.parent / _SOUND
+        file = self.folder / HOME_FOLDER / _SOUND
         data = file.read_bytes() if file.exists() else b""
         return np.frombuffer(data[: len(data) // 2 * 2], "<i2")
 
@@ -197,7 +198,8 @@ def _add_speaker(house: House, name: str, recording: Path) -> SpeakerProcesses:
     house.run("household", "add-device", name, "--key", key)
     earmark = Earmark(folder, house.folder / f"{name}.toml")
     # Appended: ALSA's file would begin anew with each sound.
-    sink = f'type file; slave.pcm "null"; file "|cat >> {folder.parent / _SOUND}"; format raw'
+    file = folder / HOME_FOLDER / _SOUND  # where the player may write
+    sink = f'type file; slave.pcm "null"; file "|cat >> {file}"; format raw'
     earmark.environment[cards.VARIABLE] = cards.write_settings(
         folder.parent, **{_LOUDSPEAKER: sink}
     )
