@@ -198,8 +198,11 @@ vm: setup ## the units in an emulated machine: audio, switch, broker, archive (r
 	$(MAKE) debian TEST_PACKAGES='$(VM_PACKAGES)'
 	$(BIN)/python -m tests.vm scenes
 
-home-assistant: setup debian ## a household with a real Home Assistant (Python 3.12, PyPI; some minutes)
-	$(BIN)/python -m tests.home_assistant --page
+HA ?= 2025.1 2026.11
+home-assistant: setup ## a household with each real Home Assistant of HA (PyPI; root for 2026.11; half an hour)
+	$(MAKE) debian TEST_PACKAGES='$(TEST_PACKAGES) mmdebstrap'
+	set -e; for release in $(HA); do \
+	    $(BIN)/python -m tests.home_assistant --page --release $$release; done
 
 power-cut: setup ## fifty power cuts while everything writes (root, 20 min)
 	$(MAKE) debian TEST_PACKAGES='$(VM_PACKAGES)'

@@ -295,6 +295,9 @@ class AssistSettings(Settings, frozen=True, kw_only=True):
     voice: Literal["auto", "home-assistant", "program", "none"] = "auto"
     """Spoken replies: by the pipeline of Home Assistant, by espeak-ng, by the first of them
     that works, or none, so that only the sound of the outcome is played."""
+    announcements: bool = True
+    """Speak the announcements that Home Assistant sends by message; false: no message makes a
+    speaker sound."""
     groups: dict[ShortName, tuple[ShortName, ...]] = {}
     """Speakers of which only one answers, by a name for each group; all others form one group."""
     roster_folder: PathText | None = None

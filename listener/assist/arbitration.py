@@ -57,6 +57,10 @@ class Arbitration:
         self._rounds: dict[str, list[Candidate]] = {}
         self._winners: dict[str, Candidate] = {}
 
+    def group(self, device: str) -> str:
+        """Return the name of a device's group."""
+        return self._group(device)
+
     def add(self, candidate: Candidate) -> list[Decision]:
         """Take a candidate; return the decisions that can be made at once."""
         if self._is_alone(candidate.device):

@@ -48,6 +48,8 @@ class Announcement:
     """Text to be spoken; may be empty if it rings."""
     is_ring: bool = False
     """Whether the speaker rings after the text, as for a timer, until a person stops it."""
+    is_message: bool = False
+    """Whether the text came by message, and so may be any text."""
 
 
 class Recogniser(Protocol):

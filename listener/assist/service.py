@@ -1,7 +1,8 @@
 """The assist service: answers asks, takes command copies, and publishes outcomes and replies.
 
 The main thread has the broker, the asks and the arbitration, and answers within milliseconds; the
-worker's thread opens, recognises and carries out.
+worker's thread opens, recognises and carries out, and the announcer's makes the speech of
+announcements, so that none delays a command.
 """
 
 import logging
@@ -12,10 +13,16 @@ from typing import Final, Literal
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
 
+from listener.assist.announcements import (
+    AnnouncementIntake,
+    AnnouncementRefused,
+    SoundingAnnouncements,
+)
 from listener.assist.arbitration import Arbitration, Candidate, Decision
 from listener.assist.asks import Admission, Asks, ClockPair, CopyRefused
 from listener.assist.owners_off import OwnersOff
 from listener.assist.recogniser import Announcement, AnnouncementSource
+from listener.assist.speech import LONGEST_TEXT
 from listener.assist.worker import (
     AnnouncementJob,
     CommandJob,
@@ -102,6 +109,26 @@ class _Waiting:
     poke_s: float = float("-inf")
     """Time of the next poke."""
 
+    @property
+    def has_own(self) -> bool:
+        """Whether one of them did not come by message."""
+        return any(not one.is_message for _, one in self.announcements)
+
+    def take(self, *, may_take_messages: bool) -> list[Announcement]:
+        """Remove and return those that are spoken together: of the messages, as many as fit."""
+        taken: list[Announcement] = []
+        left = [*self.announcements]
+        self.announcements.clear()
+        length = 0
+        for until_s, one in left:
+            may_take_messages = may_take_messages and length + len(one.speech) <= LONGEST_TEXT
+            if one.is_message and not may_take_messages:
+                self.announcements.append((until_s, one))
+            else:
+                taken.append(one)
+                length += len(one.speech) + 1
+        return taken
+
 
 class AssistService:
     """The service's main loop. For one thread.
@@ -110,12 +137,15 @@ class AssistService:
         broker: client of the MQTT broker.
         asks: the open asks.
         arbitration: chooses among speakers.
-        worker: the worker's thread.
+        worker: the thread of the commands.
+        announcer: the thread of the announcements.
         key: assist's service key, which signs.
         roster: returns the household's current roster.
         off: owners who said off.
+        sounding: announcements by message that may still sound.
         now: reads both clocks.
         announcements: announcements that fall due, if any.
+        takes_messages: whether announcements by message are spoken.
         service: notified after every turn.
     """
 
@@ -125,24 +155,31 @@ class AssistService:
         asks: Asks,
         arbitration: Arbitration,
         worker: CommandWorker,
+        announcer: CommandWorker,
         *,
         key: Ed25519PrivateKey,
         roster: Callable[[], Roster],
         off: OwnersOff,
+        sounding: SoundingAnnouncements,
         now: Callable[[], ClockPair],
         announcements: AnnouncementSource | None = None,
+        takes_messages: bool = True,
         service: Notifier | None = None,
     ) -> None:
         self._broker = broker
         self._asks = asks
         self._arbitration = arbitration
         self._worker = worker
+        self._announcer = announcer
+        self._workers = (worker, announcer)
         self._key = key
         self._assist_id = keys.device_id(key.public_key())
         self._roster = roster
         self._off = off
+        self._sounding = sounding
         self._now = now
         self._announcements = announcements
+        self._intake = AnnouncementIntake() if takes_messages else None
         self._service = service
         self._waiting: dict[str, _Waiting] = {}
         self._backoff = Backoff(FIRST_BACKOFF_S, LONGEST_BACKOFF_S, spread=BACKOFF_SPREAD)
@@ -158,7 +195,7 @@ class AssistService:
         """Run until a stop is requested; then end all asks and close the connection.
 
         Raises:
-            Unavailable: the worker failed.
+            Unavailable: a worker failed.
         """
         try:
             while not stop.requested:
@@ -171,14 +208,14 @@ class AssistService:
         """Wait for events for at most ``longest_s`` seconds, and process them.
 
         Raises:
-            Unavailable: the worker failed.
+            Unavailable: a worker failed.
         """
         now_s = self._now().boot_s
         if not self._connected and now_s >= self._connect_s:
             self._connect_s = float("inf")
             self._broker.connect()
         due_s = min(self._connect_s, self._arbitration.next_due_s()) - now_s
-        for event in self._broker.poll(max(0.0, min(longest_s, due_s)), (self._worker,)):
+        for event in self._broker.poll(max(0.0, min(longest_s, due_s)), self._workers):
             match event:
                 case ConnectedEvent():
                     self._on_connected(event)
@@ -191,21 +228,26 @@ class AssistService:
                 case _:
                     pass
         self._answer(self._arbitration.decide_due(self._now().boot_s))
-        for message in self._worker.messages():
-            self._broker.publish(message)
-        if self._worker.failure:
-            raise Unavailable(f"the worker failed: {self._worker.failure}")
+        self._publish_ready()
         self._asks.expire()
         self._announce()
         self._report()
         if self._service is not None:
             self._service.ping_watchdog()
 
+    def _publish_ready(self) -> None:
+        for worker in self._workers:
+            for message in worker.messages():
+                self._broker.publish(message)
+            if worker.failure:
+                raise Unavailable(f"the worker failed: {worker.failure}")
+
     def _on_connected(self, event: ConnectedEvent) -> None:
         self._connected = True
         self._backoff.reset()
         _log.info("connected with MQTT %s", event.protocol)
-        for topic in (topics.ASK, topics.SPOKEN, topics.CONSENTS):
+        by_message = () if self._intake is None else (topics.ANNOUNCE,)
+        for topic in (topics.ASK, topics.SPOKEN, topics.CONSENTS, *by_message):
             self._broker.subscribe(topic.topic_filter())
 
     def _on_connection_lost(self, event: ConnectionLostEvent) -> None:
@@ -221,6 +263,9 @@ class AssistService:
         if (levels := topics.CONSENTS.levels(message.topic)) is not None:
             if new := self._off.update(levels["device"], message.payload):
                 _log.warning("voice control was turned off for %d owners of a speaker", new)
+            return
+        if (levels := topics.ANNOUNCE.levels(message.topic)) is not None:
+            self._on_announcement(levels["device"], message)
             return
         if message.retain:
             self._refused["retained"] += 1
@@ -279,6 +324,11 @@ class AssistService:
         if is_wake and not timing.may_answer(self._started_s, arrived.boot_s):
             # Before its restart, assist may have chosen another speaker for the same word.
             self._refused["busy"] += 1
+            self._publish_answer(ask.ask, device, "busy")
+            return
+        if is_wake and self._sounding.devices(arrived.boot_s) & self._others(device):
+            # It may have heard the wake word, and may hear a command, in an announcement.
+            self._refused["announcing"] += 1
             self._publish_answer(ask.ask, device, "busy")
             return
         match self._asks.admit(ask.ask, device, ask.reply, opens=is_wake):
@@ -346,6 +396,48 @@ class AssistService:
         recent.append(now_s)
         return True
 
+    def _on_announcement(self, device: str, message: Message) -> None:
+        """Let an announcement by message wait for its speaker."""
+        if self._intake is None or (message.retain and not message.payload):
+            return
+        if message.retain:
+            # It is old, and is spoken nowhere; the broker shall not keep its text.
+            self._refused["retained"] += 1
+            self._broker.publish(Message(message.topic, b"", qos=0, retain=True))
+            return
+        if device not in self._roster().device_keys():
+            self._refused["device"] += 1
+            return
+        now_s = self._now().boot_s
+        try:
+            announcement = self._intake.accept(device, message.payload, now_s)
+        except AnnouncementRefused as refused:
+            self._refused[f"announcement-{refused.reason}"] += 1
+            return
+        waiting = self._waiting.setdefault(device, _Waiting()).announcements
+        if len(waiting) == MOST_ANNOUNCEMENTS:
+            self._refused["queue"] += 1
+            return
+        waiting.append((now_s + ANNOUNCE_S, announcement))
+
+    def _others(self, device: str) -> set[str]:
+        """Return the other speakers of a speaker's group, which may hear it."""
+        group = self._arbitration.group(device)
+        return {
+            name
+            for name in self._roster().device_keys()
+            if name != device and self._arbitration.group(name) == group
+        }
+
+    def _may_speak_messages(self, device: str) -> bool:
+        """Return whether an announcement by message may be made for a speaker now.
+
+        Not while another speaker that may hear it can still send a command, and not before the one
+        before it has probably ended, because it would be too late when its turn comes.
+        """
+        is_heard = not self._others(device).isdisjoint(self._asks.count())
+        return not is_heard and not self._sounding.is_expected(device, self._now().boot_s)
+
     def _announce(self) -> None:
         """Poke the speakers for which announcements wait."""
         now_s = self._now().boot_s
@@ -359,20 +451,30 @@ class AssistService:
                 waiting.announcements.popleft()
             if not waiting.announcements:
                 del self._waiting[device]
-            elif self._connected and waiting.poke_s <= now_s:
+            elif (
+                self._connected
+                and waiting.poke_s <= now_s
+                and (waiting.has_own or self._may_speak_messages(device))
+            ):
                 waiting.poke_s = now_s + _POKE_S
                 self._broker.publish(answer_message(device, POKE, int(timing.ANSWER_S)))
 
     def _speak_waiting(self, ask: Ask, arrived: ClockPair) -> None:
         """Speak what waits for a speaker that a poke made ask."""
-        waiting = self._waiting.pop(ask.device, None)
+        waiting = self._waiting.get(ask.device)
         if waiting is None or ask.reply is None:
             return
-        announcements = [one for _, one in waiting.announcements]
-        text = " ".join(one.speech for one in announcements if one.speech)
-        is_ring = any(one.is_ring for one in announcements)
+        taken = waiting.take(may_take_messages=self._may_speak_messages(ask.device))
+        if not taken:
+            return
+        text = " ".join(one.speech for one in taken if one.speech)
+        is_ring = any(one.is_ring for one in taken)
+        is_message = any(one.is_message for one in taken)
         target = ReplyTarget(ask.ask, ask.device, ask.reply, arrived)
-        if not self._worker.submit(AnnouncementJob(target, text, is_ring)):
+        if is_message:
+            self._sounding.prepare(ask.device)
+        if not self._announcer.submit(AnnouncementJob(target, text, is_ring, is_message)):
+            self._sounding.drop(ask.device)
             self._refused["queue"] += 1
 
     def _report(self) -> None:

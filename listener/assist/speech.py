@@ -23,7 +23,7 @@ LONGEST_TEXT: Final = 300
 GATE_TAIL_S: Final = 0.4
 """Time after a sound in which the speaker's microphone gate is still closed."""
 _RING_HZ: Final = 16_000
-_RING_VOLUME: Final = 0.5
+RING_VOLUME: Final = 0.5
 _SPEAK_S: Final = 10.0
 _LEAST_HZ: Final = 8_000
 _MOST_HZ: Final = 48_000
@@ -114,7 +114,7 @@ def with_ring(sound: ReplySound | None) -> ReplySound:
     before = np.concatenate([sound.samples, pause]) if sound is not None else pause[:0]
     longest = LONGEST_REPLY_MS * rate_hz // 1000
     length_s = (longest - len(before)) / rate_hz
-    ring = synthesize_ring(rate_hz, length_s, GATE_TAIL_S, _RING_VOLUME)
+    ring = synthesize_ring(rate_hz, length_s, GATE_TAIL_S, RING_VOLUME)
     return ReplySound(np.concatenate([before, ring])[:longest], rate_hz)
 
 

@@ -17,6 +17,7 @@ from typing import Final, Literal
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
 
+from listener.assist.announcements import SoundingAnnouncements
 from listener.assist.asks import Asks, ClockPair, CopyRefusal, CopyRefused, HeldCommand
 from listener.assist.command_text import remove_wake_word
 from listener.assist.owners_off import OwnersOff
@@ -87,6 +88,8 @@ class AnnouncementJob:
     target: ReplyTarget
     text: str
     is_ring: bool = False
+    is_message: bool = False
+    """Whether a text that came by message is part of it."""
 
 
 Job = CommandJob | ConfirmedJob | AnnouncementJob
@@ -120,6 +123,7 @@ class CommandProcessor:
         key: assist's service key, which signs.
         roster: returns the household's current roster.
         off: owners who said off.
+        sounding: is told of each announcement by message before it is sent.
         now: reads both clocks.
     """
 
@@ -131,6 +135,7 @@ class CommandProcessor:
         key: Ed25519PrivateKey,
         roster: Callable[[], Roster],
         off: OwnersOff,
+        sounding: SoundingAnnouncements,
         now: Callable[[], ClockPair],
     ) -> None:
         self._asks = asks
@@ -139,6 +144,7 @@ class CommandProcessor:
         self._assist_id = keys.device_id(key.public_key())
         self._roster = roster
         self._off = off
+        self._sounding = sounding
         self._now = now
         self.counts: Counter[str] = Counter()
         """Commands by outcome, and refusals by reason."""
@@ -304,10 +310,16 @@ class CommandProcessor:
         post(Message(topic, payload, qos=0, expiry_s=int(timing.REPLY_S)))
 
     def _announce(self, job: AnnouncementJob, post: Callable[[Message], None]) -> None:
-        if job.target.recipient is None:
-            return
         sound = self._sound(job.text, b"")
-        self._seal(job.target, with_ring(sound) if job.is_ring else sound, post)
+        if job.is_ring:
+            sound = with_ring(sound)
+        if job.is_message and sound is not None:
+            length_s = len(sound.samples) / sound.rate_hz
+            self._sounding.seal(job.target.device, length_s, self._now().boot_s)
+        elif job.is_message:
+            self._sounding.drop(job.target.device)
+            self.counts["refused-no-voice"] += 1
+        self._seal(job.target, sound, post)
 
     def _sound(self, text: str, sound_file: bytes) -> ReplySound | None:
         if sound_file:
@@ -355,12 +367,14 @@ class CommandWorker:
     Args:
         process: processes a job.
         rest: called in the thread after some seconds without a job.
+        name: name of the thread.
     """
 
     def __init__(
         self,
         process: Callable[[Job, Callable[[Message], None]], None],
         rest: Callable[[], object] = bool,
+        name: str = "commands",
     ) -> None:
         self._process = process
         self._rest = rest
@@ -369,7 +383,7 @@ class CommandWorker:
         self._ready, self._wake = socket.socketpair()
         self._ready.settimeout(0)
         self._wake.settimeout(0)
-        self._thread = threading.Thread(target=self._run, name="commands")
+        self._thread = threading.Thread(target=self._run, name=name)
         self.failure = ""
         """Type of the error that ended the thread, or empty."""
 

@@ -10,6 +10,7 @@ import time
 from pathlib import Path
 from typing import Final
 
+from listener.assist.announcements import SoundingAnnouncements
 from listener.assist.asks import Asks, ClockPair
 from listener.assist.build import build_abilities
 from listener.assist.command_key import AgeCommandKey
@@ -125,13 +126,30 @@ def _serve(settings: Config) -> int:
         )
         asks = Asks(AgeCommandKey, read_clocks)
         abilities = build_abilities(assist, home.path)
-        processor = CommandProcessor(
-            asks, abilities, key=key, roster=roster, off=off, now=read_clocks
-        )
-        with contextlib.closing(CommandWorker(processor.process, processor.rest)) as worker:
+        sounding = SoundingAnnouncements()
+
+        def processor() -> CommandProcessor:
+            return CommandProcessor(
+                asks,
+                abilities,
+                key=key,
+                roster=roster,
+                off=off,
+                sounding=sounding,
+                now=read_clocks,
+            )
+
+        commands = processor()
+        with (
+            contextlib.closing(CommandWorker(commands.process, commands.rest)) as worker,
+            contextlib.closing(
+                CommandWorker(processor().process, name="announcements")
+            ) as announcer,
+        ):
             # What was loaded so far stays, and need not be searched after each command.
             gc.freeze()
             worker.start()
+            announcer.start()
             notifier = systemd.Notifier(os.environ, time.monotonic)
             notifier.ready()
             service = AssistService(
@@ -145,11 +163,14 @@ def _serve(settings: Config) -> int:
                 asks,
                 group_speakers(assist.groups, roster),
                 worker,
+                announcer,
                 key=key,
                 roster=roster,
                 off=off,
+                sounding=sounding,
                 now=read_clocks,
                 announcements=abilities.announcements,
+                takes_messages=assist.announcements,
                 service=notifier,
             )
             try:

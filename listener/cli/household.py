@@ -236,7 +236,10 @@ def announce(arguments: argparse.Namespace, settings: config.Config, home: Home)
 
     def message(device: str, facts: home_assistant.SpeakerFacts) -> Message:
         return home_assistant.discovery_message(
-            registry.speaker(device), keys_by_device[device], facts
+            registry.speaker(device),
+            keys_by_device[device],
+            facts,
+            has_assist=identity.ASSIST in members_now,
         )
 
     broker = household_owner.broker_of(store, registry)

@@ -66,11 +66,17 @@ _SERVICES: Final = {
     ),
     # No clips and no events: it learns of a wake by the ask that a device signs for it.
     identity.ASSIST: TopicRights(
-        writes=(topics.ANSWER.topic_filter(), topics.SAY.topic_filter()),
+        writes=(
+            topics.ANSWER.topic_filter(),
+            topics.SAY.topic_filter(),
+            # Only to remove a text that its sender retained.
+            topics.ANNOUNCE.topic_filter(),
+        ),
         reads=(
             topics.ASK.topic_filter(),
             topics.SPOKEN.topic_filter(),
             topics.CONSENTS.topic_filter(),
+            topics.ANNOUNCE.topic_filter(),
         ),
     ),
     identity.HOUSEHOLD: TopicRights(
@@ -85,7 +91,11 @@ _SERVICES: Final = {
         ),
     ),
     identity.HOME_ASSISTANT: TopicRights(
-        writes=(topics.COMMAND.topic_filter(), HOME_ASSISTANT_STATUS),
+        writes=(
+            topics.COMMAND.topic_filter(),
+            topics.ANNOUNCE.topic_filter(),
+            HOME_ASSISTANT_STATUS,
+        ),
         reads=(topics.STATUS.topic_filter(), topics.EVENT.topic_filter(), HOME_ASSISTANT_ALL),
     ),
 }
@@ -177,6 +187,7 @@ topic {status} in 1
 topic {event} in 1
 topic {topics.DISCOVERY.topic_filter()} in 1
 topic {topics.COMMAND.topic_filter()} out 1
+topic {topics.ANNOUNCE.topic_filter()} out 0
 """
 
 

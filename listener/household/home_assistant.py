@@ -146,17 +146,25 @@ def parse_announced_facts(payload: bytes) -> SpeakerFacts:
     return SpeakerFacts(version=announced.device.sw_version, words=words)
 
 
-def discovery_message(speaker: Speaker, dkey: str, facts: SpeakerFacts = UNKNOWN_FACTS) -> Message:
+def discovery_message(
+    speaker: Speaker,
+    dkey: str,
+    facts: SpeakerFacts = UNKNOWN_FACTS,
+    *,
+    has_assist: bool = False,
+) -> Message:
     """Return the discovery message of a device.
 
     Args:
         speaker: its entry in the registry.
         dkey: fingerprint of the key with which it signs envelopes.
         facts: what the speaker reports about itself.
+        has_assist: whether the household has assist, which speaks announcements.
     """
+    payload = discovery_payload(speaker, dkey, facts, has_assist=has_assist)
     return Message(
         topics.DISCOVERY.name(node=NODE + speaker.name),
-        msgspec.json.encode(discovery_payload(speaker, dkey, facts), order="sorted"),
+        msgspec.json.encode(payload, order="sorted"),
         topics.DISCOVERY.qos,
         topics.DISCOVERY.retain,
     )
@@ -174,7 +182,11 @@ def removal_message(node: str) -> Message:
 
 
 def discovery_payload(
-    speaker: Speaker, dkey: str, facts: SpeakerFacts = UNKNOWN_FACTS
+    speaker: Speaker,
+    dkey: str,
+    facts: SpeakerFacts = UNKNOWN_FACTS,
+    *,
+    has_assist: bool = False,
 ) -> dict[str, Any]:
     """Return the JSON of a discovery message; arguments as `discovery_message`."""
     node = NODE + speaker.name
@@ -196,6 +208,8 @@ def discovery_payload(
     entities |= {"wake": _events(speaker), "command": _commands(speaker)}
     entities |= {"mute": _mute(speaker), "update": _update()}
     entities |= _false_wakes(speaker) | _sensitivity(speaker, facts.words)
+    if has_assist:
+        entities["announce"] = _announcements(speaker)
     components = {
         name: {
             "unique_id": f"{node}-{name}",
@@ -316,6 +330,22 @@ def _commands(speaker: Speaker) -> Component:
         "state_topic": topics.EVENT.name(device=speaker.name),
         "value_template": f"{{% if {is_command} %}}"
         "{{ {'event_type': value_json.outcome} | tojson }}{% endif %}",
+    }
+
+
+def _announcements(speaker: Speaker) -> Component:
+    """Return the entity whose messages are spoken at the speaker.
+
+    It has no state but the time of the last message. It is of no category, so that an action for a
+    whole area reaches it; Assist exposes no entity of its kind.
+    """
+    return {
+        "platform": "notify",
+        "name": "Announce",
+        "icon": "mdi:bullhorn",
+        "command_topic": topics.ANNOUNCE.name(device=speaker.name),
+        "qos": topics.ANNOUNCE.qos,
+        "retain": topics.ANNOUNCE.retain,
     }
 
 

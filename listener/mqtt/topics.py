@@ -90,6 +90,9 @@ SPOKEN: Final = Topic("earmark/v1/spoken/{device}/{ask}", 0, retain=False)
 """Device to assist, expiry 10 s. Payload: a command copy. QoS 0, so that no broker stores one."""
 SAY: Final = Topic("earmark/v1/say/{device}", 0, retain=False)
 """Assist to one device, expiry 10 s. Payload: a reply. QoS 0, so that no broker stores one."""
+ANNOUNCE: Final = Topic("earmark/v1/announce/{device}", 0, retain=False)
+"""Home Assistant to assist. Payload: a text to be spoken at the device, UTF-8. QoS 0, so that no
+broker stores one."""
 CONSENTS: Final = Topic("earmark/v1/consents/{device}", 1, retain=True)
 """Archive to one device and to assist. Payload: consents of owners, each proven to the device; the
 archive cannot verify them."""

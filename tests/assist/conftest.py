@@ -10,6 +10,7 @@ import pyrage
 import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
+from listener.assist.announcements import SoundingAnnouncements
 from listener.assist.asks import Asks
 from listener.assist.command_key import AgeCommandKey
 from listener.assist.owners_off import OwnersOff
@@ -128,6 +129,8 @@ class Assist:
         self.folder = folder
         self.clocks = Clocks()
         self.broker = InstantBroker(self.clocks)
+        self.groups: dict[str, tuple[str, ...]] = {}
+        self.takes_messages = True
         self.understanding = FakeUnderstanding()
         self.key = key or Ed25519PrivateKey.generate()
         self.owner = str(pyrage.x25519.Identity.generate().to_public())
@@ -157,25 +160,31 @@ class Assist:
             prepare=self.understanding.prepare,
             matcher=FakeMatcher(self.understanding),
         )
+        sounding = SoundingAnnouncements()
         self.processor = CommandProcessor(
             self.asks,
             abilities,
             key=self.key,
             roster=lambda: self.roster,
             off=self.off,
+            sounding=sounding,
             now=self.clocks,
         )
         self.worker = CommandWorker(self.processor.process)
+        self.announcer = CommandWorker(self.processor.process)
         self.service = AssistService(
             self.broker,
             self.asks,
-            group_speakers({}, lambda: self.roster),
+            group_speakers(self.groups, lambda: self.roster),
             self.worker,
+            self.announcer,
             key=self.key,
             roster=lambda: self.roster,
             off=self.off,
+            sounding=sounding,
             now=self.clocks,
             announcements=self.understanding,
+            takes_messages=self.takes_messages,
         )
         self.service.turn(0)
         if is_ready:
@@ -183,6 +192,7 @@ class Assist:
 
     def stop(self) -> None:
         self.worker.close()
+        self.announcer.close()
 
     def receive(self, topic: str, payload: bytes, *, retain: bool = False) -> None:
         """Let the service receive a message, and the worker do its jobs."""
@@ -196,6 +206,7 @@ class Assist:
             left_s = until_s - self.clocks.boot_s
             self.service.turn(min(0.05, max(0.0, left_s)))
             self.worker.run_waiting()
+            self.announcer.run_waiting()
             if left_s <= 1e-9:
                 break
         self.service.turn(0)
@@ -216,6 +227,15 @@ class Assist:
         """Every message on the speaker's topic of answers, verified."""
         topic = f"earmark/v1/answer/{speaker.name}"
         return [speaker.understand(one.payload) for one in self.broker.sent if one.topic == topic]
+
+    def announce(self, device: str, text: str | bytes, *, retain: bool = False) -> None:
+        """Send an announcement, as Home Assistant does."""
+        payload = text.encode() if isinstance(text, str) else text
+        self.receive(f"earmark/v1/announce/{device}", payload, retain=retain)
+
+    def pokes(self, speaker: Speaker) -> int:
+        """Return how many pokes the speaker got."""
+        return self.heard_by(speaker).count(None)
 
     def replies(self, speaker: Speaker) -> list[bytes]:
         topic = f"earmark/v1/say/{speaker.name}"

@@ -4,6 +4,7 @@ import contextlib
 import json
 import socket
 import threading
+from collections import deque
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -13,7 +14,9 @@ class FakeWyoming:
 
     def __init__(self) -> None:
         self.port = 0
-        self.answer = [{"type": "transcript", "data": {"text": "Alexa, stop the timer"}}]
+        self.answer = [transcript("Alexa, stop the timer")]
+        self.texts: deque[str] = deque()
+        """Texts of the next clips, each once, before ``answer``."""
         self.raw = b""
         """Sent instead of ``answer``, where set."""
         self.events: list[dict[str, Any]] = []
@@ -42,9 +45,15 @@ class FakeWyoming:
                 self.meanwhile()
                 self.is_heard.set()
                 self.may_answer.wait(5)
-                data = self.raw or b"".join(json.dumps(one).encode() + b"\n" for one in self.answer)
+                answer = [transcript(self.texts.popleft())] if self.texts else self.answer
+                data = self.raw or b"".join(json.dumps(one).encode() + b"\n" for one in answer)
                 with contextlib.suppress(OSError):
                     wire.sendall(data)
+
+
+def transcript(text: str) -> dict[str, Any]:
+    """Return the event that has the text of a clip."""
+    return {"type": "transcript", "data": {"text": text}}
 
 
 @contextlib.contextmanager

@@ -47,6 +47,7 @@ def test_messages_are_never_retained_nor_stored_by_a_broker(assist: Assist) -> N
         "earmark/v1/ask/+",
         "earmark/v1/spoken/+/+",
         "earmark/v1/consents/+",
+        "earmark/v1/announce/+",
     ]
 
 
@@ -693,7 +694,7 @@ def test_connection_is_made_again(assist: Assist) -> None:
     assist.broker.events.append(ConnectionLostEvent("gone"))
     assist.turn(1)
 
-    assert len(assist.broker.subscribed) == 6
+    assert len(assist.broker.subscribed) == 8
     assist.command(assist.kitchen)
     assert len(assist.understanding.obeyed) == 1
 

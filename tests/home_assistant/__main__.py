@@ -25,23 +25,30 @@ def main(words: Sequence[str]) -> int:
     """Install Home Assistant, run the scenes and print what was seen; return the exit code."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--scene", action="append", choices=tuple(SCENES), metavar="NAME")
+    releases = tuple(install.RELEASES)
+    parser.add_argument("--release", choices=releases, default=releases[0])
     parser.add_argument("--page", action="store_true", help=f"write {PAGE.relative_to(ROOT)}")
     parser.add_argument("--pictures", action="store_true", help="only draw the guide's pictures")
     arguments = parser.parse_args(words)
     try:
-        program = install.install(ROOT / "build" / "home-assistant")
+        release = install.RELEASES[arguments.release]
+        folder = ROOT / "build" / f"home-assistant-{arguments.release}"
+        program = install.install(folder, release)
         if arguments.pictures:
-            pictures.draw(program)
+            pictures.draw(program, release)
             return 0
     except EarmarkError as error:
         print(f"earmark: error: {error}\nearmark: {error.hint}", file=sys.stderr)
         return error.exit_code
     transcript = Transcript()
-    with tempfile.TemporaryDirectory() as name, open_house(program, Path(name) / "house") as house:
+    with (
+        tempfile.TemporaryDirectory() as name,
+        open_house(program, release, Path(name) / "house") as house,
+    ):
         if not _run(house, transcript, arguments.scene or tuple(SCENES)):
             return 1
     if arguments.page and not arguments.scene:
-        transcript.write(_NAME, PAGE)
+        transcript.write(f"{_NAME} HA={arguments.release}", PAGE)
     return 0
 
 
@@ -51,7 +58,8 @@ def _run(house: House, transcript: Transcript, scenes: Sequence[str]) -> bool:
     house.assistant.onboard()
     with house.assistant.socket() as socket:
         transcript.say(
-            f"Home Assistant {socket.version} on Python 3.12, {platform.system()}"
+            f"Home Assistant {socket.version} on Python {house.assistant.release.python_text},"
+            f" {platform.system()}"
             f" with {os.cpu_count()} processors, load {load:.0f}"
         )
     transcript.say(f"first start: it answers after {took_s:.0f} s")
@@ -64,7 +72,7 @@ def _run(house: House, transcript: Transcript, scenes: Sequence[str]) -> bool:
             scene(house, lambda text: transcript.say(f"   {text}"))
         except AssertionError:
             traceback.print_exc()
-            for log in (house.folder / "ha" / "hass.log", *house.folder.glob("*.log")):
+            for log in (house.folder / "ha" / "hass.log", *house.folder.rglob("*.log")):
                 print(f"{log.name}:\n{log.read_text('utf-8', 'replace')[-2500:]}", file=sys.stderr)
             return False
         print(f"   {time.monotonic() - begun_s:.0f} s", flush=True)

@@ -12,10 +12,13 @@ from typing import Any, Final, Self
 import httpx2
 from websockets.sync.client import ClientConnection, connect
 
+from tests.home_assistant.install import Release
 from tests.ports import find_free_port
 from tests.system.conftest import wait_until
 
 PATIENCE_S: Final = 120.0
+START_S: Final = 600.0
+"""Longest start; a newer version writes the bytecode of all its modules first."""
 _CONFIGURATION: Final = """\
 homeassistant:
   name: Test house
@@ -26,9 +29,6 @@ homeassistant:
   time_zone: Europe/Amsterdam
   country: NL
   language: en
-http:
-  server_host: 127.0.0.1
-  server_port: {port}
 api:
 websocket_api:
 auth:
@@ -42,6 +42,13 @@ input_boolean:
 logger:
   default: warning
 """
+_HTTP: Final = """\
+http:
+  server_host: 127.0.0.1
+  server_port: {port}
+"""
+_LONGEST_DIALOG: Final = 5
+"""Pages of a dialog."""
 Answer = dict[str, Any]
 
 
@@ -50,18 +57,27 @@ class Server:
 
     Args:
         program: the program ``hass``.
+        release: its version.
         folder: for its configuration; the first start is its onboarding.
     """
 
-    def __init__(self, program: Path, folder: Path) -> None:
+    def __init__(self, program: Path, release: Release, folder: Path) -> None:
         self.url = f"http://127.0.0.1:{(port := find_free_port())}"
         self.folder = folder
+        self.release = release
         self._program = program
         self._process: subprocess.Popen[bytes] | None = None
         self._token = ""
         self._http = httpx2.Client(base_url=self.url, timeout=60)
         folder.mkdir(parents=True)
-        (folder / "configuration.yaml").write_text(_CONFIGURATION.format(port=port))
+        configuration = _CONFIGURATION
+        if release.has_default_integrations:
+            # It asks a person to confirm an address of configuration.yaml.
+            (folder / ".storage").mkdir()
+            (folder / ".storage" / "http").write_text(json.dumps(_stored_address(port)))
+        else:
+            configuration += _HTTP.format(port=port)
+        (folder / "configuration.yaml").write_text(configuration)
         (folder / "automations.yaml").write_text("[]\n")
 
     def start(self) -> float:
@@ -75,15 +91,15 @@ class Server:
                 ],
                 stdout=log,
                 stderr=log,
-                env={"PATH": f"{self._program.parent}:/usr/bin:/bin", "HOME": str(self.folder)},
+                env={"PATH": "/usr/sbin:/usr/bin:/bin", "HOME": str(self.folder)},
             )
-        wait_until(self._answers, "Home Assistant answers", PATIENCE_S)
+        wait_until(self._answers, "Home Assistant answers", START_S)
         return time.monotonic() - begun_s
 
-    def stop(self) -> None:
-        """End it as a service manager does."""
+    def stop(self, number: signal.Signals = signal.SIGTERM) -> None:
+        """End it as a service manager does, or by another signal."""
         if self._process is not None:
-            self._process.send_signal(signal.SIGTERM)
+            self._process.send_signal(number)
             self._process.wait(PATIENCE_S)
             self._process = None
 
@@ -160,25 +176,23 @@ class Server:
             answer = self._http.post("/api/file_upload", files={"file": (file.name, content)})
         return str(answer.raise_for_status().json()["file_id"])
 
-    def set_up(self, handler: str, *pages: Answer, is_advanced: bool = False) -> list[list[str]]:
+    def set_up(self, handler: str, values: Answer, *, is_advanced: bool = False) -> list[list[str]]:
         """Fill in the pages of the dialog that adds an integration; return the fields of each page.
 
-        A field that is not in ``pages`` keeps the value that the dialog proposes.
+        A field that is not in ``values`` keeps the value that the dialog proposes.
         """
         begin = {"handler": handler, "show_advanced_options": is_advanced}
         step = self._post("/api/config/config_entries/flow", begin)
-        shown = []
-        for page in pages:
+        shown: list[list[str]] = []
+        while step["type"] != "create_entry":
             if step["type"] == "menu":
                 choice = {"next_step_id": step["menu_options"][0]}
                 step = self._post(f"/api/config/config_entries/flow/{step['flow_id']}", choice)
             assert step["type"] == "form", step
-            fields = {field["name"]: field.get("default") for field in step["data_schema"]}
-            shown.append(list(fields))
-            filled = {name: page.get(name, value) for name, value in fields.items()}
-            answer = {name: value for name, value in filled.items() if value is not None}
+            assert len(shown) < _LONGEST_DIALOG, step
+            shown.append(_field_names(step["data_schema"]))
+            answer = _fill_in(step["data_schema"], values)
             step = self._post(f"/api/config/config_entries/flow/{step['flow_id']}", answer)
-        assert step["type"] == "create_entry", step
         return shown
 
     def remove(self, handler: str) -> None:
@@ -191,6 +205,43 @@ class Server:
         answer = self._http.post(path, json=content)
         assert answer.is_success, f"{path}: {answer.status_code} {answer.text}"
         return answer.json()
+
+
+def _fill_in(fields: list[Answer], values: Answer) -> Answer:
+    """Return what is sent for a page; a section of the page is an object in it."""
+    answer: Answer = {}
+    for field in fields:
+        name = field["name"]
+        if "schema" in field:
+            answer[name] = _fill_in(field["schema"], values)
+        elif (value := values.get(name, field.get("default"))) is not None:
+            answer[name] = value
+    return answer
+
+
+def _field_names(fields: list[Answer]) -> list[str]:
+    names: list[str] = []
+    for field in fields:
+        names += _field_names(field["schema"]) if "schema" in field else [field["name"]]
+    return names
+
+
+def _stored_address(port: int) -> Answer:
+    """Return the file in which newer versions keep their address."""
+    stable: Answer = {
+        "server_port": port,
+        "server_host": ["127.0.0.1"],
+        "cors_allowed_origins": [],
+        "login_attempts_threshold": -1,
+        "ip_ban_enabled": True,
+        "ssl_profile": "intermediate_v6",
+        "use_x_frame_options": True,
+        "created_at": "2026-01-01T00:00:00+00:00",
+        "error": None,
+        "error_message": None,
+    }
+    data = {"stable": stable, "pending": None, "yaml_migration_done": True}
+    return {"version": 3, "minor_version": 1, "key": "http", "data": data}
 
 
 class Socket:
@@ -229,6 +280,25 @@ class Socket:
             if answer.get("id") == number and answer["type"] == "result":
                 assert answer["success"], answer["error"]
                 return answer["result"]
+
+    def answer_text(self, text: str, device_id: str) -> str:
+        """Let Assist carry out a text for a device; return what it answers."""
+        number = next(self._ids)
+        fields = {
+            "start_stage": "intent",
+            "end_stage": "intent",
+            "input": {"text": text},
+            "device_id": device_id,
+        }
+        self._socket.send(json.dumps({"id": number, "type": "assist_pipeline/run"} | fields))
+        speech = ""
+        while True:
+            event = self._receive().get("event", {})
+            if event.get("type") == "intent-end":
+                response = event["data"]["intent_output"]["response"]
+                speech = str(response["speech"]["plain"]["speech"])
+            if event.get("type") == "run-end":
+                return speech
 
     def _receive(self) -> Answer:
         answer: Answer = json.loads(self._socket.recv(60))

@@ -14,13 +14,17 @@ import pyrage
 import soundfile
 from numpy.typing import NDArray
 
+from listener.audio.pcm import Samples
 from listener.envelope import keys
 from listener.household import identity
 from listener.household.registry import Speaker
 from listener.household.state import HouseholdStore
+from listener.ipc.voice_paths import HOME_FOLDER
 from listener.storage.home import Home as DataFolder
+from tests import cards
 from tests.conftest import introduced
 from tests.home_assistant.client import PATIENCE_S, Server
+from tests.home_assistant.install import Release
 from tests.ports import find_free_port
 from tests.system.conftest import Earmark, Mosquitto, wait_until
 
@@ -31,20 +35,31 @@ _RATE_HZ: Final = 16_000
 _EVERY_S: Final = 20
 """Time between two commands in a speaker's recording."""
 _MINUTES: Final = 30
+_LOUDSPEAKER: Final = "earmark-loud"
+_SOUND: Final = "loudspeaker.raw"
 
 
 @dataclass
 class SpeakerProcesses:
-    """A speaker: hear on a recording that repeats a command, and send."""
+    """A speaker: hear on a recording that repeats a command, send, and a loudspeaker."""
 
     name: str
     area: str
     earmark: Earmark
+    folder: Path
+    """Its data directory."""
 
     def start(self) -> None:
         """Start hear first, as at boot."""
         self.earmark.start("hear", "--json")
         self.earmark.start("send")
+        self.earmark.start("play", "--verbose")
+
+    def sounded(self) -> Samples:
+        """Return all that its loudspeaker has played; int16, shape (n,), without the pauses."""
+        file = self.folder / HOME_FOLDER / _SOUND
+        data = file.read_bytes() if file.exists() else b""
+        return np.frombuffer(data[: len(data) // 2 * 2], "<i2")
 
 
 @dataclass
@@ -71,6 +86,11 @@ class House:
         done = self.hub.run(*words)
         assert done.returncode == 0, done.stderr
         return done.stdout
+
+    def restart_household(self) -> None:
+        """Start its broker, which has lost its retained messages; publish as documented."""
+        self.household.start_with(self.broker_files)
+        self.run("household", "announce")
 
     @property
     def broker_files(self) -> Path:
@@ -122,11 +142,12 @@ class House:
 
 
 @contextmanager
-def open_house(program: Path, folder: Path) -> Iterator[House]:
+def open_house(program: Path, release: Release, folder: Path) -> Iterator[House]:
     """Build a home, and end all of its processes.
 
     Args:
         program: the program ``hass``.
+        release: its version.
         folder: for all files; it must not exist.
     """
     folder.mkdir(parents=True)
@@ -137,7 +158,7 @@ def open_house(program: Path, folder: Path) -> Iterator[House]:
     (folder / "hub.toml").write_text("")
     house = House(
         folder,
-        Server(program, folder / "ha"),
+        Server(program, release, folder / "ha"),
         Mosquitto(mosquitto, folder / "household", find_free_port()),
         Mosquitto(mosquitto, folder / "own", find_free_port()),
         Earmark(folder / "hub", folder / "hub.toml"),
@@ -168,21 +189,28 @@ def _set_up(house: House) -> None:
 
 
 def _add_speaker(house: House, name: str, recording: Path) -> SpeakerProcesses:
-    folder = house.folder / name
+    # A folder of its own around it, for what its processes print.
+    folder = house.folder / name / "data"
     data = DataFolder(folder)
     key = keys.device_text(data.device_key().public_key())
     store = HouseholdStore(house.folder / "hub")
     store.issue(identity.device(name), folder / "tls")
     house.run("household", "add-device", name, "--key", key)
-    speaker = SpeakerProcesses(
-        name, name.capitalize(), Earmark(folder, house.folder / f"{name}.toml")
+    earmark = Earmark(folder, house.folder / f"{name}.toml")
+    # Appended: ALSA's file would begin anew with each sound.
+    file = folder / HOME_FOLDER / _SOUND  # where the player may write
+    sink = f'type file; slave.pcm "null"; file "|cat >> {file}"; format raw'
+    earmark.environment[cards.VARIABLE] = cards.write_settings(
+        folder.parent, **{_LOUDSPEAKER: sink}
     )
+    speaker = SpeakerProcesses(name, name.capitalize(), earmark, folder)
     entry = Speaker(name=name, area=speaker.area)
     store.update(lambda registry: registry.with_speaker(entry))
     house.introduce(data)
     (house.folder / f"{name}.toml").write_text(
         f'device.name = "{name}"\nattribution.keeper = "{OWNER}"\n'
         f'microphone.files = ["{recording}"]\n'
+        f'player.device = "{_LOUDSPEAKER}"\nplayer.volume = 1.0\n'
         f'[broker]\nhost = "localhost"\nport = {house.household.port}\n'
         f'ca_file = "{folder}/tls/ca.crt"\n'
         f'certificate_file = "{folder}/tls/d-{name}.crt"\nkey_file = "{folder}/tls/d-{name}.key"\n'

@@ -23,6 +23,7 @@ from websockets.sync.client import connect
 from listener.errors import Unavailable
 from tests.home_assistant.client import PATIENCE_S, Server
 from tests.home_assistant.home import ROOT
+from tests.home_assistant.install import Release
 from tests.system.conftest import wait_until
 
 FOLDER: Final = ROOT / "docs" / "guides"
@@ -112,17 +113,18 @@ class Browser:
                 return answer["result"]
 
 
-def draw(program: Path) -> None:
+def draw(program: Path, release: Release) -> None:
     """Write the pictures.
 
     Args:
         program: the program ``hass``.
+        release: its version.
 
     Raises:
         Unavailable: chromium is not installed.
     """
     with tempfile.TemporaryDirectory() as name:
-        server = Server(program, Path(name) / "ha")
+        server = Server(program, release, Path(name) / "ha")
         server.start()
         try:
             server.onboard()

@@ -17,8 +17,14 @@ import paho.mqtt.client as paho
 from paho.mqtt.enums import CallbackAPIVersion
 
 from listener.mqtt.paho_thread import stop_network_thread
+from tests.home_assistant.disturbance_scenes import disturb_commands
 from tests.home_assistant.home import ROOT, House
-from tests.home_assistant.voice_scenes import carry_out_commands
+from tests.home_assistant.voice_scenes import (
+    announce_texts,
+    carry_out_commands,
+    play_replies,
+    ring_timers,
+)
 from tests.system.conftest import wait_until
 
 Say = Callable[[str], object]
@@ -36,18 +42,19 @@ def connect_by_certificate(house: House, say: Say) -> None:
         speaker.start()
     say(f"announce: {house.run('household', 'announce').strip()}")
     files = house.folder / "certificates"
-    broker = {"broker": "localhost", "port": house.household.port}
     upload = house.assistant.upload
-    certificate = {"set_client_cert": True, "set_ca_cert": "custom", "protocol": "5"}
-    uploads = {
+    values = {
+        "broker": "localhost",
+        "port": house.household.port,
+        "advanced_options": True,
+        "set_client_cert": True,
+        "set_ca_cert": "custom",
+        "protocol": "5",
         "certificate": upload(files / "ca.crt"),
         "client_cert": upload(files / "s-home-assistant.crt"),
         "client_key": upload(files / "s-home-assistant.key"),
     }
-    advanced = broker | {"advanced_options": True}
-    pages = house.assistant.set_up(
-        "mqtt", advanced, advanced | certificate, advanced | certificate | uploads, is_advanced=True
-    )
+    pages = house.assistant.set_up("mqtt", values, is_advanced=True)
     for number, page in enumerate(pages, 1):
         say(f"page {number} of the MQTT dialog: {', '.join(page)}")
     wait_until(lambda: len(house.devices()) == 2, "both speakers appear")
@@ -62,7 +69,8 @@ def connect_by_bridge(house: House, say: Say) -> None:
     """Connect Home Assistant to the home's own broker, which has a bridge and a light."""
     house.own.start(*(house.folder / "bridge.conf").read_text().splitlines())
     _publish(house, "homeassistant/light/lamp/config", json.dumps(_LAMP).encode())
-    house.assistant.set_up("mqtt", {"broker": "127.0.0.1", "port": house.own.port})
+    values = {"broker": "127.0.0.1", "port": house.own.port}
+    house.assistant.set_up("mqtt", values | {"set_client_cert": False, "set_ca_cert": "off"})
     wait_until(lambda: len(house.devices()) == 2, "both speakers appear through the bridge")
     for name in house.speakers:
         house.wait_for(name, **_LISTENING)
@@ -292,7 +300,7 @@ def survive_restarts(house: House, say: Say) -> None:
 
     house.household.kill()
     house.wait_for("bedroom", microphone="unavailable")
-    _restart_household(house)
+    house.restart_household()
     for name in house.speakers:
         house.wait_for(name, **_LISTENING)
     say("the household's broker killed, with all that it retained: unavailable, then open")
@@ -321,7 +329,7 @@ def show_no_old_state(house: House, say: Say) -> None:
     house.assistant.start()
     for name in house.speakers:
         house.wait_for(name, microphone="unavailable")
-    _restart_household(house)
+    house.restart_household()
     for name in house.speakers:
         house.wait_for(name, **_LISTENING)
     say("started without the household's broker: unavailable, though the last state is retained")
@@ -345,6 +353,10 @@ SCENES: Final[Mapping[str, Scene]] = {
     "wakes": report_wakes,
     "assist": keep_mute_out_of_assist,
     "commands": carry_out_commands,
+    "replies": play_replies,
+    "timers": ring_timers,
+    "announcements": announce_texts,
+    "disturbances": disturb_commands,
     "sensitivity": change_the_sensitivity,
     "false-wake": mark_a_false_wake,
     "automations": run_blueprints_and_examples,
@@ -374,12 +386,6 @@ def _watch(house: House, speaker: str, part: str, until: str) -> list[str]:
 
     wait_until(is_reached, f"{entity} is {until}: {seen}", 120)
     return seen
-
-
-def _restart_household(house: House) -> None:
-    """Start the household's broker, which has lost its retained messages; publish as documented."""
-    house.household.start_with(house.broker_files)
-    house.run("household", "announce")
 
 
 def _start_own(house: House) -> None:

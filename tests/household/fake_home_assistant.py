@@ -31,6 +31,7 @@ _KEYS: Final[Mapping[str, set[str]]] = {
         *("platform", "automation_type", "type", "subtype", "topic", "value_template", "payload"),
     },
     "event": _SHARED | {"state_topic", "value_template", "event_types"},
+    "notify": _SHARED | {"command_topic", "command_template", "retain", "qos"},
     "button": (_SHARED | {"command_topic", "payload_press", "retain"}),
     "update": _SHARED
     | {"state_topic", "value_template", "latest_version_topic", "latest_version_template"}
@@ -40,6 +41,7 @@ _KEYS: Final[Mapping[str, set[str]]] = {
 _REQUIRED: Final[Mapping[str, set[str]]] = {
     "event": {"state_topic", "event_types"},
     "button": {"command_topic"},
+    "notify": {"command_topic"},
     "switch": {"command_topic"},
     "number": {"command_topic"},
     "select": {"command_topic", "options"},

@@ -60,6 +60,17 @@ def test_discovery_message_is_valid(speaker: Speaker) -> None:
     assert len(message.payload) < 16_384
 
 
+def test_announcements_need_assist_and_no_broker_stores_their_text() -> None:
+    assert "announce" not in discovery()["components"]
+
+    message = home_assistant.discovery_message(HALL, DKEY, has_assist=True)
+    announce = fake_home_assistant.check(message.topic, message.payload)["components"]["announce"]
+
+    assert announce["command_topic"] == "earmark/v1/announce/hall"
+    assert (announce["qos"], announce["retain"]) == (0, False)
+    assert "entity_category" not in announce, "an action for an area reaches it"
+
+
 @pytest.mark.parametrize("area", [None, "Hall"])
 def test_names_and_ids_tell_speakers_apart_with_and_without_area(area: str | None) -> None:
     shown = [discovery(Speaker(name=name, area=area)) for name in ("hall", "top-floor")]

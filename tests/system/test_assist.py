@@ -27,9 +27,11 @@ from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 from paho.mqtt.enums import CallbackAPIVersion
 
+from listener.assist.service import ANNOUNCE_S
 from listener.audio.pcm import Samples
 from listener.envelope import keys
 from listener.envelope.open import parse_identities
+from listener.ipc.voice_paths import HOME_FOLDER, REPLY_KEY
 from listener.mqtt.paho_thread import stop_network_thread
 from listener.selftest.memory import MemorySnapshot, parse_maps, snapshot_memory
 from listener.selftest.processes import freeze, process_tree
@@ -39,6 +41,7 @@ from listener.voice import timing
 from listener.voice.command_copy import parse_copy
 from listener.voice.consent import Consent, encode_consents, make_consent
 from listener.voice.messages import Answer, Outcome
+from tests import cards
 from tests.assist import fake_home_assistant, fake_wyoming
 from tests.assist.fake_home_assistant import TOKEN, FakeHomeAssistant
 from tests.assist.fake_wyoming import FakeWyoming
@@ -61,6 +64,12 @@ SWAP_BYTES = 64 << 20
 ATTEMPTS = 5
 PROCESS_MADVISE = 440  # the number of the system call on every architecture
 MADV_PAGEOUT = 21
+
+SPEECH = {
+    text: np.random.default_rng(seed).integers(-9_000, 9_000, 8_000).astype(np.int16)
+    for seed, text in enumerate(("Dinner is ready", "Good night"))
+}
+"""The sound that stands for the speech of each text; noise has no pause."""
 
 
 class Line:
@@ -555,6 +564,87 @@ def test_spoken_command_switches_the_light_in_its_room(
     assert outcome["outcome"] == "done"
     assert len(wyoming.sound) > 2 * 16_000, "more than a second"
     assert "turn on" not in earmark.said("assist") + earmark.said("hear") + earmark.said("send")
+
+
+def write_voice(folder: Path) -> Path:
+    """Write a program named espeak-ng that knows two texts; return its folder."""
+    lines = ["#!/bin/sh", "read -r text", 'case "$text" in']
+    for number, (text, sound) in enumerate(SPEECH.items()):
+        soundfile.write(folder / f"{number}.wav", sound, 16_000, subtype="PCM_16")
+        lines.append(f'"{text}") exec cat "{folder}/{number}.wav" ;;')
+    program = folder / "voice" / "espeak-ng"
+    program.parent.mkdir()
+    program.write_text("\n".join([*lines, "esac", "exit 1", ""]))
+    program.chmod(0o755)
+    return program.parent
+
+
+@pytest.mark.timeout(600)
+def test_announcement_sounds_once_and_not_while_muted(
+    started: Callable[[], None],
+    mosquitto: "Mosquitto",
+    earmark: "Earmark",
+    household: "Household",
+    tmp_path: Path,
+    wait_until: Wait,
+) -> None:
+    """Real assist, send, hear and player; espeak-ng is a stand-in."""
+    voice = household.home.path / HOME_FOLDER
+    loudspeaker = voice / "loudspeaker.raw"
+    card = f'type file; slave.pcm "null"; file "|cat >> {loudspeaker}"; format raw'
+    earmark.environment[cards.VARIABLE] = cards.write_settings(tmp_path, loud=card)
+    files = [str(FIXTURES / "quiet.flac")] * 60
+    config = tmp_path / "earmark.toml"
+    text = config.read_text("utf-8").replace('voice = "none"', 'voice = "program"')
+    config.write_text(
+        f'attribution.keeper = "ada"\nmicrophone.files = {json.dumps(files)}\n'
+        f'player.device = "loud"\nplayer.volume = 1.0\n{text}',
+        "utf-8",
+    )
+
+    earmark.environment["PATH"] = f"{write_voice(tmp_path)}:{os.environ['PATH']}"
+
+    def sounded(words: str) -> int:
+        wanted = SPEECH[words].tobytes()
+        return loudspeaker.read_bytes().count(wanted) if loudspeaker.exists() else 0
+
+    def announce(words: str) -> None:
+        """Announce a text until it sounds: on a slow machine one may wait for longer than 30 s."""
+        for _ in range(ATTEMPTS):
+            client.publish("earmark/v1/announce/hall", words)
+            until_s = time.monotonic() + ANNOUNCE_S + timing.REPLY_S
+            while not (found := sounded(words)) and time.monotonic() < until_s:
+                time.sleep(0.05)
+            if found:
+                return
+        pytest.fail(f"{words} never sounds: {earmark.said('assist')} {earmark.said('play')}")
+
+    started()
+    client = paho.Client(CallbackAPIVersion.VERSION2)
+    client.connect("127.0.0.1", mosquitto.port)
+    client.loop_start()
+    client.publish("earmark/v1/consents/hall", consent_of(household), 1, retain=True)
+    earmark.start("send")
+    wait_until((household.home.path / "spool" / "consents.json").exists, "the consent is stored")
+    earmark.start("play", "--verbose")
+    wait_until((voice / REPLY_KEY).exists, "a reply key lies ready")
+    earmark.start("hear", "--json")
+    wait_until(lambda: '"started"' in earmark.said("hear"), "hear listens")
+
+    announce("Dinner is ready")
+    assert earmark.run("mute", "on").returncode == 0
+    client.publish("earmark/v1/announce/hall", "Good night")
+    time.sleep(ANNOUNCE_S + 1)
+    assert sounded("Good night") == 0, "it is muted"
+    assert earmark.run("mute", "off").returncode == 0
+    announce("Good night")
+    client.disconnect()
+    stop_network_thread(client)
+
+    assert sounded("Dinner is ready") == sounded("Good night") == 1
+    said = "".join(earmark.said(verb) for verb in ("assist", "send", "hear", "play"))
+    assert "inner" not in said
+    assert "ood night" not in said
 
 
 def consent_of(household: "Household") -> bytes:

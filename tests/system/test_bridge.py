@@ -29,7 +29,9 @@ from tests.system.conftest import Earmark, Mosquitto, wait_until
 pytestmark = pytest.mark.system
 
 HALL = identity.device("hall")
-STATUS, EVENT, COMMAND = (f"earmark/v1/{kind}/hall" for kind in ("status", "event", "command"))
+STATUS, EVENT, COMMAND, ANNOUNCE = (
+    f"earmark/v1/{kind}/hall" for kind in ("status", "event", "command", "announce")
+)
 DISCOVERY = "homeassistant/device/earmark-hall/config"
 LIGHT = "homeassistant/light/lamp/config"
 BRIDGE = "earmark/bridge"
@@ -133,7 +135,8 @@ def test_bridge_carries_states_and_commands_and_nothing_else(hub: Hub, tmp_path:
     to = ("--to", str(tmp_path / "ha"), "--bridge", str(bridge))
     hub.run("household", "add-service", "home-assistant", *to)
     store = HouseholdStore(hub.home)
-    store.issue(HALL, hub.home / "household" / "issued")
+    for member in (HALL, identity.ASSIST):
+        store.issue(member, hub.home / "household" / "issued")
     key = Home(tmp_path / "speaker").device_key().public_key()
     hub.run("household", "add-device", "hall", "--key", keys.device_text(key))
     files = hub.home / "household" / "mosquitto"
@@ -160,6 +163,13 @@ def test_bridge_carries_states_and_commands_and_nothing_else(hub: Hub, tmp_path:
     assistant.publish(COMMAND, b"mute")
     wait_until(lambda: is_carried(assistant, speaker, COMMAND), "the command arrives")
     assert [message.topic for message in speaker.received] == [COMMAND]
+
+    # An announcement reaches assist, and no speaker.
+    assist = hub.client(identity.ASSIST, "#")
+    assistant.publish(ANNOUNCE, b"Dinner is ready")
+    wait_until(lambda: is_carried(assistant, assist, ANNOUNCE), "the announcement arrives")
+    assert ANNOUNCE not in {message.topic for message in speaker.received}
+    assist.close()
     household = hub.client(
         identity.HOUSEHOLD, "homeassistant/device/+/config", "earmark/v1/status/+"
     )

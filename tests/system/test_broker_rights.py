@@ -63,7 +63,7 @@ TOPICS = (
     *(
         f"earmark/v1/{kind}/{device}"
         for kind in (
-            *("keys", "sequence", "consents", "ask", "answer", "say"),
+            *("keys", "sequence", "consents", "ask", "answer", "say", "announce"),
             *("owner-challenges", "owner-answers"),
         )
         for device in ("hall", "kitchen", "ada", "archive")
