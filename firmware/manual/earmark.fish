@@ -530,7 +530,7 @@ complete -c earmark -n '_shtab_earmark_using score' -l wakes -d 'print wakes onl
 complete -c earmark -n '_shtab_earmark_using score' -l lazy -d 'skip steps of a quiet room, as the device does'
 complete -c earmark -n '_shtab_earmark_using score' -l hop-ms -xka "40 80" -d 'time between scores in ms (default: wake.hop_ms)'
 complete -c earmark -n '_shtab_earmark_using score' -l threshold -x -d 'score at or above which each word wakes, over 0 and under 1 (default: wake.thresholds, else the model'"'"'s)'
-complete -c earmark -n '_shtab_earmark_using score; and test $_shtab_earmark_npos -ge 0' -ka "(__fish_complete_path (commandline -ct))" -d 'WAV, FLAC or Ogg file, or a folder: all such files in it and below it'
+complete -c earmark -n '_shtab_earmark_using score; and test $_shtab_earmark_npos -ge 0' -ka "(__fish_complete_path (commandline -ct))" -d 'audio file (WAV, FLAC, Ogg, MP3, AIFF, AU, CAF, W64), or a folder: all such files in it and below it; files of other kinds are counted in a note'
 complete -c earmark -n '_shtab_earmark_using; and test $_shtab_earmark_npos -eq 0' -a models -d 'list, check and add wake-word models'
 complete -c earmark -n '_shtab_earmark_using models' -s h -l help -d 'show this help message and exit'
 complete -c earmark -n '_shtab_earmark_using models' -l config -xka "(__fish_complete_path (commandline -ct))" -d 'configuration file in TOML (default: /etc/earmark/earmark.toml)'
