@@ -20,7 +20,7 @@ from listener.assist.understanding.recogniser_process import (
     write_message,
 )
 from listener.errors import Unavailable
-from listener.selftest.memory import snapshot_memory
+from listener.selftest.memory import MemorySnapshot, snapshot_memory
 from listener.selftest.watermark import Watermark
 from listener.system.malloc import with_small_blocks_freed
 from tests.assist.understanding.homes import TEXT
@@ -234,6 +234,13 @@ sys.exit(recogniser_process.main(sys.argv[1:]))
 SENTENCE = "turn on the Zyxomma quillwort"
 
 
+def _search(pid: int) -> tuple[MemorySnapshot, list[str]]:
+    """Return a process's memory, and the places where it holds words of the sentence."""
+    memory = snapshot_memory(pid)
+    words = (b"yxomma", b"uillwort")
+    return memory, [place for place, data in memory.pieces for word in words if word in data]
+
+
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root reads the memory of such a process")
 @pytest.mark.timeout(180)
 @pytest.mark.parametrize("is_uncached", [True, False])
@@ -258,17 +265,12 @@ def test_process_keeps_no_sentence_of_a_clip(tmp_path: Path, *, is_uncached: boo
             write_message(process.stdin, message)
             answers.append(read_message(process.stdout))
         # It overwrites after the answer; by then it waits for the next clip.
+        memory, left = _search(process.pid)
         for _ in range(SEARCHES):
-            memory = snapshot_memory(process.pid)
-            left = [
-                (place, word)
-                for place, data in memory.pieces
-                for word in (b"yxomma", b"uillwort")
-                if word in data
-            ]
             if not left:
                 break
             time.sleep(0.5)
+            memory, left = _search(process.pid)
         process.stdin.close()
 
     assert msgspec.msgpack.decode(answers[1] or b"", type=FoundMessage).text == SENTENCE
