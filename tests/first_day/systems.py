@@ -14,7 +14,7 @@ from tests.units.machine import ROOT, architecture
 
 BUILD: Final = ROOT / "build" / "first-day"
 SUITE: Final = "trixie"
-BASE: Final = ("systemd", "systemd-sysv", "udev", "python3", "iproute2", "sudo")
+BASE: Final = ("systemd", "systemd-sysv", "udev", "passwd", "python3", "iproute2", "sudo")
 FETCHED: Final = ("mosquitto", "libportaudio2", "age", "alsa-utils")
 """What the package and the installer bring, with all that it needs."""
 ADDRESS: Final = "10.77.0.1"
