@@ -14,7 +14,7 @@ from tests.units.machine import ROOT, architecture
 
 BUILD: Final = ROOT / "build" / "first-day"
 SUITE: Final = "trixie"
-BASE: Final = ("systemd", "systemd-sysv", "udev", "passwd", "python3", "iproute2", "sudo")
+BASE: Final = ("systemd", "systemd-sysv", "udev", "passwd", "procps", "python3", "iproute2", "sudo")
 FETCHED: Final = ("mosquitto", "libportaudio2", "age", "alsa-utils")
 """What the package and the installer bring, with all that it needs."""
 ADDRESS: Final = "10.77.0.1"
@@ -75,6 +75,8 @@ def _base() -> Path:
     must(
         *("mmdebstrap", "--quiet", "--variant=apt", f"--include={','.join(BASE)}"),
         '--aptopt=Apt::Install-Recommends "false"',
+        # Raspberry Pi OS and Debian install what a package recommends.
+        '--customize-hook=rm -f "$1/etc/apt/apt.conf.d/99mmdebstrap"',
         # Hooks run with a network, and see the archives that apt has downloaded.
         '--customize-hook=chroot "$1" apt-get --yes --download-only install ' + " ".join(FETCHED),
         f"--customize-hook=mkdir -p {folder}",

@@ -33,7 +33,9 @@ mkdir dev/pts dev/shm dev/snd dev/input
 mount -t tmpfs -o mode=1777,nosuid,nodev shm dev/shm
 while read -r kind major minor mode group path; do
     mknod -m "$mode" "dev/$path" "$kind" "$major" "$minor"
-    chown "0:$(sed -n "s/^$group:[^:]*:\([0-9]*\):.*/\1/p" etc/group)" "dev/$path"
+    # A group that a package makes later: root's until then.
+    id=$(sed -n "s/^$group:[^:]*:\([0-9]*\):.*/\1/p" etc/group)
+    chown "0:${id:-0}" "dev/$path"
 done <"$NODES"
 ln -s pcmC0D0c dev/snd/earmark-capture
 ln -s controlC0 dev/snd/earmark-control
