@@ -153,6 +153,10 @@ def build_plan(arguments: argparse.Namespace, settings: Config) -> EvaluationPla
     if arguments.plan is None or arguments.model or arguments.engine:
         raw["engine"] = _engines(arguments, settings)
     if arguments.threshold is not None:
+        if not 0 < arguments.threshold < 1:
+            raise ConfigError(
+                f"{source}: --threshold {arguments.threshold:g} is out of range: over 0 and under 1"
+            )
         for engine in raw["engine"]:
             engine["thresholds"] = dict.fromkeys(engine["words"], arguments.threshold)
     corpora = _corpora(arguments, raw["engine"])

@@ -23,7 +23,7 @@ class EngineSettings(Settings, frozen=True, kw_only=True):
     """An engine with its models and its trigger rule."""
 
     name: Name = ""
-    """Name in the results; the words by default."""
+    """Name in the results; the kind and the words by default: ``earmark: alexa``."""
     kind: ShortName = "earmark"
     """``earmark``, ``openwakeword``, ``microwakeword`` or ``command``."""
     words: Annotated[tuple[Name, ...], Meta(min_length=1)] = ("alexa",)
@@ -88,6 +88,12 @@ class EvaluationPlan(Settings, frozen=True, kw_only=True):
     """Time after the end of a word in which a wake is still a hit."""
     claims_per_hour: tuple[PerHour, ...] = (1.0, 0.5, 0.1)
     """Claims of fewer false wakes per hour to check."""
+    priors: tuple[Probability, ...] = (0.0001,)
+    """Priors of the detection cost: probabilities that a second contains the word."""
+    cost_miss: Annotated[float, Meta(gt=0, le=1_000_000)] = 1.0
+    """Cost of a miss."""
+    cost_false_wake: Annotated[float, Meta(gt=0, le=1_000_000)] = 0.1
+    """Cost of a false wake."""
     target_false_wakes_per_hour: PerHour | None = None
     """Rate for which the threshold of each word is chosen."""
 
@@ -155,8 +161,7 @@ def to_builtins(plan: EvaluationPlan) -> dict[str, Any]:
 
 
 def _engine_name(engine: EngineSettings) -> str:
-    words = ", ".join(engine.words)
-    return words if engine.kind == "earmark" else f"{engine.kind}: {words}"
+    return f"{engine.kind}: {', '.join(engine.words)}"
 
 
 def _condition_name(condition: ConditionSettings) -> str:

@@ -247,8 +247,7 @@ class Evaluation:
                     if target and target.threshold is not None
                     else ("settings" if word in configured else "manifest"),
                     target=target,
-                    claimed=self.plan.claims_per_hour,
-                    seed=self.plan.seed,
+                    plan=self.plan,
                 )
             )
         return tuple(results)

@@ -10,6 +10,7 @@ from listener.evaluate.metrics.counting import zero_counts
 from listener.evaluate.metrics.matching import TakeReport, WordReport
 from listener.evaluate.metrics.results import DetectionEvent, EventKind, WordResult
 from listener.evaluate.metrics.scores import ScoreHistogram
+from listener.evaluate.plan import EvaluationPlan
 
 HERE = Path("x")
 
@@ -43,8 +44,7 @@ def result(totals: Totals) -> WordResult:
         threshold=0.5,
         threshold_from="manifest",
         target=None,
-        claimed=(0.5,),
-        seed=1,
+        plan=EvaluationPlan(claims_per_hour=(0.5,), seed=1),
     )
 
 

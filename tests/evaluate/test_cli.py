@@ -39,15 +39,17 @@ def test_run_writes_and_prints_results(here: Path, capsys: pytest.CaptureFixture
 
     said = capsys.readouterr().out
     assert code == 0
-    assert "alexa, clean, threshold 0.5 (manifest)" in said
-    assert "misses       0 of 5: 0 % (0 to 43.4)" in said
+    assert "earmark: alexa, clean, threshold 0.5 (manifest)" in said
+    assert "misses       0 of 5: 0 % (0 to 43)" in said
     assert "charts: evaluation/report.html" in said
     assert {path.name for path in (here / "evaluation").iterdir()} == {
         "result.json",
         "rates.csv",
         "curve.csv",
         "events.csv",
+        "table.tex",
         "report.html",
+        "figures",
         "scores",
     }
 
@@ -93,7 +95,7 @@ def test_options_override_the_plan_file(here: Path, capsys: pytest.CaptureFixtur
 
     rows = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
     assert code == 0
-    assert [row.get("engine") for row in rows] == ["alexa", "patient", None]
+    assert [row.get("engine") for row in rows] == ["earmark: alexa", "patient", None]
     assert [row["plays"] for row in rows[:2]] == [3, 3]
     assert rows[2]["comparison"]["words_said"] == 5
 
@@ -157,7 +159,12 @@ def test_missing_item_or_unsupported_target_exits_with_1(
     [
         ((), "no corpus is given", 2),
         (("--corpus", "absent"), "there is no file or folder absent", 2),
-        (("--corpus", ".", "--threshold", "2"), "the options: ", 78),
+        (
+            ("--corpus", ".", "--threshold", "2"),
+            "the options: --threshold 2 is out of range: over 0 and under 1",
+            78,
+        ),
+        (("--corpus", ".", "--threshold", "nan"), "the options: --threshold nan is out of", 78),
         (("--corpus", ".", "--plays", "0"), "the options: ", 78),
         (("--plan", "absent.toml"), "cannot read the plan absent.toml", 2),
         (("--corpus", ".", "--snr-db", "3"), "--noise and --snr-db need each other", 2),
@@ -306,7 +313,11 @@ def test_same_traces_give_the_same_bytes(
     for _ in range(2):
         evaluate_traces(tmp_path, "--trace", str(tmp_path / "a.trace"))
         made.append(
-            [(path.name, path.read_bytes()) for path in sorted((tmp_path / "out").iterdir())]
+            [
+                (path.name, path.read_bytes())
+                for path in sorted((tmp_path / "out").rglob("*"))
+                if path.is_file()
+            ]
         )
 
     assert made[0] == made[1]

@@ -41,7 +41,7 @@ speech_dbov = -30
 def test_plan_has_all_keys_and_default_names() -> None:
     plan = parse(WHOLE, "plan.toml")
 
-    assert [engine.name for engine in plan.engine] == ["alexa", "theirs"]
+    assert [engine.name for engine in plan.engine] == ["earmark: alexa", "theirs"]
     assert [each.name for each in plan.condition] == ["clean", "10 dB cafe in rooms at -30 dBov"]
     assert plan.engine[0].thresholds == {"alexa": 0.7}
     assert to_builtins(plan)["target_false_wakes_per_hour"] == 0.5

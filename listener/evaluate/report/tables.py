@@ -1,4 +1,4 @@
-"""Output files of an evaluation: ``result.json``, CSV tables and the HTML report.
+"""Output files of an evaluation: ``result.json``, CSV and LaTeX tables, figures, HTML report.
 
 Numbers are written with all digits, so that they read back equal. A text that a spreadsheet would
 interpret as a formula gets a leading apostrophe; ``result.json`` has it unchanged.
@@ -15,13 +15,25 @@ import msgspec
 from listener.errors import Unavailable
 from listener.evaluate.metrics.intervals import Rate
 from listener.evaluate.metrics.results import Result
+from listener.evaluate.report.figures import Cell, collect_sections, list_all
 from listener.evaluate.report.html import Sound, render_page
+from listener.evaluate.report.latex import latex_table
+from listener.evaluate.report.png import has_font, render_png
+from listener.evaluate.report.svg import standalone
 
 TITLE: Final = "Wake-word evaluation"
 
 _FORMULA: Final = ("=", "+", "-", "@", "\t", "\r")
 
-Cell = str | float | None
+FIGURES: Final = "figures"
+"""Folder of the figures, each as SVG and PNG, and its data as CSV."""
+NO_FONT: Final = "README.txt"
+"""File in that folder that says why there is no PNG."""
+
+_NO_FONT: Final = (
+    "No font was found on this machine, so the figures have no PNG, which would have no text.\n"
+    "Install one, for example: apt install fonts-dejavu-core\n"
+)
 
 
 def events_csv(result: Result) -> str:
@@ -96,14 +108,37 @@ def write_outputs(result: Result, folder: Path, sound: Sound | None = None) -> N
         "rates.csv": rates_csv(result).encode(),
         "curve.csv": curve_csv(result).encode(),
         "events.csv": events_csv(result).encode(),
+        "table.tex": latex_table(result).encode(),
         "report.html": render_page(result, TITLE, sound).encode(),
     }
+    figures = figure_files(result)
     try:
-        folder.mkdir(parents=True, exist_ok=True)
+        (folder / FIGURES).mkdir(parents=True, exist_ok=True)
         for name, data in contents.items():
             (folder / name).write_bytes(data)
+        # Files of an earlier run under other names would pass for figures of this result.
+        for old in (folder / FIGURES).glob("figure-*"):
+            old.unlink()
+        (folder / FIGURES / NO_FONT).unlink(missing_ok=True)
+        for name, data in figures.items():
+            (folder / FIGURES / name).write_bytes(data)
     except OSError as error:
         raise Unavailable(f"cannot write {error.filename or folder}: {error.strerror}") from error
+
+
+def figure_files(result: Result) -> dict[str, bytes]:
+    """Return the files of the figures by name: SVG, CSV, and PNG if the machine has a font."""
+    files: dict[str, bytes] = {}
+    with_png = has_font()
+    for figure in list_all(collect_sections(result)):
+        svg = standalone(figure.svg)
+        files[f"{figure.stem}.svg"] = svg.encode()
+        files[f"{figure.stem}.csv"] = _csv(figure.head, figure.rows).encode()
+        if with_png:
+            files[f"{figure.stem}.png"] = render_png(svg)
+    if not with_png:
+        files[NO_FONT] = _NO_FONT.encode()
+    return files
 
 
 def _head(name: str) -> tuple[str, ...]:
