@@ -11,6 +11,7 @@ from typing import Final
 import numpy as np
 
 from listener.evaluate.corpus.items import Item
+from listener.evaluate.corpus.stream import StreamItem
 from listener.evaluate.metrics.cost import detection_costs
 from listener.evaluate.metrics.counting import CurveCounts, zero_counts
 from listener.evaluate.metrics.intervals import (
@@ -22,7 +23,7 @@ from listener.evaluate.metrics.intervals import (
     poisson,
     wilson,
 )
-from listener.evaluate.metrics.matching import TakeReport, WordReport
+from listener.evaluate.metrics.matching import TakeReport, WordReport, speaker_at
 from listener.evaluate.metrics.results import (
     Breakdown,
     DetectionEvent,
@@ -120,10 +121,19 @@ class Totals:
                 if segment.speaker is not None:
                     share = self.speakers.setdefault(segment.speaker, Exposure())
                     share.hours += (segment.end_s - segment.start_s) / 3600
+            if isinstance(item, StreamItem):
+                self._count_said(item, report)
         elif item.speaker is not None:
             share = self.speakers.setdefault(item.speaker, Exposure())
             share.said += report.said
             share.hours += report.hours
+
+    def _count_said(self, item: StreamItem, report: WordReport) -> None:
+        """Add the words of a stream to those of their speakers."""
+        for at_s, _ in report.hits:
+            speaker = speaker_at(item, at_s)
+            if speaker is not None:
+                self.speakers.setdefault(speaker, Exposure()).said += 1
 
     def _group(self, item: Item) -> Exposure:
         return self.groups.setdefault(item.condition or "", Exposure())

@@ -74,7 +74,7 @@ def test_plan_round_trip() -> None:
         ("[[engine]]\nthresholds = { alexa = 1.5 }", "thresholds"),
         ("[[engine]]\nthresholds = { other = 0.5 }", "has no word 'other'"),
         ("[[engine]]\nhop_ms = 50", "hop_ms"),
-        ("[[engine]]\n[[engine]]", "two engines have the name 'alexa'"),
+        ("[[engine]]\n[[engine]]", "two engines have the name 'earmark: alexa'"),
         ("[[condition]]\n[[condition]]", "two conditions have the name 'clean'"),
         ("[[condition]]\nsnr_db = 3", "needs both noise and snr_db"),
         ("[[corpus]]\nword = 'x'", "path"),

@@ -6,7 +6,8 @@ interpret as a formula gets a leading apostrophe; ``result.json`` has it unchang
 
 import csv
 import io
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
@@ -36,13 +37,26 @@ _NO_FONT: Final = (
 )
 
 
-def events_csv(result: Result) -> str:
-    """Return ``events.csv``: hits, misses, false wakes and near misses."""
+@dataclass(frozen=True, slots=True)
+class Table:
+    """A table of a result."""
+
+    head: tuple[str, ...]
+    rows: Iterable[tuple[Cell, ...]]
+    """Rows in the order of the columns; consumed once."""
+
+    def csv(self) -> str:
+        """Return the table as CSV, safe to open in a spreadsheet."""
+        return _csv(self.head, self.rows)
+
+
+def events_table(result: Result) -> Table:
+    """Return the table of hits, misses, false wakes and near misses."""
     head = (
         *("engine", "condition", "word", "kind", "item", "play", "at_s", "score", "peak"),
         *("activation_s", "latency_s", "speaker", "clip", "transcript"),
     )
-    return _csv(
+    return Table(
         head,
         (
             (
@@ -56,10 +70,10 @@ def events_csv(result: Result) -> str:
     )
 
 
-def curve_csv(result: Result) -> str:
-    """Return ``curve.csv``: the rates at every threshold of the curves."""
+def curve_table(result: Result) -> Table:
+    """Return the table of the rates at every threshold of the curves."""
     head = ("engine", "condition", "word", "threshold", *_head("misses"), *_head("false_wakes"))
-    return _csv(
+    return Table(
         head,
         (
             (
@@ -73,8 +87,8 @@ def curve_csv(result: Result) -> str:
     )
 
 
-def rates_csv(result: Result) -> str:
-    """Return ``rates.csv``: rates at the threshold in use, total, by speaker and by group."""
+def rates_table(result: Result) -> Table:
+    """Return the table of the rates at the threshold in use: total, by speaker and by group."""
     head = (
         *("engine", "condition", "word", "threshold", "of", "name"),
         *_head("misses"),
@@ -89,7 +103,30 @@ def rates_csv(result: Result) -> str:
                 (*key, of, row.name, *_cells(row.misses), *_cells(row.false_wakes))
                 for row in breakdowns
             ]
-    return _csv(head, rows)
+    return Table(head, rows)
+
+
+def events_csv(result: Result) -> str:
+    """Return ``events.csv``."""
+    return events_table(result).csv()
+
+
+def curve_csv(result: Result) -> str:
+    """Return ``curve.csv``."""
+    return curve_table(result).csv()
+
+
+def rates_csv(result: Result) -> str:
+    """Return ``rates.csv``."""
+    return rates_table(result).csv()
+
+
+TABLES: Final[Mapping[str, Callable[[Result], Table]]] = {
+    "rates": rates_table,
+    "curve": curve_table,
+    "events": events_table,
+}
+"""The tables by name; each is a CSV file too."""
 
 
 def write_outputs(result: Result, folder: Path, sound: Sound | None = None) -> None:

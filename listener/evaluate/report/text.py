@@ -161,7 +161,7 @@ def summary_lines(result: Result) -> Iterator[str]:
     for word in result.words:
         yield from _word(word)
     for comparison in result.comparisons:
-        yield from _comparison(comparison)
+        yield from comparison_lines(comparison)
     for speed in result.speeds:
         yield (
             f"{speed.engine}: real-time factor {speed.real_time_factor:.3g},"
@@ -171,6 +171,22 @@ def summary_lines(result: Result) -> Iterator[str]:
         yield f"missing: {skipped.item}: {skipped.why}"
     for warning in result.warnings:
         yield f"note: {warning}"
+
+
+def comparison_lines(pair: Comparison) -> Iterator[str]:
+    """Yield the lines of a comparison as text."""
+    yield f"{pair.first} compared with {pair.second}, {pair.word}, {pair.condition}"
+    yield (
+        f"  misses       first only {pair.only_first_missed},"
+        f" second only {pair.only_second_missed}, both {pair.both_missed} of {pair.words_said}:"
+        f" p = {pair.misses_p:.3g}"
+    )
+    yield (
+        f"  false wakes  first only {pair.only_first_false}, second only {pair.only_second_false},"
+        f" both {pair.both_false}: p = {pair.false_wakes_p:.3g}"
+    )
+    high = "unbounded" if pair.ratio_high is None else f"{pair.ratio_high:.3g}"
+    yield f"               ratio of those of only one: {pair.ratio_low:.3g} to {high}"
 
 
 def summary_objects(result: Result) -> Iterator[bytes]:
@@ -233,19 +249,6 @@ def _claim(claim: Hours) -> str:
     if claim.still_needed_h is None:
         return "these recordings contradict it"
     return f"not supported: {claim.still_needed_h:.1f} h more without a false wake needed"
-
-
-def _comparison(pair: Comparison) -> Iterator[str]:
-    yield f"{pair.first} compared with {pair.second}, {pair.word}, {pair.condition}"
-    yield (
-        f"  misses       first only {pair.only_first_missed},"
-        f" second only {pair.only_second_missed}, both {pair.both_missed} of {pair.words_said}:"
-        f" p = {pair.misses_p:.3g}"
-    )
-    yield (
-        f"  false wakes  first only {pair.only_first_false}, second only {pair.only_second_false},"
-        f" both {pair.both_false}: p = {pair.false_wakes_p:.3g}"
-    )
 
 
 def _or(value: float | None, otherwise: str) -> str:
