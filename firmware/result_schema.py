@@ -36,7 +36,7 @@ def result_schema() -> str:
 def _any_value(kind: type) -> dict[str, Any]:
     """Return the schema of a value of the plan, whose keys the plan defines."""
     if kind is object:
-        return {}
+        return {"type": ["array", "boolean", "integer", "null", "number", "object", "string"]}
     raise NotImplementedError
 
 
