@@ -35,8 +35,8 @@ def run(arguments: argparse.Namespace, settings: Config) -> int:
         ConfigError: a file is not a result.
     """
     del settings  # both results carry their own plan
-    results = [_read(Path(name)) for name in (arguments.first, arguments.second)]
-    comparisons, notes = compare_results(*results, (arguments.first, arguments.second))
+    first, second = _read(Path(arguments.first)), _read(Path(arguments.second))
+    comparisons, notes = compare_results(first, second, (arguments.first, arguments.second))
     if arguments.json:
         for comparison in comparisons:
             print(msgspec.json.encode({"comparison": comparison}).decode())

@@ -29,7 +29,7 @@ from listener.evaluate.metrics.results import (
     DetectionEvent,
     EventKind,
     Excerpt,
-    Outcome,
+    WordOutcome,
     Target,
     WordResult,
 )
@@ -142,9 +142,9 @@ class Totals:
         """Return whether the first play woke, for each labelled word by item and index."""
         return {place: woke[0] for place, (_, woke) in self.hits.items()}
 
-    def _outcomes(self) -> tuple[Outcome, ...]:
+    def _outcomes(self) -> tuple[WordOutcome, ...]:
         return tuple(
-            Outcome(item=item, index=index, woke=woke)
+            WordOutcome(item=item, index=index, woke=woke)
             for (item, index), woke in self.outcomes().items()
         )
 

@@ -39,7 +39,7 @@ def read_result(data: bytes, source: str) -> Result:
         ConfigError: it is not a result of this format, or a later version wrote it.
     """
     try:
-        head = msgspec.json.decode(data, type=_Head)
+        head = msgspec.json.decode(data, type=_FormatOnly)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise ConfigError(f"{source} is not the result of an evaluation: {error}") from error
     if head.format != FORMAT:
@@ -101,7 +101,7 @@ def compare_results(
     return tuple(comparisons), tuple(_notes(first, second))
 
 
-class _Head(msgspec.Struct, frozen=True):
+class _FormatOnly(msgspec.Struct, frozen=True):
     format: str
 
 

@@ -8,7 +8,7 @@ from listener.evaluate.compare import compare_results, read_result
 from listener.evaluate.metrics.results import (
     DetectionEvent,
     EventKind,
-    Outcome,
+    WordOutcome,
     Result,
     WordResult,
 )
@@ -30,7 +30,7 @@ def result(woke: str, *false: DetectionEvent, plan: dict[str, object] | None = N
         said="alexa",
         events=false,
         outcomes=tuple(
-            Outcome(item=item, index=0, woke=sign == "+")
+            WordOutcome(item=item, index=0, woke=sign == "+")
             for item, sign in zip(items, woke, strict=True)
         ),
         words_said=len(woke),
@@ -103,7 +103,9 @@ def test_what_does_not_pair_is_refused_with_its_reason(second: Result, why: str)
 
 
 def test_other_noise_and_other_code_are_noted() -> None:
-    noisy = {"condition": [{"name": "10 dB cafe", "noise": "cafe", "room": None}]}
+    noisy: dict[str, object] = {
+        "condition": [{"name": "10 dB cafe", "noise": "cafe", "room": None}]
+    }
     first, second = result("++", plan=noisy), result("++", plan=noisy | {"seed": 9})
     second = msgspec.structs.replace(
         second, hashes=second.hashes | {"code": "00" * 32}, versions={"earmark": "0.3.0"}

@@ -21,7 +21,7 @@ def test_frame_has_the_columns_and_rows_of_the_csv_file(tmp_path: Path) -> None:
 
     assert result == sample.result("a.flac")
     for name in ("rates", "curve", "events"):
-        frame = api.to_frame(result, name)  # type: ignore[arg-type] # the names are literals
+        frame = api.to_frame(result, name)
         rows = list(csv.reader(io.StringIO(tables.TABLES[name](result).csv())))
         assert list(frame.columns) == rows[0]
         assert len(frame) == len(rows) - 1

@@ -9,7 +9,7 @@ import msgspec
 import pytest
 
 from listener.evaluate.metrics.cost import detection_costs
-from listener.evaluate.metrics.results import EngineSpeed, Outcome, Result
+from listener.evaluate.metrics.results import EngineSpeed, WordOutcome, Result
 from tests.evaluate import sample
 
 FILE = Path(__file__).resolve().parents[2] / "docs/reference/evaluation-result.schema.json"
@@ -26,7 +26,7 @@ def whole_result() -> Result:
         cost_false_wake=0.1,
     )
     word = msgspec.structs.replace(
-        word, costs=costs, outcomes=(Outcome(item="a.flac", index=0, woke=True),)
+        word, costs=costs, outcomes=(WordOutcome(item="a.flac", index=0, woke=True),)
     )
     speed = EngineSpeed(
         engine="earmark",

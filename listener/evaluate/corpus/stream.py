@@ -32,7 +32,7 @@ class SpanLabel(Label):
 
 
 @dataclass(frozen=True, slots=True)
-class Part:
+class StreamPart:
     """A part of a stream."""
 
     item: Item
@@ -44,7 +44,7 @@ class Part:
 class StreamItem(Item):
     """A stream; its path is that of its first part."""
 
-    parts: tuple[Part, ...] = ()
+    parts: tuple[StreamPart, ...] = ()
     length_samples: int = 0
     """Length with the pauses."""
 
@@ -98,11 +98,11 @@ def join_parts(parts: list[tuple[Item, int]], name: str, pause_s: float) -> Stre
     """
     pause = round(pause_s * SAMPLE_RATE_HZ)
     at = 0
-    joined: list[Part] = []
+    joined: list[StreamPart] = []
     labels: list[Label] = []
     segments: list[Segment] = []
     for item, length in parts:
-        joined.append(Part(item, at, length))
+        joined.append(StreamPart(item, at, length))
         labels += [_moved(label, at, length) for label in item.labels]
         segments += _segments(item, at / SAMPLE_RATE_HZ, length / SAMPLE_RATE_HZ)
         at += length + pause

@@ -126,7 +126,7 @@ class DetectionCost(ResultTable, frozen=True, kw_only=True):
     """Least cost at any threshold; it was selected on these recordings."""
 
 
-class Outcome(ResultTable, frozen=True, kw_only=True):
+class WordOutcome(ResultTable, frozen=True, kw_only=True):
     """Whether a labelled word woke in the first play."""
 
     item: str
@@ -243,8 +243,8 @@ class WordResult(ResultTable, frozen=True, kw_only=True):
     """Scores around each false wake; see ``metrics/excerpts.py``."""
     costs: tuple[DetectionCost, ...] = ()
     """Detection costs, one for each prior; empty without words or hours."""
-    outcomes: tuple[Outcome, ...] = ()
-    """Outcome of each labelled word, which ``earmark evaluate compare`` pairs."""
+    outcomes: tuple[WordOutcome, ...] = ()
+    """WordOutcome of each labelled word, which ``earmark evaluate compare`` pairs."""
 
 
 class Comparison(ResultTable, frozen=True, kw_only=True):

@@ -116,7 +116,7 @@ def test_long_corpus_has_several_streams(
 
 def test_items_whose_transcript_has_the_word_are_left_out() -> None:
     path = Path("x")
-    items = [
+    items: list[Item | InvalidItem] = [
         Item("a", path, transcript="SHE CALLED ALEXA TWICE"),
         Item("b", path, transcript="nothing"),
         Item("c", path),

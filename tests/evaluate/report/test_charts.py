@@ -20,6 +20,7 @@ from listener.evaluate.metrics.results import (
     WordResult,
 )
 from listener.evaluate.report import charts
+from listener.evaluate.report.svg import NormalDeviate
 from tests.evaluate import sample
 
 
@@ -152,7 +153,7 @@ def test_axes_of_the_det_curve_are_normal_deviates() -> None:
     labels = {e.text: float(e.attrib["y"]) - 4 for e in of_kind(svg, "end")}
     assert min(labels.values()) >= min(grid) - 0.2
     # On such an axis 50 to 80 % is as far as 20 to 50 %, and 2 to 10 % is farther than 10 to 18 %.
-    place = charts.NormalDeviate(0.01, 0.99)
+    place = NormalDeviate(0.01, 0.99)
     assert place.fraction(0.8) - place.fraction(0.5) == pytest.approx(
         place.fraction(0.5) - place.fraction(0.2)
     )
