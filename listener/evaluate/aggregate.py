@@ -29,8 +29,8 @@ from listener.evaluate.metrics.results import (
     DetectionEvent,
     EventKind,
     Excerpt,
-    WordOutcome,
     Target,
+    WordOutcome,
     WordResult,
 )
 from listener.evaluate.metrics.scores import ScoreHistogram

@@ -8,8 +8,8 @@ from listener.evaluate.compare import compare_results, read_result
 from listener.evaluate.metrics.results import (
     DetectionEvent,
     EventKind,
-    WordOutcome,
     Result,
+    WordOutcome,
     WordResult,
 )
 from listener.evaluate.plan import EvaluationPlan, complete_plan, to_builtins

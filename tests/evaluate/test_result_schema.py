@@ -9,7 +9,7 @@ import msgspec
 import pytest
 
 from listener.evaluate.metrics.cost import detection_costs
-from listener.evaluate.metrics.results import EngineSpeed, WordOutcome, Result
+from listener.evaluate.metrics.results import EngineSpeed, Result, WordOutcome
 from tests.evaluate import sample
 
 FILE = Path(__file__).resolve().parents[2] / "docs/reference/evaluation-result.schema.json"

@@ -244,7 +244,7 @@ class WordResult(ResultTable, frozen=True, kw_only=True):
     costs: tuple[DetectionCost, ...] = ()
     """Detection costs, one for each prior; empty without words or hours."""
     outcomes: tuple[WordOutcome, ...] = ()
-    """WordOutcome of each labelled word, which ``earmark evaluate compare`` pairs."""
+    """Outcome of each labelled word, which ``earmark evaluate compare`` pairs."""
 
 
 class Comparison(ResultTable, frozen=True, kw_only=True):
