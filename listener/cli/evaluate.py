@@ -338,7 +338,19 @@ def evaluate_survey(arguments: argparse.Namespace, settings: Config) -> tuple[Re
         Unavailable: a file cannot be read or written.
     """
     del settings  # the trace has its own configuration
-    for option in ("corpus", "positives", "negatives", "plan", "noise", "room", "plays", "cluster"):
+    for option in (
+        "corpus",
+        "positives",
+        "negatives",
+        "plan",
+        "noise",
+        "room",
+        "plays",
+        "cluster",
+        "preset",
+        "stream",
+        "speed",
+    ):
         if getattr(arguments, option, None):
             raise UsageError(f"--trace and --{option} exclude each other", "pass one of them")
     paths = [Path(name) for name in arguments.trace]
