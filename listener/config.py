@@ -344,6 +344,25 @@ _DEEP_KEY: Final = re.compile(
 )
 
 
+def suggest_spaces(text: str) -> str:
+    """Return the hint for a file that is not TOML where a space is not the ordinary one, or empty.
+
+    Word processors and web pages put a no-break space, which looks the same.
+    """
+    for number, line in enumerate(text.splitlines(), 1):
+        if any(each.isspace() and each not in " \t" for each in line) or "\u200b" in line:
+            return f"type the spaces in line {number} anew: one is not an ordinary space"
+    return ""
+
+
+def describe_threshold(word: str, threshold: object) -> str | None:
+    """Return what is wrong with a wake word's threshold, or None if it is right."""
+    if isinstance(threshold, int | float) and 0 < threshold < 1:
+        return None
+    shown = threshold if isinstance(threshold, int | float) else "not a number"
+    return f"the threshold of {word} is {shown}; the range is over 0 and under 1"
+
+
 def parse_toml(text: str) -> dict[str, Any]:
     """Parse TOML that anyone may have written, in time proportional to its length.
 
@@ -377,7 +396,7 @@ def parse_settings(text: str, source: str) -> Config:
         raw = parse_toml(text)
         unknown = _find_unknown_key(raw, Config, ())
     except tomllib.TOMLDecodeError as error:
-        raise ConfigError(f"{source} is not TOML: {error}") from error
+        raise ConfigError(f"{source} is not TOML: {error}", suggest_spaces(text)) from error
     except (ValueError, RecursionError) as error:
         # Python's own limits: digits of a number, depth of brackets.
         raise ConfigError(f"{source} has a number too long or brackets too deep") from error
@@ -389,6 +408,11 @@ def parse_settings(text: str, source: str) -> Config:
         expected, _, path = str(error).partition(" - at `$.")
         where = f"{path.rstrip('`')}: " if path else ""
         hint = "see docs/reference/earmark.example.toml for each key and its range"
+        if "thresholds[...]" in path:
+            thresholds = raw["wake"]["thresholds"].items()
+            faults = (describe_threshold(word, value) for word, value in thresholds)
+            expected = next(filter(None, faults), expected)
+            where, hint = "wake.thresholds: ", "correct it, or remove it for the model's own"
         if "{1,32}" in expected:
             expected, hint = (
                 "not a short name",

@@ -158,3 +158,20 @@ def test_any_value_of_any_key_parses_or_raises_config_error(
 ) -> None:
     with contextlib.suppress(ConfigError):
         parse_settings(f"[{section}]\n{key} = {value}", "x.toml")
+
+
+@pytest.mark.parametrize("value", ["2", "0", "1.0", "-0.5", "nan", '"high"'])
+def test_threshold_out_of_range_names_its_word_and_the_range(value: str) -> None:
+    text = f"[wake]\nthresholds = {{ alexa = 0.5, hey-jarvis = {value} }}\n"
+
+    with pytest.raises(ConfigError, match="over 0 and under 1") as caught:
+        parse_settings(text, "x.toml")
+
+    assert "x.toml: wake.thresholds: the threshold of hey-jarvis is" in str(caught.value)
+
+
+def test_no_break_space_is_named_with_its_line() -> None:
+    with pytest.raises(ConfigError) as caught:
+        parse_settings('[device]\nname\u00a0= "x"\n', "x.toml")
+
+    assert caught.value.hint.startswith("type the spaces in line 2 anew")

@@ -14,6 +14,7 @@ from typing import Final
 
 from listener.envelope.format import PublicHeader
 from listener.errors import EarmarkError, Unavailable
+from listener.quantities import quantity
 from listener.storage.access_log import AccessLog, LogEntry
 from listener.storage.over_limit import OVER_LIMIT, record_over_limit
 
@@ -130,7 +131,9 @@ class DeferralReport:
             return
         self._reported_s[key] = now_s
         number = self._unreported[key]
-        _log.warning("the device %s is over its limits: %d clips deferred", header.device, number)
+        _log.warning(
+            "the device %s is over its limits: deferred %s", header.device, quantity(number, "clip")
+        )
         try:
             self._log.append(
                 LogEntry(owner=header.owner, op=DEFERRED, outcome="refused", count=number)

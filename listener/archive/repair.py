@@ -17,6 +17,7 @@ from listener.archive.quarantine import Quarantine, QuarantinedFile
 from listener.archive.records import ClipRecord, Replayed
 from listener.envelope.format import Envelope
 from listener.errors import BadEnvelope
+from listener.quantities import quantity
 from listener.storage.atomic import PART, make_folder, sync_folder
 from listener.storage.locations import CLIPS, walk
 
@@ -110,7 +111,9 @@ class IndexRepair:
             The number of files moved back.
         """
         if moved := self._quarantine.sort():
-            _log.info("moved %d files in the quarantine to their owners' folders", moved)
+            _log.info(
+                "moved %s in the quarantine to their owners' folders", quantity(moved, "file")
+            )
         restored = 0
         for file in self._quarantine.files():
             if self._owner_state.is_erased(file.clip):
@@ -118,7 +121,7 @@ class IndexRepair:
             else:
                 restored += self._restore(file)
         if restored:
-            _log.info("moved %d files that verify back from the quarantine", restored)
+            _log.info("moved %s back from the quarantine: valid now", quantity(restored, "file"))
         return restored
 
     def _restore(self, file: QuarantinedFile) -> bool:

@@ -24,6 +24,7 @@ from listener.mqtt.client import (
     Message,
     RejectedEvent,
 )
+from listener.quantities import quantity
 from listener.system.backoff import Backoff
 from listener.system.systemd import Notifier, StopSignal
 
@@ -69,7 +70,10 @@ class ExpirySweep:
         self._clock.begin_sweep()
         try:
             if created := self._repair():
-                _log.warning("the index lacked the rows of %d clips; they were restored", created)
+                _log.warning(
+                    "the index lacked the rows of %s, which were restored",
+                    quantity(created, "clip"),
+                )
         except Unavailable as error:
             # Expiry makes room on a full disk, and one file must not keep the others.
             _log.warning("cannot repair the index before the expiry: %s", error)
@@ -184,7 +188,9 @@ class ArchiveService:
 
     def _on_connection_lost(self, event: ConnectionLostEvent) -> None:
         if self._connected or event.reason != self._last_reason:
-            _log.warning("no connection to the broker: %s", event.reason)
+            _log.warning("no connection to the broker%s", event.describe())
+            if event.hint:
+                _log.warning("%s", event.hint)
         self._last_reason = event.reason
         if self._connected and self._monotonic_s() - self._since_s >= STEADY_S:
             self._backoff.reset()
@@ -237,7 +243,7 @@ class ArchiveService:
             self._report.run_if_due()
         try:
             if erased := self._expiry.run_if_due():
-                _log.info("retention: erased %d clips", erased)
+                _log.info("retention: erased %s", quantity(erased, "clip"))
         except Unavailable as error:
             _log.warning("retention: %s", error)
 

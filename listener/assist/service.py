@@ -200,7 +200,9 @@ class AssistService:
 
     def _on_connection_lost(self, event: ConnectionLostEvent) -> None:
         if self._connected or event.reason != self._last_reason:
-            _log.warning("no connection to the broker: %s", event.reason)
+            _log.warning("no connection to the broker%s", event.describe())
+            if event.hint:
+                _log.warning("%s", event.hint)
         self._last_reason = event.reason
         self._connected = False
         self._connect_s = self._now().boot_s + self._backoff.next_delay_s()

@@ -9,6 +9,7 @@ from typing import Final
 
 from listener.errors import ConfigError, Unavailable
 from listener.storage.atomic import read_plain_file
+from listener.text_encoding import NotUtf8Error, decode_text
 
 _LONGEST_BYTES: Final = 4 << 10
 _HINT: Final = "create a long-lived access token in Home Assistant and write it into that file"
@@ -61,9 +62,11 @@ class TokenFiles:
                 raise ConfigError(
                     f"the token in {path} is readable by every user", f"chmod 600 {path}"
                 )
-            text = read_plain_file(path, _LONGEST_BYTES, follow_links=True).decode("ascii").strip()
-        except (OSError, UnicodeDecodeError) as error:
+            text = decode_text(read_plain_file(path, _LONGEST_BYTES, follow_links=True)).strip()
+        except NotUtf8Error as error:
+            raise ConfigError(f"cannot read the token in {path}: {error}", _HINT) from error
+        except OSError as error:
             raise ConfigError(f"cannot read the token in {path}", _HINT) from error
-        if not text.isprintable() or not text:
+        if not (text.isascii() and text.isprintable() and text):
             raise ConfigError(f"the token in {path} is empty or damaged", _HINT)
         return text

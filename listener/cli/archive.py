@@ -125,6 +125,8 @@ def _serve(settings: Config) -> int:
 
     reserve_descriptors(MOST_DESCRIPTORS)
     home = Home(Path(settings.home))
+    # Otherwise each clip would be refused, one after the other.
+    atomic.check_links(_folder(settings))
     with (
         atomic.single_instance(home.path, "archive"),
         systemd.StopSignal().on_signals() as stop,

@@ -17,6 +17,7 @@ from listener.archive.records import RowMac
 from listener.archive.store import FileStore
 from listener.config import Config
 from listener.errors import EarmarkError, Unavailable
+from listener.quantities import quantity
 from listener.storage.home import Home
 from listener.system.findings import Check, Finding
 
@@ -70,7 +71,8 @@ def _lines(report: ClockReport, waiting: int) -> Iterator[str]:
         yield "the clocks agree"
         return
     since = "" if report.suspended_from_s is None else f" since {_format(report.suspended_from_s)}"
-    yield f"the clocks differ by {report.unproven_s} s{since}; {waiting} clips wait to expire"
+    clips = quantity(waiting, "clip waits", "clips wait")
+    yield f"the clocks differ by {report.unproven_s} s{since}; {clips} to expire"
     yield "compare the wall clock with another one; if it is right: earmark archive clock --confirm"
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from listener.archive.files import find_envelope_file, read_envelope_file
 from listener.envelope.open import Identity, OpenedClip, open_envelope
-from listener.errors import Unavailable, UsageError
+from listener.errors import BadEnvelope, Unavailable, UsageError
 from listener.owner.roster import Roster
 from listener.storage.owner_files import write_clip
 
@@ -63,5 +63,14 @@ def open_clip(path: Path, identities: Sequence[Identity], roster: Roster, to: Pa
         data = read_envelope_file(path)
     except OSError as error:
         raise Unavailable(f"cannot read {path}: {error.strerror or error}") from error
-    opened = open_envelope(data, identities, roster.stored_device_keys(), roster.owner_keys())
+    devices = roster.stored_device_keys()
+    try:
+        opened = open_envelope(data, identities, devices, roster.owner_keys())
+    except BadEnvelope as error:
+        if devices:
+            raise
+        raise BadEnvelope(
+            f"{error}: there is no roster on this computer",
+            "run this on the archive's computer, or fetch the clip: earmark clips export --open",
+        ) from error
     return WrittenClip(opened, write_clip(opened, to))

@@ -25,6 +25,7 @@ from listener.envelope.format import ClipId, ShortName
 from listener.envelope.open import Identity
 from listener.errors import ConfigError, EarmarkError, Unavailable, UsageError
 from listener.owner.key_rotation import KeyRotation, prove_rotation
+from listener.quantities import quantity
 from listener.rights import receipts, requests
 from listener.rights.requests import Day
 from listener.storage.owner_files import read_identities
@@ -68,7 +69,7 @@ def erase(
             summary |= {"missing": absent, "head": msgspec.to_builtins(receipt.head)}
             print(json.dumps(summary))
         else:
-            print(f"erased {receipt.count} clips; the signed receipt is {path}")
+            print(f"erased {quantity(receipt.count, 'clip')}; the signed receipt is {path}")
             for clip in absent:
                 print(f"earmark: no such clip of this owner: {sanitize(clip)}", file=sys.stderr)
     return 1 if missing else 0
@@ -114,7 +115,8 @@ def _confirm(
         count_text = f"{most} or more" if count == most else str(count)
     try:
         answer = ask(
-            f"Erase {count_text} clips of {session.asker.owner}? This cannot be undone. [y/N] "
+            f"Erase {quantity(count_text, 'clip')} of {session.asker.owner}?"
+            " This cannot be undone. [y/N] "
         )
     except EOFError:
         return False
@@ -144,7 +146,10 @@ def retention(arguments: argparse.Namespace, session: Session) -> int:
     elif reply.days is None:
         print(f"{reply.owner}: clips are kept as long as the speaker set for each")
     else:
-        print(f"{reply.owner}: {reply.days} days at most, or less where the speaker set less")
+        print(
+            f"{reply.owner}: {quantity(reply.days, 'day')} at most,"
+            " or less where the speaker set less"
+        )
     return 0
 
 

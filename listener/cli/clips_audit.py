@@ -17,6 +17,7 @@ from listener.clips.trust_store import TrustStore
 from listener.envelope import keys
 from listener.envelope.open import Identity
 from listener.errors import EarmarkError, Unavailable, UsageError
+from listener.quantities import quantity
 from listener.rights import hash_chain, receipts
 from listener.rights.export_page import PAGE_NAME
 from listener.storage.owner_files import read_identities
@@ -140,7 +141,10 @@ def _print_verified(
         print(json.dumps(result | ({} if start is None else {"after": start.n})))
     else:
         after = "" if start is None else f" after row {start.n}"
-        print(f"{source}: {rows} rows{after}, unchanged; the last has the hash {end.hash[:16]}")
+        print(
+            f"{source}: {quantity(rows, 'row')}{after}, unchanged;"
+            f" the last has the hash {end.hash[:16]}"
+        )
 
 
 def verify_file(arguments: argparse.Namespace, known: TrustStore) -> int:
@@ -189,7 +193,7 @@ def verify_file(arguments: argparse.Namespace, known: TrustStore) -> int:
         log = "" if start is None else f"; the access log begins after row {start.n}"
         print(
             f"{path}: valid; {receipt.t}, {receipt.owner}:"
-            f" {receipt.count} clips {operation}{decrypted}{log}"
+            f" {quantity(receipt.count, 'clip')} {operation}{decrypted}{log}"
         )
         if is_covered is False:
             print(

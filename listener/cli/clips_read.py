@@ -26,6 +26,7 @@ from listener.clips.session import Session, open_own_clip, read_receipt, selecti
 from listener.envelope.format import format_timestamp
 from listener.envelope.open import OpenedClip
 from listener.errors import BadEnvelope, EarmarkError, NotForYou, Unavailable, UsageError
+from listener.quantities import quantity
 from listener.rights import requests
 from listener.rights.hash_chain import LogHead
 from listener.storage.atomic import create_file, part_file, sync_folder, write_atomic
@@ -203,7 +204,7 @@ def export(arguments: argparse.Namespace, session: Session) -> int:
     if arguments.json:
         print(json.dumps(result))
     else:
-        print(f"{target}: {result['count']} clips, all verified")
+        print(f"{target}: {quantity(result['count'], 'clip')}, all verified")
         if arguments.open:
             print(f"{arguments.open}/index.html: {result['opened']} decrypted")
         print_left_out(result.get("left_out", []))

@@ -28,6 +28,7 @@ from listener.demo.output import Transcript
 from listener.demo.player import Event, play_scene
 from listener.demo.scene import Scene
 from listener.errors import EarmarkError, Unavailable, UsageError
+from listener.quantities import quantity
 from listener.spool.queue import Spool
 
 DELIVERY_S: Final = 120.0
@@ -201,7 +202,10 @@ def _show_archive(
         when=bool(kept) and {(k["clip"], k["owner"], k["size_bytes"]) for k in kept} == sent,
     )
     size_bytes = sum(clip["size_bytes"] for clip in kept)
-    page.line("archive", f"stores {len(kept)} clips, {size_bytes:,} bytes, and cannot decrypt them")
+    page.line(
+        "archive",
+        f"stores {quantity(len(kept), 'clip')}, {size_bytes:,} bytes, and cannot decrypt them",
+    )
     return kept
 
 

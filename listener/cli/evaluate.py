@@ -5,8 +5,11 @@ of traces that ``earmark survey`` recorded.
 """
 
 import argparse
+import contextlib
 import os
+import signal
 import sys
+import threading
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, Final
@@ -15,11 +18,12 @@ import msgspec
 
 from listener.cli import compare, confusables
 from listener.cli.main import Subcommands, with_examples
-from listener.config import Config
+from listener.config import Config, describe_threshold
 from listener.errors import ConfigError, UsageError
 from listener.evaluate import plan as plans
 from listener.evaluate.corpus.items import Item
 from listener.evaluate.corpus.playback import file_hash
+from listener.evaluate.corpus.stream import RepeatingCorpus
 from listener.evaluate.engines.provenance import code_hash, versions
 from listener.evaluate.engines.registry import KINDS, build_recipe
 from listener.evaluate.excerpts import ExcerptCutter
@@ -29,12 +33,13 @@ from listener.evaluate.pool import Processes
 from listener.evaluate.presets import PRESETS, picovoice
 from listener.evaluate.progress import ItemProgress
 from listener.evaluate.report.tables import write_outputs
-from listener.evaluate.report.text import summary_lines, summary_objects
+from listener.evaluate.report.text import CORPUS_NOTE, summary_lines, summary_objects
 from listener.evaluate.runner import Evaluation, Workers, open_all
 from listener.evaluate.speed import measure_speeds
 from listener.evaluate.survey import metrics
 from listener.evaluate.survey.parquet import write_parquet
 from listener.evaluate.survey.reader import Spans, merge, parse_spans, read_trace
+from listener.text_encoding import decode_text
 from listener.wakeword.trace import Line
 
 RECORDINGS: Final = "EARMARK_RECORDINGS"
@@ -188,8 +193,10 @@ def build_plan(arguments: argparse.Namespace, settings: Config) -> EvaluationPla
     if arguments.plan is None or arguments.model or arguments.engine:
         raw["engine"] = _engines(arguments, settings)
     if arguments.threshold is not None:
-        _set_threshold(raw["engine"], arguments.threshold, source)
+        for engine in raw["engine"]:
+            engine["thresholds"] = dict.fromkeys(engine["words"], arguments.threshold)
     raw |= _sounds(arguments, raw)
+    _check_thresholds(raw["engine"], source, is_option=arguments.threshold is not None)
     try:
         plan = msgspec.convert(raw, EvaluationPlan)
     except msgspec.ValidationError as error:
@@ -211,13 +218,13 @@ def _sounds(arguments: argparse.Namespace, raw: dict[str, Any]) -> dict[str, Any
     return tables
 
 
-def _set_threshold(engines: list[dict[str, Any]], threshold: float, source: str) -> None:
-    if not 0 < threshold < 1:
-        raise ConfigError(
-            f"{source}: --threshold {threshold:g} is out of range: over 0 and under 1"
-        )
+def _check_thresholds(engines: Sequence[dict[str, Any]], source: str, *, is_option: bool) -> None:
+    """Raise ConfigError for a threshold that is out of range; name its word."""
     for engine in engines:
-        engine["thresholds"] = dict.fromkeys(engine["words"], threshold)
+        for word, threshold in engine.get("thresholds", {}).items():
+            if fault := describe_threshold(word, threshold):
+                named = "--threshold" if is_option else "thresholds"
+                raise ConfigError(f"{source}: {named}: {fault}", "choose a number between them")
 
 
 def _engines(arguments: argparse.Namespace, settings: Config) -> list[dict[str, Any]]:
@@ -299,9 +306,9 @@ def _conditions(arguments: argparse.Namespace) -> list[dict[str, Any]]:
 
 def _read(path: Path) -> str:
     try:
-        return path.read_text("utf-8")
+        return decode_text(path.read_bytes())
     except (OSError, ValueError) as error:
-        reason = error.strerror if isinstance(error, OSError) else "it is not UTF-8 text"
+        reason = error.strerror if isinstance(error, OSError) else str(error)
         raise UsageError(f"cannot read the plan {path}: {reason}") from error
 
 
@@ -397,9 +404,9 @@ def _spans(name: str | None) -> Spans:
     if name is None:
         return Spans()
     try:
-        text = Path(name).read_text("utf-8")
+        text = decode_text(Path(name).read_bytes())
     except (OSError, ValueError) as error:
-        reason = error.strerror if isinstance(error, OSError) else "it is not UTF-8 text"
+        reason = error.strerror if isinstance(error, OSError) else str(error)
         raise UsageError(f"cannot read {name}: {reason}") from error
     return parse_spans(text, name)
 
@@ -407,7 +414,8 @@ def _spans(name: str | None) -> Spans:
 DETAILS: Final = """\
 PATH is a folder of audio files, a TSV or JSON Lines manifest, a folder with a manifest.json, or a
 LibriSpeech or Common Voice corpus; docs/research/index.md describes each, and the metrics. Without
-a PATH, the folder in $EARMARK_RECORDINGS is used.
+a PATH, the folder in $EARMARK_RECORDINGS is used. Audio that is listed several times counts once;
+notes that begin with corpus: say what is left out or counted differently than it is listed.
 
 The results are result.json, rates.csv, curve.csv, events.csv, table.tex (LaTeX), report.html, and
 in figures/ each figure as SVG and PNG with its data as CSV. Scores are cached in scores/: an
@@ -493,11 +501,16 @@ def run(arguments: argparse.Namespace, settings: Config) -> int:
         return _ACTIONS[arguments.action](arguments, settings)
     out = Path(arguments.out)
     evaluate = evaluate_survey if arguments.trace else _evaluate_plan
-    result, cutter = evaluate(arguments, settings)
+    with _interrupted_by_signals():
+        result, cutter = evaluate(arguments, settings)
     write_outputs(result, out, cutter)
     if arguments.json:
         for line in summary_objects(result):
             print(line.decode())
+        for warning in result.warnings:
+            # The other warnings say what the objects say; all of them are in result.json.
+            if warning.startswith(CORPUS_NOTE):
+                print(f"earmark: {warning}", file=sys.stderr)
     else:
         for text in summary_lines(result):
             print(text)
@@ -505,32 +518,70 @@ def run(arguments: argparse.Namespace, settings: Config) -> int:
     return int(bool(result.missing) or not _claims_hold(result))
 
 
+class _SignalInterrupt(KeyboardInterrupt):
+    """End of the run by a signal other than SIGINT."""
+
+    def __init__(self, number: int) -> None:
+        super().__init__()
+        self.number = number
+        """The signal's number."""
+
+
+@contextlib.contextmanager
+def _interrupted_by_signals() -> Iterator[None]:
+    """Interrupt the run at SIGTERM and SIGHUP, as at Ctrl-C: its workers are ended first."""
+
+    def interrupt(number: int, _: object) -> None:
+        raise _SignalInterrupt(number)
+
+    before = {}
+    if threading.current_thread() is threading.main_thread():
+        for each in (signal.SIGTERM, signal.SIGHUP):
+            if signal.getsignal(each) is not signal.SIG_IGN:  # nohup
+                before[each] = signal.signal(each, interrupt)
+    try:
+        yield
+    finally:
+        for each, handler in before.items():
+            signal.signal(each, handler)
+
+
 def _evaluate_plan(
     arguments: argparse.Namespace, settings: Config
 ) -> tuple[Result, ExcerptCutter | None]:
     plan = build_plan(arguments, settings)
-    sizes = [_bytes(item) if isinstance(item, Item) else 0 for item in open_all(plan)]
+    corpus = open_all(plan)
+    sizes = [_bytes(item) if isinstance(item, Item) else 0 for item in corpus]
     if not sizes:
         # An evaluation of nothing would support every target rate.
         raise UsageError(
             "there is nothing to evaluate: the corpus has no item",
-            "check --positives, --negatives, --corpus and --only; list the audio files in the"
-            " folder or the lines of the table",
+            "; ".join(
+                (
+                    "check --positives, --negatives, --corpus and --only",
+                    "list the audio files in the folder or the lines of the table",
+                    *corpus.notes(),
+                )
+            ),
         )
-    result = _run_with_progress(plan, sizes, arguments, settings)
+    result = _run_with_progress(plan, corpus, sizes, arguments, settings)
     if arguments.speed:
         recipes = (
             (each.name, build_recipe(each, Path(settings.home)))
             for each in plan.engine
             if each.name in {word.engine for word in result.words}
         )
-        speeds = measure_speeds(recipes, open_all(plan), plan.channel)
+        speeds = measure_speeds(recipes, corpus, plan.channel)
         result = msgspec.structs.replace(result, speeds=speeds)
-    return result, ExcerptCutter(plan) if arguments.with_sound else None
+    return result, ExcerptCutter(plan, corpus) if arguments.with_sound else None
 
 
 def _run_with_progress(
-    plan: EvaluationPlan, sizes: Sequence[int], arguments: argparse.Namespace, settings: Config
+    plan: EvaluationPlan,
+    corpus: RepeatingCorpus,
+    sizes: Sequence[int],
+    arguments: argparse.Namespace,
+    settings: Config,
 ) -> Result:
     with ItemProgress(len(sizes), sum(sizes), sys.stderr) as progress:
         return Evaluation(
@@ -540,6 +591,7 @@ def _run_with_progress(
             cache=Path(arguments.cache or Path(arguments.out) / "scores"),
             advance=lambda item: progress.advance(_bytes(item)),
             announce=progress.begin,
+            corpus=corpus,
         ).run()
 
 

@@ -351,7 +351,9 @@ def run(arguments: argparse.Namespace, settings: config.Config) -> int:  # noqa:
         raise BrokenPipeError
     if gate.broken:
         raise EarmarkError(
-            f"{len(gate.broken)} of {len(settings.microphone.files)} recordings are damaged;"
+            f"the recording is damaged: {gate.broken[0]}"
+            if len(settings.microphone.files) == 1
+            else f"{len(gate.broken)} of {len(settings.microphone.files)} recordings are damaged;"
             f" the first: {gate.broken[0]}"
         )
     return 0

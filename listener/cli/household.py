@@ -21,7 +21,7 @@ from listener import config
 from listener.cli import household_incident, household_members
 from listener.cli.main import Subcommands, with_examples
 from listener.config import LIMIT_BYTES, parse_settings
-from listener.errors import UsageError
+from listener.errors import ConfigError, UsageError
 from listener.household import broker_config, ca, home_assistant, identity
 from listener.household.broker_config import DEFAULT_PORT
 from listener.household.identity import HouseholdIdentity, IdentityKind
@@ -30,8 +30,10 @@ from listener.household.registry import Registry
 from listener.household.state import HouseholdStore
 from listener.mqtt.client import Message
 from listener.mqtt.paho_client import PahoBroker
+from listener.quantities import quantity
 from listener.storage.atomic import PUBLIC_MODE, read_plain_file, write_atomic
 from listener.storage.home import Home
+from listener.text_encoding import NotUtf8Error, decode_text
 
 _LOOPBACK = ("localhost", "127.0.0.1")
 
@@ -117,9 +119,11 @@ def _write_archive_settings(path: Path, text: str) -> None:
         write_atomic(path, text.encode(), PUBLIC_MODE)
         print(f"wrote {path}; run once: systemctl enable --now earmark-archive")
         return
-    current = parse_settings(
-        read_plain_file(path, LIMIT_BYTES, follow_links=True).decode("utf-8", "replace"), str(path)
-    )
+    try:
+        current_text = decode_text(read_plain_file(path, LIMIT_BYTES, follow_links=True))
+    except NotUtf8Error as error:
+        raise ConfigError(f"cannot read {path}: {error}") from error
+    current = parse_settings(current_text, str(path))
     wanted = parse_settings(text, str(path))
     if current.broker != wanted.broker or current.archive.key_file != wanted.archive.key_file:
         print(f"add this to {path}:")
@@ -138,8 +142,8 @@ def renew(arguments: argparse.Namespace, settings: config.Config, home: Home) ->
         if who.kind is not IdentityKind.SERVICE and days < ca.RENEW_DAYS:
             action = "add-device" if who.kind is IdentityKind.DEVICE else "add-owner"
             print(
-                f"{who.cn} expires in {days} days: earmark household {action} {who.name},"
-                " then join there again"
+                f"{who.cn} expires in {quantity(days, 'day')}:"
+                f" earmark household {action} {who.name}, then join there again"
             )
     household_members.print_reload_hint()
     print("earmark: restart the archive: systemctl restart earmark-archive", file=sys.stderr)
@@ -159,10 +163,13 @@ def status(arguments: argparse.Namespace, settings: config.Config, home: Home) -
             print(json.dumps(row))
         return 1 if due else 0
     days = (authority.certificate.not_valid_after_utc - store.now()).days
-    print(f"{', '.join(registry.hosts)}, port {registry.port}; CA certificate: {days} days left")
+    print(
+        f"{', '.join(registry.hosts)}, port {registry.port};"
+        f" CA certificate: {quantity(days, 'day')} left"
+    )
     width = max(len(str(row["identity"])) for row in rows)
     for row in rows:
-        left = f"{row['days_left']} days left" if row["days_left"] is not None else ""
+        left = f"{quantity(row['days_left'], 'day')} left" if row["days_left"] is not None else ""
         print(f"{row['identity']:<{width}}  {row['state']:<8}  {left}".rstrip())
     for row in due:
         print(f"to renew {row['identity']}: earmark household renew")
@@ -196,7 +203,10 @@ def announce(arguments: argparse.Namespace, settings: config.Config, home: Home)
     )
     broker = PahoBroker(reached, identity.HOUSEHOLD.cn)
     published, removed = home_assistant.announce(broker, message, keys_by_device)
-    print(f"{len(keys_by_device)} speakers: {published} added or changed, {removed} removed")
+    print(
+        f"{quantity(len(keys_by_device), 'speaker')}: {published} added or changed,"
+        f" {removed} removed"
+    )
     return 0
 
 

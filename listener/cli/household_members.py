@@ -25,6 +25,7 @@ from listener.household.state import HouseholdStore
 from listener.storage.atomic import PUBLIC_MODE, write_atomic
 from listener.storage.home import Home
 from listener.system.systemd import StopSignal
+from listener.text_encoding import decode_text
 
 _TOKEN_BYTES: Final = 16
 _LAST_S: Final = 253_402_300_799  # the last second that datetime can represent
@@ -343,7 +344,7 @@ def _line(text: str) -> str:
     if text.startswith(invitation.PREFIX):
         return text
     try:
-        return Path(text).read_text("utf-8")
+        return decode_text(Path(text).read_bytes())
     except (OSError, ValueError) as error:
         raise ConfigError(
             "cannot read the invitation: not a line and not a readable file",

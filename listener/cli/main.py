@@ -9,7 +9,9 @@ The options and the help layout that all commands share are here too.
 """
 
 import argparse
+import contextlib
 import difflib
+import errno
 import importlib
 import logging
 import os
@@ -28,6 +30,13 @@ from listener.errors import ConfigError, EarmarkError, Unavailable, UsageError
 from listener.storage.atomic import read_plain_file
 from listener.system.dumps import disable_core_dumps
 from listener.system.log_limit import LogLimit
+from listener.system.standard_streams import (
+    OUTPUT_NAME,
+    discard_output,
+    is_output_error,
+    prepare_streams,
+)
+from listener.text_encoding import decode_text
 
 SYSTEM_CONFIG: Final = "/etc/earmark/earmark.toml"
 
@@ -161,6 +170,24 @@ _EXTRAS: Final[Mapping[str, str]] = {
 _COMMON_EXTRAS: Final = "device,household,demo"
 """Extras with the packages of every other command."""
 
+_SYNONYMS: Final[Mapping[str, tuple[str, ...]]] = {
+    "listen": ("hear",),
+    "record": ("hear",),
+    "start": ("run", "hear"),
+    "status": ("doctor",),
+    "check": ("doctor",),
+    "watch": ("monitor",),
+    "open": ("clips",),
+    "export": ("clips",),
+    "erase": ("clips",),
+    "join": ("household",),
+    "unmute": ("mute",),
+    "test": ("selftest",),
+    "upload": ("send",),
+    "benchmark": ("evaluate",),
+}
+"""Words that are not commands, with the command that does what they say."""
+
 _ONE_THREAD: Final = frozenset({"hear", "play", "survey"})
 """Commands that start no thread before their sandbox."""
 
@@ -199,6 +226,7 @@ def main(
         # Of every command: send has the broker's password, archive and run see everything of a
         # household. Not in a caller's process, which this would close to its own debugger.
         disable_core_dumps()
+        prepare_streams()
     words = list(sys.argv[1:] if argv is None else argv)
     try:
         code = _run(words, commands)
@@ -215,26 +243,58 @@ def main(
                 f"pip install 'earmark[{_EXTRAS.get(words[0], _COMMON_EXTRAS)}]'",
             )
         )
-    except KeyboardInterrupt:
-        return 128 + signal.SIGINT
+    except KeyboardInterrupt as interrupt:
+        _flush_output()
+        return 128 + getattr(interrupt, "number", signal.SIGINT)
     except BrokenPipeError:
         # The reader of our output exited (head, less): nothing to report.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        discard_output()
         return 128 + signal.SIGPIPE
     except OSError as error:
-        if error.filename is None:
-            raise
-        unavailable = Unavailable(f"cannot use {error.filename}: {error.strerror}")
-        unavailable.__cause__ = error
-        return _print_error(unavailable)
+        return _print_error(_translate(error))
     return code
 
 
+def _translate(error: OSError) -> Unavailable:
+    """Return the foreseeable error of the system in our words, or raise another one as it is."""
+    if error.filename == OUTPUT_NAME and error.errno == errno.EBADF:
+        unavailable = Unavailable(f"{OUTPUT_NAME} is closed", "redirect it to a file")
+    elif error.filename is not None:
+        unavailable = Unavailable(f"cannot use {error.filename}: {error.strerror}")
+    elif is_output_error(error):
+        unavailable = Unavailable(f"cannot write the output: {error.strerror}")
+    elif isinstance(error, FileNotFoundError) and not _has_working_directory():
+        unavailable = Unavailable(
+            "the working directory was removed", "change to a directory that exists"
+        )
+    else:
+        raise error
+    unavailable.__cause__ = error
+    return unavailable
+
+
+def _has_working_directory() -> bool:
+    try:
+        os.getcwd()  # noqa: PTH109 - Path.cwd() is the same
+    except FileNotFoundError:
+        return False
+    return True
+
+
+def _flush_output() -> None:
+    """Write what is buffered; discard it if that fails, so that Python's own flush does not."""
+    try:
+        sys.stdout.flush()
+    except OSError:
+        discard_output()
+
+
 def _print_error(error: EarmarkError) -> int:
-    sys.stdout.flush()
-    print(f"earmark: error: {error}", file=sys.stderr)
-    if error.hint:
-        print(f"earmark: hint: {error.hint}", file=sys.stderr)
+    _flush_output()
+    with contextlib.suppress(OSError):  # a full or closed standard error: the exit code remains
+        print(f"earmark: error: {error}", file=sys.stderr)
+        if error.hint:
+            print(f"earmark: hint: {error.hint}", file=sys.stderr)
     return error.exit_code
 
 
@@ -275,7 +335,8 @@ def _parse(
     parser.add_argument("command", metavar="COMMAND", help="one of the commands below")
     name: str = parser.parse_args(words[:1]).command
     if name not in commands:
-        near = difflib.get_close_matches(name, commands, n=1, cutoff=0.5)
+        near = [word for word in _SYNONYMS.get(name, ()) if word in commands]
+        near = near or difflib.get_close_matches(name, commands, n=1, cutoff=0.5)
         hint = f"did you mean {near[0]}?" if near else f"the commands are {', '.join(commands)}"
         raise UsageError(f"there is no command {name!r}", hint)
     if name in _ONE_THREAD:
@@ -312,11 +373,11 @@ def _read_config(arguments: argparse.Namespace) -> config.Config:
     path = Path(named or SYSTEM_CONFIG)
     settings = config.Config()
     try:
-        text = read_plain_file(path, config.LIMIT_BYTES, follow_links=True).decode("utf-8")
+        text = decode_text(read_plain_file(path, config.LIMIT_BYTES, follow_links=True))
         settings = parse_settings(text, str(path))
     except (OSError, ValueError) as error:  # ValueError: not UTF-8, or a zero byte in the name
         if named or not isinstance(error, FileNotFoundError):
-            reason = error.strerror if isinstance(error, OSError) else "it is not UTF-8 text"
+            reason = error.strerror if isinstance(error, OSError) else str(error)
             raise ConfigError(f"cannot read the configuration file {path}: {reason}") from error
     home = arguments.home or settings.home or os.environ.get("EARMARK_HOME")
     try:

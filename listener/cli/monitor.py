@@ -2,6 +2,7 @@
 
 import argparse
 import contextlib
+import logging
 import os
 import select
 import sys
@@ -26,6 +27,8 @@ PATIENCE_S: Final = 4.0
 """Time without data after which hear counts as not running; it looks for a monitor each second."""
 
 Show = Callable[[HearState, float], None]
+
+_log = logging.getLogger(__name__)
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -91,6 +94,8 @@ class _MonitorLoop:
                 continue
             else:
                 silent_s = float("inf")  # report once that hear does not run
+                if not sys.stdout.isatty():  # the page says it
+                    _log.warning("%s: %s", text.NO_HEAR, text.START_HEAR)
             show(self.state, now_s)
 
     def until_complete(self, patience_s: float, home: Path) -> None:
@@ -106,7 +111,7 @@ class _MonitorLoop:
                 return
         raise Unavailable(
             f"{text.NO_HEAR} at {home}",
-            "start it with earmark hear, and run the monitor as the same user",
+            f"{text.START_HEAR}, and run the monitor as the same user",
         )
 
     def _turn(self) -> bool:

@@ -20,6 +20,7 @@ from typing import Final
 from listener.cli.main import with_examples
 from listener.config import Config
 from listener.errors import ConfigError, Unavailable, UsageError
+from listener.quantities import quantity
 from listener.spool.queue import Spool
 from listener.system import systemd
 from listener.system.backoff import Backoff
@@ -208,7 +209,8 @@ class Supervisor:
                 return permanent
             if time.monotonic() >= until_s:
                 raise Unavailable(
-                    f"{waiting} sealed clips wait in the spool, and the archive does not answer",
+                    f"{quantity(waiting, 'sealed clip waits', 'sealed clips wait')} in the spool,"
+                    " and the archive does not answer",
                     "the clips stay in the spool; send them with: earmark send --once",
                 )
             stop.wait(POLL_S)

@@ -7,6 +7,7 @@ skipping a step, so that the scores can be compared with those of another engine
 import argparse
 import os
 import sys
+from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from functools import partial
@@ -19,10 +20,12 @@ from listener.audio.pcm import SAMPLE_RATE_HZ, Framer, Gap, GapReason
 from listener.cli.main import with_examples
 from listener.config import Config, Probability, WakeSettings
 from listener.errors import EarmarkError, Unavailable, UsageError
+from listener.evaluate.corpus.datasets import list_files, skipped_note
+from listener.evaluate.corpus.spelling import find_file
 from listener.evaluate.progress import ProgressLine
 from listener.inference.build import build_detector
 from listener.inference.catalogue import Catalogue
-from listener.storage.recordings import SUFFIXES, Recording, open_recording
+from listener.storage.recordings import SUFFIXES, Recording, describe_short, open_recording
 from listener.wakeword.detector import Step, StreamDetector, Wake
 
 BLOCK_SAMPLES: Final = SAMPLE_RATE_HZ
@@ -157,8 +160,8 @@ With --lazy, steps of a quiet room, which the device skips, have no scores: {}.
 --json --wakes prints an object for every wake:
   {"file":"a.flac","word":"alexa","score":0.93,"end_sample":30720,"seconds":1.92,"threshold":0.5}
 
-A file that cannot be read, or is damaged, is reported on standard error; the others are scored,
-and the exit code is 1."""
+A file that cannot be read, is damaged or is shorter than a step is reported on standard error; the
+others are scored, and the exit code is 1."""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -173,7 +176,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "files",
         nargs="+",
         metavar="FILE",
-        help="WAV, FLAC or Ogg file, or a folder: all such files in it and below it",
+        help="audio file (WAV, FLAC, Ogg, MP3, AIFF, AU, CAF, W64), or a folder: all such files"
+        " in it and below it; files of other kinds are counted in a note",
     )
     parser.add_argument(
         "--model",
@@ -226,7 +230,10 @@ def run(arguments: argparse.Namespace, settings: Config) -> int:
             advance = partial(remaining.set_position, number)
             try:
                 with open_recording(path, settings.microphone.channel) as recording:
-                    report.end(file, score_recording(detector, recording, file, report, advance))
+                    summary = score_recording(detector, recording, file, report, advance)
+                    report.end(file, summary)
+                    if not summary.samples:
+                        raise Unavailable(describe_short(path, recording.length_samples))
             except EarmarkError as error:
                 damaged += 1
                 _print_error(error)
@@ -245,7 +252,9 @@ def wake_settings(arguments: argparse.Namespace, settings: WakeSettings) -> Wake
         try:
             threshold = msgspec.convert(arguments.threshold, Probability)
         except msgspec.ValidationError as error:
-            raise UsageError(f"--threshold {arguments.threshold}: {error}") from error
+            raise UsageError(
+                f"--threshold {arguments.threshold}: the range is over 0 and under 1"
+            ) from error
         thresholds = dict.fromkeys(words, threshold)
     return msgspec.structs.replace(
         settings,
@@ -265,20 +274,21 @@ def expand(names: Sequence[str]) -> list[Path]:
     """
     paths: list[Path] = []
     for name in names:
-        if not os.path.isdir(name):  # noqa: PTH112 - Path.is_dir raises on invalid names
-            paths.append(Path(name))
+        path = find_file(Path(name))
+        if not os.path.isdir(path):  # noqa: PTH112 - Path.is_dir raises on invalid names
+            paths.append(path)
             continue
-        audio_files = sorted(
-            Path(folder, file)
-            for folder, _, files in os.walk(name, onerror=_unreadable)
-            for file in files
-            if os.path.splitext(file)[1].lower() in SUFFIXES  # noqa: PTH122 - a name, not a path
-        )
+        others: Counter[str] = Counter()
+        audio_files = sorted(list_files(path, SUFFIXES, others))
+        note = skipped_note(path, others)
         if not audio_files:
             raise UsageError(
                 f"there is no audio file in {printable(name)}",
-                f"name a folder with files that end in {', '.join(sorted(SUFFIXES))}",
+                f"name a folder with files that end in {', '.join(sorted(SUFFIXES))}"
+                + (f"; {note}" if note else ""),
             )
+        if note:
+            print(f"earmark: {printable(note)}", file=sys.stderr)
         paths += audio_files
     return paths
 
@@ -341,7 +351,3 @@ def _print_error(error: EarmarkError) -> None:
     print(f"earmark: error: {printable(str(error))}", file=sys.stderr)
     if error.hint:
         print(f"earmark: hint: {error.hint}", file=sys.stderr)
-
-
-def _unreadable(error: OSError) -> None:
-    raise Unavailable(f"cannot read {printable(error.filename)}: {error.strerror}") from error

@@ -16,6 +16,7 @@ from listener.ipc.control import ControlClient
 from listener.ipc.notice_socket import SOCKET, NoticeSocket
 from listener.ipc.voice_folder import locate_voice_folder
 from listener.mqtt.paho_client import PahoBroker
+from listener.quantities import quantity
 from listener.release import state
 from listener.release.state import VersionReport
 from listener.send.delivery import ClipDelivery
@@ -79,10 +80,12 @@ def run(arguments: argparse.Namespace, settings: Config) -> int:
     with atomic.single_instance((home / SOCKET).parent, "send"):
         spool = Spool(home / "spool", settings.spool)
         if arguments.release:
-            print(f"released {spool.restore()} clips from quarantine")
+            print(f"released {quantity(spool.restore(), 'clip')} from quarantine")
             if kept := len(spool.quarantined()):
                 print(
-                    f"{kept} clips stay in quarantine: the archive refused them twice, because"
+                    f"{quantity(kept, 'clip stays', 'clips stay')} in quarantine:"
+                    " the archive refused"
+                    f" {'it' if kept == 1 else 'them'} twice, because"
                     " other clips have their numbers; for the cause, run earmark doctor"
                 )
             spool.set_suspended("")
@@ -164,9 +167,10 @@ def _once(sender: Sender, stop: systemd.StopSignal, patience_s: float) -> int:
     if sender.was_connected:
         raise Unavailable(
             "the archive does not acknowledge clips",
-            "check that it runs and lists this device: earmark household devices",
+            "on its computer, check that it runs and knows this speaker and the clips' owner:"
+            " earmark household devices, earmark owner list; its log names the reason",
         )
     raise Unavailable(
-        f"no connection to the broker: {sender.lost_because or 'no answer'}",
-        "check the configuration broker.host and broker.port",
+        f"no connection to the broker{sender.lost or ': no answer'}",
+        sender.lost_hint or "check the configuration broker.host and broker.port",
     )

@@ -34,6 +34,8 @@ from listener.inference.catalogue import Catalogue
 from listener.ipc.control import SOCKET as CONTROL_SOCKET
 from listener.ipc.control import ControlSocket
 from listener.ipc.hear_locks import HearLocks
+from listener.quantities import quantity
+from listener.storage.atomic import make_folder
 from listener.storage.journal import Journal
 from listener.storage.recordings import open_recording
 from listener.system.malloc import use_single_malloc_arena
@@ -131,6 +133,7 @@ def run(arguments: argparse.Namespace, settings: config.Config) -> int:
     floor = _floor(arguments.floor)
     stop, service = StopSignal(), Notifier(os.environ, time.monotonic)
     home = Path(settings.home)
+    make_folder(home)
     requests = ControlSocket(home / CONTROL_SOCKET)
     state = HearLocks(home)
     mute = build_mute(effective, home, requests, arguments.mute, state.apply)
@@ -183,7 +186,8 @@ def run(arguments: argparse.Namespace, settings: config.Config) -> int:
     _print_summary(survey, journal.lost, as_json=arguments.json)
     if journal.lost:
         raise EarmarkError(
-            f"{journal.lost} lines of the trace were lost: cannot write {arguments.trace}",
+            f"{quantity(journal.lost, 'line of the trace was', 'lines of the trace were')} lost:"
+            f" cannot write {arguments.trace}",
             "free space on that disk; the lines written before are complete",
         )
     if gate.broken:
@@ -212,7 +216,7 @@ def _floor(value: float) -> float:
     try:
         return msgspec.convert(value, Probability)
     except msgspec.ValidationError as error:
-        raise UsageError(f"--floor {value}: {error}") from error
+        raise UsageError(f"--floor {value}: the range is over 0 and under 1") from error
 
 
 def _describe_word(sha256: str, rule: Rule) -> TraceWord:

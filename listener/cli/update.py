@@ -19,6 +19,7 @@ from listener.cli.main import Subcommands, with_examples
 from listener.config import Config
 from listener.envelope import keys
 from listener.errors import EarmarkError, Unavailable, UsageError
+from listener.quantities import quantity
 from listener.release import file, state
 from listener.release.file import ReleaseManifest
 from listener.storage.atomic import write_atomic
@@ -119,7 +120,7 @@ def make_release(arguments: argparse.Namespace, settings: Config) -> int:
     release = package.pack_release(source, Path(arguments.to), signer, manifest)
     print(
         f"{arguments.to}: {release.version} for {release.machine},"
-        f" Python {', '.join(release.pythons)}, {len(release.parts)} files,"
+        f" Python {', '.join(release.pythons)}, {quantity(len(release.parts), 'file')},"
         f" {release.total_bytes} bytes"
     )
     return 0

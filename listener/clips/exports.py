@@ -21,6 +21,7 @@ from listener.envelope import keys
 from listener.envelope.format import ENVELOPE_LIMIT_BYTES
 from listener.envelope.verify import DeviceKeys, TrustedKey, verify_device
 from listener.errors import BadEnvelope, ConfigError, EarmarkError, Unavailable
+from listener.quantities import quantity
 from listener.rights import hash_chain, receipts
 from listener.rights.export_page import PAGE_NAME, is_known_page
 
@@ -159,7 +160,7 @@ class ExportReader:
             count += 1
             yield line, self._clip(name, line, devices)
         if left:
-            raise self._error(f"{len(left)} clips are not in the manifest")
+            raise self._error(f"{quantity(len(left), 'clip is', 'clips are')} not in the manifest")
         if (digest.hexdigest(), count) != (self.receipt.manifest_sha256, self.receipt.count):
             raise self._error("the manifest does not match the receipt")
         if self.receipt.kind != "export":

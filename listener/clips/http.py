@@ -72,6 +72,9 @@ def parse_address(text: str, ca: Path | None) -> Address:
     )
 
 
+_NOT_HTTP: Final = "did not answer in HTTP"
+
+
 class _UnixConnection(http.client.HTTPConnection):
     """HTTP over a Unix socket."""
 
@@ -173,7 +176,7 @@ class HttpResponse:
             self._connection.request(method, path, body, headers)
             self._response = self._connection.getresponse()
         except (OSError, http.client.HTTPException, ValueError) as error:
-            raise self._error("did not answer in HTTP", error) from error
+            raise self._error(_NOT_HTTP, error) from error
         self._deadline.extend(self._timeouts.body_s)
         self.status = self._response.status
         self.kind = (self._response.getheader("content-type") or "").partition(";")[0].strip()
@@ -238,7 +241,10 @@ class HttpResponse:
             self._deadline is not None and self._deadline.is_over
         ):
             event = "did not answer in time"
-        return Unavailable(f"the archive at {self._where} {event}", "try again later")
+        hint = "try again later"
+        if event == _NOT_HTTP:
+            hint = "check that the port is archive.port of the archive, and not the broker's"
+        return Unavailable(f"the archive at {self._where} {event}", hint)
 
 
 class HttpClient:

@@ -5,6 +5,8 @@ import json
 from collections.abc import Iterable, Sequence
 from typing import Any, Final
 
+from listener.quantities import quantity
+
 _HEAD: Final = """\
 <!doctype html>
 <html lang="en">
@@ -16,7 +18,7 @@ _HEAD: Final = """\
 <style>body{{font:16px/1.5 sans-serif;max-width:60em;margin:2em auto;padding:0 1em}}
 td,th{{text-align:left;padding:.2em .8em .2em 0;vertical-align:middle}}</style>
 <h1>Clips of {owner}</h1>
-<p>{count} clips, opened on this machine on {made}. Each clip was verified: a speaker of the
+<p>{count}, opened on this machine on {made}. Each clip was verified: a speaker of the
 household signed it, and it was sealed only to {owner}'s key. The recordings in this folder are not
 encrypted. Anyone who can read this folder can play them. Times are UTC.</p>
 <table>
@@ -33,7 +35,11 @@ def render_html(owner: str, made: str, rows: Sequence[dict[str, Any]]) -> bytes:
         made: the time of opening, in the format of envelope headers.
         rows: as for ``render_json``.
     """
-    lines = [_HEAD.format(owner=html.escape(owner), made=html.escape(made), count=len(rows))]
+    lines = [
+        _HEAD.format(
+            owner=html.escape(owner), made=html.escape(made), count=quantity(len(rows), "clip")
+        )
+    ]
     for row in rows:
         cells = "".join(f"<td>{html.escape(str(row.get(name, '')))}" for name in _COLUMNS)
         if "file" in row:

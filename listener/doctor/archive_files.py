@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Final
 
 from listener.config import Config
+from listener.quantities import quantity
 from listener.storage.free_space import free_bytes, least_free_bytes
 from listener.storage.locations import CLIPS, QUARANTINE, walk
 from listener.storage.over_limit import OVER_LIMIT, read_over_limit
@@ -38,7 +39,7 @@ def _check_files(folder: Path, bound_bytes: int) -> Finding:
     clips = sum(1 for _ in walk(folder, CLIPS))
     quarantined = sum(1 for _ in walk(folder, QUARANTINE))
     free, least = free_bytes(folder), least_free_bytes(folder, bound_bytes)
-    text = f"{clips} clips, {quarantined} in quarantine, {free >> 20} MiB are free"
+    text = f"{quantity(clips, 'clip')}, {quarantined} in quarantine, {free >> 20} MiB are free"
     hint = ""
     if free < least:
         text = f"the disk is almost full: {text}; new clips wait until {least >> 20} MiB are"

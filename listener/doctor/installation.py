@@ -17,6 +17,7 @@ from listener.inference.catalogue import Catalogue
 from listener.mqtt import topics
 from listener.mqtt.client import Broker, ConnectedEvent, ConnectionLostEvent, Message
 from listener.mqtt.paho_client import PahoBroker
+from listener.quantities import quantity
 from listener.spool.queue import Spool
 from listener.spool.replays import MOST_REFUSALS
 from listener.storage.home import Home
@@ -91,6 +92,7 @@ def try_connection(client: Broker, address: str, monotonic_s: Callable[[], float
         monotonic_s: a monotonic clock.
     """
     reason = "no answer"
+    hint = ""
     until_s = monotonic_s() + PATIENCE_S
     try:
         for _ in range(TRIES):
@@ -101,17 +103,15 @@ def try_connection(client: Broker, address: str, monotonic_s: Callable[[], float
                     if isinstance(event, ConnectedEvent):
                         text = f"{address} answers, in MQTT {event.protocol}"
                         return _check_retained(client, text, monotonic_s)
-                reasons = [
-                    event.reason for event in events if isinstance(event, ConnectionLostEvent)
-                ]
-                if reasons:
-                    reason = reasons[-1]
+                lost = [event for event in events if isinstance(event, ConnectionLostEvent)]
+                if lost:
+                    reason, hint = lost[-1].reason, lost[-1].hint
                     break
     finally:
         client.close()
     return Check("broker").fail(
         f"{address}: {reason}",
-        "start the broker, or correct broker.host and broker.port; clips wait in the spool",
+        hint or "start the broker, or correct broker.host and broker.port; clips wait in the spool",
     )
 
 
@@ -134,7 +134,7 @@ def _check_retained(client: Broker, text: str, monotonic_s: Callable[[], float])
             number = int(event.payload)
             if number > MOST_RETAINED:
                 return Check("broker").warn(
-                    f"{text}; it retains {number} messages",
+                    f"{text}; it retains {quantity(number, 'message')}",
                     "see in the archive's log which device publishes retained clips, and revoke"
                     " it: earmark household revoke",
                     retained=number,
@@ -184,8 +184,9 @@ def _check_spool(home: Home, settings: SpoolSettings) -> Iterator[Finding]:
     if replays := sum(times > 0 for times in _read_quarantine(Spool(folder, settings)).values()):
         yield Check("replays").finding(
             "warn",
-            f"{replays} clips have numbers that other clips of this speaker have, and cannot be"
-            " stored: its card was restored from a copy, or another machine has its key",
+            f"{quantity(replays, 'clip has a number', 'clips have numbers')} that other clips of"
+            " this speaker have, and cannot be stored: its card was restored from a copy, or"
+            " another machine has its key",
             _SHARED_KEY if is_pinned else _NO_STATEMENT,
             replays=replays,
         )
@@ -214,9 +215,13 @@ def _check_waiting(folder: Path, settings: SpoolSettings) -> Finding:
     free = os.statvfs(parent)
     free_bytes = free.f_bavail * free.f_frsize
     lost = counts.dropped + counts.refused + len(quarantined)
+    erased = (
+        f" {quantity(counts.erased, 'was', 'were')} erased on arrival," if counts.erased else ""
+    )
     text = (
-        f"{waiting} clips wait, {lost} were dropped, refused or quarantined,"
-        f"{f' {counts.erased} were erased on arrival,' if counts.erased else ''}"
+        f"{quantity(waiting, 'clip waits', 'clips wait')},"
+        f" {quantity(lost, 'was', 'were')} dropped, refused or quarantined,"
+        f"{erased}"
         f" {free_bytes >> 20} MiB are free"
     )
     hint = ""

@@ -5,6 +5,7 @@ Owners' secret keys are handled in ``open`` only; this module cannot decrypt an 
 
 import base64
 import binascii
+import re
 from typing import Final
 
 import pyrage
@@ -23,6 +24,11 @@ _BECH32: Final = "qpzry9x8gf2tvdw0s3jn54khce6mua7l"
 _CHECKSUM_DIGITS: Final = 6
 _KEY_DIGITS: Final = 52  # five bits each, the last four of them spare
 _SPARE_BITS: Final = 0b1111
+POST_QUANTUM: Final = "post-quantum"
+X25519_HINT: Final = "make an X25519 key: age-keygen without -pq"
+_OTHER_RECIPIENT: Final = re.compile(r"age1(?P<kind>[a-z0-9+_.-]{1,64})1[a-z0-9]{6}", re.IGNORECASE)
+"""Public keys of age 1.3 and of its plug-ins: ``age1pq1…``, ``age1NAME1…``. An X25519 key has no
+second 1."""
 FINGERPRINT_BYTES: Final = 15  # 120 bits, 24 characters of base32 without padding
 _DEVICE_HINT: Final = (
     "pass the text from ed25519:… on; print it on the device: earmark household this-device"
@@ -56,7 +62,7 @@ def parse_recipient(text: str) -> str:
             could be a secret key pasted by mistake.
     """
     text = text.strip()
-    if text.upper().startswith("AGE-SECRET-KEY-"):
+    if text.upper().startswith(("AGE-SECRET-KEY-", "AGE-PLUGIN-")):
         raise ConfigError(
             "this is a secret key, not a public key",
             "it may have been exposed: make a new key with age-keygen and pass its age1… line",
@@ -64,10 +70,23 @@ def parse_recipient(text: str) -> str:
     try:
         return str(pyrage.x25519.Recipient.from_str(text))
     except pyrage.RecipientError as error:
+        if kind := _other_kind(text):
+            raise ConfigError(
+                f"this is not an age public key of the kind X25519, but a {kind} key",
+                X25519_HINT,
+            ) from error
         raise ConfigError(
             "this is not an age public key",
             "pass the 62 characters from age1… on; print them: age-keygen -y me.key",
         ) from error
+
+
+def _other_kind(text: str) -> str:
+    """Return the kind of a public key that age knows and this module does not; or empty."""
+    match = _OTHER_RECIPIENT.match(text)
+    if match is None:
+        return ""
+    return POST_QUANTUM if match["kind"].lower() == "pq" else "plug-in"
 
 
 def age_bytes(text: str) -> bytes:

@@ -13,10 +13,13 @@ from listener.envelope import format as form
 from listener.envelope import keys
 from listener.envelope.verify import DeviceKeys, verify
 from listener.errors import BadEnvelope, ConfigError, NotForYou
+from listener.text_encoding import UTF8_MARK, NotUtf8Error, decode_text, is_utf16
 
 IDENTITY_LIMIT_BYTES: Final = 1 << 20
 
-_IDENTITY_HINT: Final = "make one: age-keygen -o me.key"
+_IDENTITY_HINT: Final = "pass the file that age-keygen -o wrote for the owner's public key"
+_OTHER_IDENTITIES: Final = ("AGE-SECRET-KEY-PQ-1", "AGE-PLUGIN-")
+"""Beginnings of keys that age knows and that no clip is sealed to: post-quantum, and plug-ins."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,6 +53,8 @@ class OpenedClip:
 def parse_identities(data: bytes, source: str) -> tuple[Identity, ...]:
     """Parse an identity file as age-keygen writes it: a secret key on each line, and # comments.
 
+    Post-quantum and plug-in keys beside an X25519 key are skipped.
+
     Args:
         data: content of the file.
         source: its name for messages, which never quote its content.
@@ -57,6 +62,7 @@ def parse_identities(data: bytes, source: str) -> tuple[Identity, ...]:
     Raises:
         ConfigError: it is encrypted with a passphrase, has another content, or has no key.
     """
+    data = data.removeprefix(UTF8_MARK)
     if data.lstrip().startswith((b"age-encryption.org/", b"-----BEGIN AGE ENCRYPTED FILE-----")):
         raise ConfigError(
             f"the identity {source} is encrypted with a passphrase",
@@ -64,15 +70,29 @@ def parse_identities(data: bytes, source: str) -> tuple[Identity, ...]:
         )
     if len(data) > IDENTITY_LIMIT_BYTES:
         raise ConfigError(f"the identity {source} is longer than {IDENTITY_LIMIT_BYTES} bytes")
+    if is_utf16(data):
+        raise ConfigError(
+            f"the identity {source} is UTF-16 text",
+            "save it as UTF-8 without a byte order mark; the key in it stays valid",
+        )
     try:
-        lines = data.decode("utf-8").splitlines()
-    except UnicodeDecodeError as error:
+        lines = decode_text(data).splitlines()
+    except NotUtf8Error as error:
         raise ConfigError(f"the identity {source} is not text", _IDENTITY_HINT) from error
-    identities = [
-        _identity(line.strip(), f"{source}, line {number},")
-        for number, line in enumerate(lines, 1)
-        if line.strip() and not line.startswith("#")
-    ]
+    identities = []
+    others: list[int] = []
+    for number, line in enumerate(lines, 1):
+        text = line.strip()
+        if text.upper().startswith(_OTHER_IDENTITIES):
+            others.append(number)
+        elif text and not text.startswith("#"):
+            identities.append(_identity(text, f"{source}, line {number},"))
+    if others and not identities:
+        raise ConfigError(
+            f"{source}, line {others[0]}, is not an age secret key of the kind X25519, but a"
+            " post-quantum or plug-in key",
+            keys.X25519_HINT,
+        )
     if not identities:
         raise ConfigError(f"the identity {source} holds no key", _IDENTITY_HINT)
     return tuple(identities)

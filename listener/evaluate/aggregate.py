@@ -42,6 +42,7 @@ from listener.evaluate.metrics.statistics import (
 )
 from listener.evaluate.plan import EvaluationPlan
 
+_HASH_DIGITS: Final = 16  # enough to tell the files of a corpus apart
 RECORDING_GROUPS: Final = 4096
 """Groups of the bootstrap over recordings; more recordings than these share groups."""
 
@@ -74,17 +75,27 @@ class Totals:
     speakers: dict[str, Exposure] = field(default_factory=dict)
     groups: dict[str, Exposure] = field(default_factory=dict)
     recordings: list[Exposure] = field(default_factory=list)
+    files: dict[str, int] = field(default_factory=dict)
+    """Number of the recording of each file, by the start of its SHA-256, or by an item's name."""
     events: list[DetectionEvent] = field(default_factory=list)
     excerpts: list[Excerpt] = field(default_factory=list)
     heights: ScoreHistogram = field(default_factory=ScoreHistogram)
     counts: CurveCounts = field(default_factory=zero_counts)
     hits: Hits = field(default_factory=dict)
 
-    def add(self, item: Item, take: TakeReport, report: WordReport) -> None:
-        """Add the report of one play; an item's first play must be added first."""
-        first = take.play == 0
-        if first:
-            self._open(item, report)
+    def add(self, item: Item, take: TakeReport, report: WordReport, file_hash: str = "") -> None:
+        """Add the report of one play; an item's first play must be added first.
+
+        Args:
+            item: item that was played.
+            take: the play.
+            report: of the word.
+            file_hash: SHA-256 of the item's file; items of one file are one recording of the
+                bootstrap. Empty: the item is a recording of its own.
+        """
+        recording = self._recording(file_hash[:_HASH_DIGITS] or item.name)
+        if take.play == 0:
+            self._open(item, report, recording)
         self.counts = self.counts + report.counts
         self.clipped_samples += take.clipped_samples
         self.events += report.events
@@ -93,7 +104,6 @@ class Totals:
         self.heights.unsaid += report.heights.unsaid
         for index, (at_s, hit) in enumerate(report.hits):
             self.hits.setdefault((item.name, index), (at_s, []))[1].append(hit)
-        recording = self.recordings[(self.items - 1) % RECORDING_GROUPS]
         for event in report.events:
             missed, false = event.kind is EventKind.MISS, event.kind is EventKind.FALSE_WAKE
             if not (missed or false):
@@ -106,21 +116,29 @@ class Totals:
                 share.false += false
             self.transcribed_false += false and _words_in(item) > 0
 
-    def _open(self, item: Item, report: WordReport) -> None:
-        """Add the words and hours of a new item."""
-        if len(self.recordings) < RECORDING_GROUPS:
+    def _recording(self, file: str) -> Exposure:
+        """Return the exposure of the recording that a file belongs to."""
+        number = self.files.setdefault(file, len(self.files)) % RECORDING_GROUPS
+        if number == len(self.recordings):
             self.recordings.append(Exposure())
+        return self.recordings[number]
+
+    def _open(self, item: Item, report: WordReport, recording: Exposure) -> None:
+        """Add the words and hours of a new item."""
         self.items += 1
         self.transcribed_words += _words_in(item)
-        recording = self.recordings[(self.items - 1) % RECORDING_GROUPS]
         for share in (self.all, recording, self._group(item)):
             share.said += report.said
             share.hours += report.hours
         if item.segments:
+            reached_s: dict[str, float] = {}
             for segment in item.segments:
                 if segment.speaker is not None:
                     share = self.speakers.setdefault(segment.speaker, Exposure())
-                    share.hours += (segment.end_s - segment.start_s) / 3600
+                    # Segments of one speaker may overlap.
+                    begin_s = max(segment.start_s, reached_s.get(segment.speaker, 0.0))
+                    reached_s[segment.speaker] = max(begin_s, segment.end_s)
+                    share.hours += max(segment.end_s - begin_s, 0.0) / 3600
             if isinstance(item, StreamItem):
                 self._count_said(item, report)
         elif item.speaker is not None:

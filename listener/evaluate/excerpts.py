@@ -8,7 +8,7 @@ from listener.audio.clip import encode_clip
 from listener.audio.pcm import SAMPLE_RATE_HZ, Samples
 from listener.errors import EarmarkError
 from listener.evaluate.corpus.augmentation import Condition, Mixer, choose_mix
-from listener.evaluate.corpus.items import Item
+from listener.evaluate.corpus.items import Corpus, Item
 from listener.evaluate.corpus.playback import list_phases
 from listener.evaluate.corpus.stream import open_playable
 from listener.evaluate.metrics.results import DetectionEvent, WordResult
@@ -24,17 +24,20 @@ AFTER_S: Final = 2.0
 class ExcerptCutter:
     """Cuts excerpts out of a plan's corpus. Use from one thread."""
 
-    def __init__(self, plan: EvaluationPlan) -> None:
+    def __init__(self, plan: EvaluationPlan, corpus: Corpus | None = None) -> None:
         """Open the corpus and the conditions of a plan.
 
         Args:
             plan: the completed plan that was run.
+            corpus: its corpus, if it is open already.
 
         Raises:
             EarmarkError: the corpus, a noise or an impulse response cannot be read.
         """
         self._plan = plan
-        self._items = {item.name: item for item in open_all(plan) if isinstance(item, Item)}
+        self._items = {
+            item.name: item for item in corpus or open_all(plan) if isinstance(item, Item)
+        }
         conditions = [resolve_condition(each, {}, []) for each in plan.condition]
         self._conditions: dict[str, Condition] = {each.name: each for each in conditions}
 

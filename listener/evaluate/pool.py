@@ -5,7 +5,10 @@ same paths, usually on a shared disk. They receive recipes and items, never audi
 """
 
 import contextlib
+import ctypes
 import itertools
+import os
+import signal
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
@@ -25,6 +28,8 @@ BATCH_ITEMS: Final = 512
 TIMEOUT_S: Final = 10.0
 """Maximum time to the scheduler's answer, and to its first worker."""
 
+_PR_SET_PDEATHSIG: Final = 1  # linux/prctl.h; Python has no prctl
+
 _HINT: Final = (
     "install earmark[cluster] on each machine, and start dask scheduler and dask worker ADDRESS"
 )
@@ -40,8 +45,14 @@ class Processes:
     """Number of processes; -1: one for each core."""
 
     def map(self, function: EvaluateItem, items: Iterable[Item]) -> Iterator[ItemReport]:
-        """See ``Workers.map``."""
-        with joblib.Parallel(self.jobs, return_as="generator") as parallel:
+        """See ``Workers.map``.
+
+        The workers end with this process, however it ends; its interrupts are not theirs.
+        """
+        with (
+            joblib.parallel_config("loky", initializer=_end_with_parent, initargs=(os.getpid(),)),
+            joblib.Parallel(self.jobs, return_as="generator") as parallel,
+        ):
             yield from map_in_batches(parallel, function, items)
 
 
@@ -62,7 +73,30 @@ def map_in_batches(
     """
     remaining = iter(items)
     while batch := list(itertools.islice(remaining, BATCH_ITEMS)):
-        yield from parallel(joblib.delayed(function)(item) for item in batch)
+        # The first call starts the workers.
+        with _without_interrupts():
+            reports = parallel(joblib.delayed(function)(item) for item in batch)
+        yield from reports
+
+
+@contextlib.contextmanager
+def _without_interrupts() -> Iterator[None]:
+    """Block SIGINT while processes start, which inherit this: Ctrl-C goes to a whole group.
+
+    Otherwise each worker would print a traceback, even while it starts.
+    """
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
+def _end_with_parent(parent: int) -> None:
+    """Let the kernel kill this worker when the process ``parent`` ends."""
+    ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
+    if os.getppid() != parent:
+        os._exit(1)
 
 
 @dataclass(frozen=True, slots=True)

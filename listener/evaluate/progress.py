@@ -4,6 +4,7 @@ An estimate of the time left is written when a twentieth of the work is done: be
 or less would change it several times over.
 """
 
+import contextlib
 import time
 from collections.abc import Callable
 from typing import Final, Self, TextIO
@@ -54,7 +55,7 @@ class ItemProgress:
         self._label, self._count, self._done, self._first = label, 0, 0.0, None
         if not self._is_terminal:
             return
-        self._write()
+        self._report()
 
     def advance(self, amount: float) -> None:
         """Count an item whose work is ``amount``."""
@@ -64,17 +65,16 @@ class ItemProgress:
         if self._first is None:
             self._first = now_s, self._done
         if now_s - self._written_s >= self._interval_s:
-            self._write()
+            self._report()
 
     def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *_: object) -> None:
         if self._is_terminal:
-            self._errors.write(f"\r{'':<{_WIDTH}}\r")
-            self._errors.flush()
+            _write(self._errors, f"\r{'':<{_WIDTH}}\r")
 
-    def _write(self) -> None:
+    def _report(self) -> None:
         now_s = self._written_s = self._clock()
         part = min(self._done / self._total, 1.0)
         filled = int(part * BAR)
@@ -85,8 +85,8 @@ class ItemProgress:
             rate = (self._done - self._first[1]) / max(now_s - self._first[0], 1e-9)
             text += f", about {_round_span((1 - part) * self._total / rate)} left"
         text += f", {self._label}"
-        self._errors.write(f"\r{text[:_WIDTH]:<{_WIDTH}}" if self._is_terminal else f"{text}\n")
-        self._errors.flush()
+        line = f"\r{text[:_WIDTH]:<{_WIDTH}}" if self._is_terminal else f"{text}\n"
+        _write(self._errors, line)
 
 
 class ProgressLine:
@@ -133,16 +133,20 @@ class ProgressLine:
         text = f"earmark: {part:4.0%} done"
         if part >= ESTIMATED_FROM:
             text += f", {_span((now_s - self._began_s) * (1 - part) / part)} left"
-        self._errors.write(f"\r{text:<40}" if self._is_terminal else f"{text}\n")
-        self._errors.flush()
+        _write(self._errors, f"\r{text:<40}" if self._is_terminal else f"{text}\n")
 
     def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *_: object) -> None:
         if self._is_terminal and self._is_enabled:
-            self._errors.write(f"\r{'':<40}\r")
-            self._errors.flush()
+            _write(self._errors, f"\r{'':<40}\r")
+
+
+def _write(stream: TextIO, text: str) -> None:
+    with contextlib.suppress(OSError):  # a full disk behind it must not end the run
+        stream.write(text)
+        stream.flush()
 
 
 def _span(seconds: float) -> str:

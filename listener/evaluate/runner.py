@@ -18,18 +18,19 @@ import msgspec
 from listener.errors import EarmarkError, UsageError
 from listener.evaluate.aggregate import Totals
 from listener.evaluate.corpus.augmentation import Condition
-from listener.evaluate.corpus.datasets import list_sounds, open_corpus
-from listener.evaluate.corpus.items import CombinedCorpus, Corpus, InvalidItem, Item
+from listener.evaluate.corpus.datasets import find_skipped, list_sounds, open_corpus
+from listener.evaluate.corpus.deduplication import DeduplicatedCorpus
+from listener.evaluate.corpus.items import CombinedCorpus, InvalidItem, Item
 from listener.evaluate.corpus.playback import file_hash
 from listener.evaluate.corpus.selection import WithoutText
-from listener.evaluate.corpus.stream import StreamCorpus
+from listener.evaluate.corpus.stream import RepeatingCorpus, StreamCorpus
 from listener.evaluate.engines.interface import EngineRecipe
 from listener.evaluate.engines.provenance import code_hash, versions
 from listener.evaluate.job import ItemReport, Job, evaluate_item, get_engine
 from listener.evaluate.metrics.results import Comparison, Result, SkippedItem, Target, WordResult
 from listener.evaluate.metrics.statistics import compare_engines, find_target
 from listener.evaluate.plan import ConditionSettings, EngineSettings, EvaluationPlan, to_builtins
-from listener.evaluate.report.text import list_cautions, list_definitions
+from listener.evaluate.report.text import CORPUS_NOTE, list_cautions, list_definitions
 from listener.storage.recordings import open_recording
 
 Key = tuple[int, int, str]
@@ -37,8 +38,8 @@ Key = tuple[int, int, str]
 Advance = Callable[[Item], None]
 
 
-def open_all(plan: EvaluationPlan) -> Corpus:
-    """Open the corpora of a plan as one.
+def open_all(plan: EvaluationPlan) -> RepeatingCorpus:
+    """Open the corpora of a plan as one, or as streams; each stretch of audio occurs once.
 
     Raises:
         UsageError: there is none, or one does not exist.
@@ -51,10 +52,11 @@ def open_all(plan: EvaluationPlan) -> Corpus:
     for each in plan.corpus:
         corpus = open_corpus(Path(each.path), each.word)
         corpora.append(corpus if each.without is None else WithoutText(corpus, each.without))
-    combined = CombinedCorpus(corpora, plan.only)
+    words = {engine.said.get(word, word) for engine in plan.engine for word in engine.words}
+    listed = DeduplicatedCorpus(CombinedCorpus(corpora, plan.only), words, plan.channel)
     if plan.stream:
-        return StreamCorpus(combined, plan.channel, plan.seed, plan.stream_pause_s)
-    return combined
+        return StreamCorpus(listed, plan.channel, plan.seed, plan.stream_pause_s)
+    return listed
 
 
 def prepare(
@@ -132,7 +134,8 @@ def resolve_condition(
         usable = []
         for path in _matching(folder, pattern):
             try:
-                with open_recording(path):
+                with open_recording(path) as recording:
+                    recording.check_whole()
                     hashes[path] = file_hash(path)
             except EarmarkError as error:
                 skipped.append(SkippedItem(item=str(path), why=str(error)))
@@ -181,6 +184,8 @@ class Evaluation:
     """Called after each item of each engine."""
     announce: Callable[[str], None] | None = None
     """Called with the name of each engine before its first item."""
+    corpus: RepeatingCorpus | None = None
+    """The plan's corpus, if it is open already."""
 
     def run(self) -> Result:
         """Evaluate the plan.
@@ -188,7 +193,7 @@ class Evaluation:
         Raises:
             EarmarkError: the corpus cannot be read, or no engine can be built.
         """
-        corpus = open_all(self.plan)
+        corpus = self.corpus or open_all(self.plan)
         job, unbuilt = prepare(self.plan, self.recipe, self.cache)
         totals, skipped, corpus_hash = self._pass(corpus, job)
         targets: dict[Key, Target] = {}
@@ -203,13 +208,25 @@ class Evaluation:
             hashes=_hashes(self.plan, job, corpus_hash),
             versions=versions(),
             definitions=list_definitions(self.plan),
-            warnings=list_cautions(words, missing),
+            warnings=(*self._notes(corpus), *list_cautions(words, missing)),
             missing=tuple(missing),
             words=words,
             comparisons=_comparisons(job, totals),
         )
 
-    def _pass(self, corpus: Corpus, job: Job) -> tuple[dict[Key, Totals], set[SkippedItem], str]:
+    def _notes(self, corpus: RepeatingCorpus) -> Iterator[str]:
+        """Yield what is left out or counted differently than it is listed."""
+        for note in corpus.notes():
+            yield f"{CORPUS_NOTE}{note}"
+        for settings in self.plan.condition:
+            for folder in (settings.noise, settings.room):
+                skipped = find_skipped(Path(folder)) if folder is not None else None
+                if skipped is not None:
+                    yield f"{CORPUS_NOTE}{settings.name}: {skipped}"
+
+    def _pass(
+        self, corpus: RepeatingCorpus, job: Job
+    ) -> tuple[dict[Key, Totals], set[SkippedItem], str]:
         """Evaluate every item once; return totals, skipped items and the SHA-256 of the corpus.
 
         Engine by engine, because engines differ in speed by an order of magnitude: the progress of
@@ -225,6 +242,8 @@ class Evaluation:
                 tally.add(report, is_first_engine=not engine)
                 if self.advance is not None:
                     self.advance(report.item)
+        for name in corpus.repeated():
+            tally.corpus.update(msgspec.json.encode(name))
         return tally.totals, tally.skipped(), tally.corpus.hexdigest()
 
     def _words(
@@ -268,7 +287,7 @@ class _Tally:
         self._played: set[str] = set()
         """Items with a fault that were played at least once."""
 
-    def valid_items(self, corpus: Corpus) -> Iterator[Item]:
+    def valid_items(self, corpus: RepeatingCorpus) -> Iterator[Item]:
         """Yield the valid items of a corpus; note the others."""
         for item in corpus:
             if isinstance(item, InvalidItem):
@@ -281,18 +300,13 @@ class _Tally:
         item = report.item
         self._add_faults(report)
         if is_first_engine:
-            labels = [(label.word, label.start_s, label.end_s) for label in item.labels]
-            self.corpus.update(
-                msgspec.json.encode(
-                    (item.name, report.file_hash, item.start_s, item.length_s, labels)
-                )
-            )
+            self.corpus.update(_identity(report))
         for take in report.takes:
             for word in take.words:
                 key = take.engine, take.condition, word.word
                 if key not in self.totals:
                     self.totals[key] = Totals(self._plays)
-                self.totals[key].add(item, take, word)
+                self.totals[key].add(item, take, word, report.file_hash)
 
     def skipped(self) -> set[SkippedItem]:
         """Return the items that are not counted, or not completely.
@@ -320,6 +334,13 @@ class _Tally:
         if report.cache_fault is not None:
             why = f"it could not be written: {report.cache_fault}"
             self._skipped.add(SkippedItem(item="score cache", why=why))
+
+
+def _identity(report: ItemReport) -> bytes:
+    """Return what the hash of the corpus covers of an item."""
+    item = report.item
+    labels = [(label.word, label.start_s, label.end_s) for label in item.labels]
+    return msgspec.json.encode((item.name, report.file_hash, item.start_s, item.length_s, labels))
 
 
 def _targets(totals: Mapping[Key, Totals], plan: EvaluationPlan) -> dict[Key, Target]:

@@ -6,6 +6,7 @@ rename as the only protection against power cuts.
 
 import contextlib
 import os
+import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Final
@@ -20,6 +21,11 @@ TAKEN: Final = "earmark.taken"
 """Name of a file that was applied but not removed yet; it is removed without being read."""
 RESULT: Final = "earmark-result.txt"
 CHALLENGE: Final = "earmark-challenge.txt"
+_OTHER_NAME: Final = re.compile(
+    r"[^.]*earmark.*?(\.(toml|tml|txt|conf|cfg|ini)[\w.]*|toml)\s*", re.IGNORECASE | re.DOTALL
+)
+"""Names that someone may have given to the file for the speaker."""
+_FRESH: Final = "earmark.new"
 
 
 class Partition:
@@ -51,6 +57,16 @@ class Partition:
                     return name, file.read(limit_bytes + 1)
         return None
 
+    def other_names(self) -> list[str]:
+        """Return the files whose name is almost that of the file for the speaker, sorted."""
+        known = {*NAMES, TAKEN, RESULT, CHALLENGE, _FRESH}
+        with _available(self.folder):
+            return sorted(
+                file.name
+                for file in self.folder.iterdir()
+                if _OTHER_NAME.fullmatch(file.name) and file.name not in known and file.is_file()
+            )
+
     def mark_applied(self, name: str) -> None:
         """Rename a file that was applied, so that it is not read again."""
         with _available(self.folder):
@@ -81,7 +97,7 @@ class Partition:
             with contextlib.suppress(OSError):  # whatever is there, it is replaced
                 if read_plain_file(path, len(data)) == data:
                     return
-            fresh = self.folder / "earmark.new"
+            fresh = self.folder / _FRESH
             fresh.unlink(missing_ok=True)
             with fresh.open("xb") as file:
                 file.write(data)

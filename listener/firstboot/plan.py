@@ -13,7 +13,7 @@ import msgspec
 import tomli_w
 from msgspec import Meta
 
-from listener.config import Config, ShortName, parse_settings, parse_toml
+from listener.config import Config, ShortName, parse_settings, parse_toml, suggest_spaces
 from listener.envelope import keys
 from listener.errors import ConfigError, UsageError
 from listener.household import invitation
@@ -134,6 +134,7 @@ def parse_tables(text: str, source: str) -> dict[str, Any]:
         raw = parse_toml(text)
     except tomllib.TOMLDecodeError as error:
         hint = 'write each line as name = value, with text in straight quotes: "…"'
+        hint = suggest_spaces(text) or hint
         raise ConfigError(f"{source} is not valid TOML: {error}", hint) from error
     except (ValueError, RecursionError) as error:
         raise ConfigError(

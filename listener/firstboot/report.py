@@ -1,6 +1,7 @@
 """Report of a first boot, as a text file for people. Pure; it holds no secret."""
 
 import textwrap
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
@@ -40,6 +41,17 @@ class FirstBootReport:
         report.todo.append(
             f"Correct {NAME}, which is still on this card, and start the speaker again."
             " Nothing of it was applied."
+        )
+        return report
+
+    @classmethod
+    def render_other_names(cls, names: Sequence[str]) -> "FirstBootReport":
+        """Return the report for files that were not applied because of their names."""
+        report = cls()
+        report.wrong.append(f"Nothing was applied: there is no file {NAME} on this card.")
+        report.todo.append(
+            f"Rename the file to {NAME} and start the speaker again. Delete or rename the others:"
+            + "".join(f"\n{name}" for name in names)
         )
         return report
 

@@ -96,7 +96,7 @@ class FirstBoot:
         try:
             taken = self._parse_copy()
         except FileNotFoundError:
-            return FirstBootOutcome(None, 0)
+            return self._report_other_names()
         todo = plan.parse(taken, partition.NAME)
         report = FirstBootReport()
         self._write_settings(todo.settings, report)
@@ -109,6 +109,14 @@ class FirstBoot:
         outcome = self._write_report(report, 1 if report.wrong else 0)
         self._copy.unlink()
         return outcome
+
+    def _report_other_names(self) -> FirstBootOutcome:
+        """Report files that are not applied because of their names; nothing is pending."""
+        names = self._boot.other_names()
+        if not names:
+            return FirstBootOutcome(None, 0)
+        report = FirstBootReport.render_other_names(names)
+        return self._write_report(report, ConfigError.exit_code)
 
     def _move_file(self) -> None:
         """Move the file off the boot partition.
@@ -147,7 +155,7 @@ class FirstBoot:
 
     def _read_settings(self) -> Config:
         data = read_plain_file(self._settings, LIMIT_BYTES, follow_links=True)
-        return parse_settings(data.decode("utf-8"), str(self._settings))
+        return parse_settings(plan.decode_text(data), str(self._settings))
 
     def _merged(self, settings: dict[str, Any]) -> tuple[bytes, bytes]:
         """Return the existing configuration file and the new one."""

@@ -589,8 +589,10 @@ def _publish(broker: Broker, messages: list[Message], monotonic_s: Callable[[], 
 
 def _raise_on_failure(event: object) -> None:
     match event:
-        case ConnectionLostEvent(reason=reason):
-            raise Unavailable(f"no connection to the broker: {reason}", _CHECK_BROKER)
+        case ConnectionLostEvent():
+            raise Unavailable(
+                f"no connection to the broker{event.describe()}", event.hint or _CHECK_BROKER
+            )
         case DeniedEvent(reason=reason) | RejectedEvent(reason=reason):
             raise Unavailable(
                 f"the broker denied access: {reason}",

@@ -29,6 +29,7 @@ from listener.storage.atomic import (
     read_plain_file,
     write_atomic,
 )
+from listener.storage.home import ARCHIVE_PIN
 
 _EARLIEST: Final = datetime(2020, 1, 1, tzinfo=UTC)
 
@@ -63,7 +64,7 @@ class HouseholdStore:
         try:
             data = read_plain_file(self._registry, registry.LIMIT_BYTES)
         except FileNotFoundError as error:
-            raise _not_set_up() from error
+            raise _not_set_up(self.path.parent) from error
         return registry.parse(data, str(self._registry))
 
     def update(self, edit: Callable[[Registry], Registry]) -> Registry:
@@ -168,7 +169,7 @@ class HouseholdStore:
             try:
                 stack.enter_context(hold_lock(self.path / "lock"))
             except FileNotFoundError as error:
-                raise _not_set_up() from error
+                raise _not_set_up(self.path.parent) from error
             except OSError as error:
                 raise Unavailable(f"cannot use {self.path}: {error.strerror}") from error
             yield
@@ -254,7 +255,12 @@ class HouseholdStore:
         return self.published().write(self.registry(), signer, self.service)
 
 
-def _not_set_up() -> ConfigError:
+def _not_set_up(home: Path) -> ConfigError:
+    if (home / ARCHIVE_PIN).exists():
+        return ConfigError(
+            "this computer has joined a household that another computer keeps",
+            "run this on the archive's computer: broker.host of this configuration names it",
+        )
     return ConfigError("there is no household here yet", "set it up: earmark household init")
 
 

@@ -13,6 +13,7 @@ from typing import Final
 
 from listener.errors import ModelRefused
 from listener.storage.atomic import open_plain_file
+from listener.text_encoding import NotUtf8Error, decode_text
 from listener.wakeword.manifest import File, Manifest, Model, parse_manifest
 
 MANIFEST: Final = "manifest.toml"
@@ -74,9 +75,9 @@ class Catalogue:
         source = self.folder(name) / MANIFEST
         data = _read(source, _LARGEST_MANIFEST_BYTES)
         try:
-            text = data.decode()
-        except UnicodeDecodeError as error:
-            raise ModelRefused(f"{source} is not UTF-8 text") from error
+            text = decode_text(data)
+        except NotUtf8Error as error:
+            raise ModelRefused(f"cannot read {source}: {error}") from error
         manifest = parse_manifest(text, str(source))
         if manifest.name != name:
             raise ModelRefused(

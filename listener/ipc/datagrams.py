@@ -94,7 +94,13 @@ class Inbox:
         self._most_at_once = most_at_once
         self._longest_bytes = longest_bytes
         if has_listener(path):
-            raise Unavailable(f"another process already listens on {path}", "stop it first")
+            pid = _find_listener(path)
+            raise Unavailable(
+                f"another process already listens on {path}"
+                + (f": process {pid}" if pid is not None else ""),
+                "stop it first"
+                + (f": kill {pid}, or systemctl stop its service" if pid is not None else ""),
+            )
         self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
         self._socket.settimeout(0)
         try:
@@ -166,6 +172,21 @@ class MessageSocket(Generic[Message]):
     def close(self) -> None:
         """Close the socket and remove its file."""
         self._inbox.close()
+
+
+def _find_listener(path: Path) -> int | None:
+    """Return the process that has bound a socket file, or None if it is not visible."""
+    try:
+        lines = Path("/proc/net/unix").read_text("utf-8", "replace").splitlines()
+    except OSError:
+        return None
+    sockets = {f"socket:[{line.split()[6]}]" for line in lines if line.endswith(f" {path}")}
+    for link in Path("/proc").glob("[0-9]*/fd/*"):
+        # Processes of other users, and those that have ended since.
+        with contextlib.suppress(OSError):
+            if str(link.readlink()) in sockets:
+                return int(link.parts[2])
+    return None
 
 
 def has_listener(path: Path) -> bool:

@@ -14,6 +14,7 @@ from rich.text import Text
 from listener.monitor.state import HearState
 from listener.monitor.text import (
     NO_HEAR,
+    START_HEAR,
     format_counters,
     format_duration,
     format_level,
@@ -110,7 +111,9 @@ def render(state: HearState, now_s: float, now: datetime, home: str) -> Panel:
     """
     if not state.is_current(now_s):
         return Panel(
-            Text(f"{NO_HEAR} at {home}; waiting", "yellow"), title="earmark", safe_box=True
+            Text(f"{NO_HEAR} at {home}; waiting: {START_HEAR}", "yellow"),
+            title="earmark",
+            safe_box=True,
         )
     return Panel(
         Group(_bars(state), Text(), _states(state), _counters(state, now_s)),

@@ -6,8 +6,10 @@ import msgspec
 
 from listener.audio.pcm import SAMPLE_RATE_HZ
 from listener.monitor.state import HearState
+from listener.quantities import quantity
 
 NO_HEAR: Final = "hear is not running"
+START_HEAR: Final = "start it with earmark hear"
 
 _MINUTE_S: Final = 60
 _HOUR_S: Final = 3_600
@@ -72,7 +74,7 @@ def format_states(state: HearState) -> list[str]:
     states = [mute, f"lamp {state.lamp}"]
     if (microphone := state.microphone) is not None:
         cause = f" ({microphone.cause})" if microphone.cause else ""
-        lost = f", lost {microphone.losses} times" if microphone.losses else ""
+        lost = f", lost {quantity(microphone.losses, 'time')}" if microphone.losses else ""
         states.append(f"microphone {microphone.state}{cause}{lost}")
     return states
 

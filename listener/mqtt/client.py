@@ -1,11 +1,12 @@
 """Interface of the MQTT client, and its events. Pure."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Final, Protocol
 
 PACKET_TOO_LARGE: Final = 0x95
 NO_SUBSCRIBERS: Final = 0x10
+SESSION_TAKEN_OVER: Final = 0x8E
 IN_FLIGHT: Final = 8
 WAITED: Final = "waited"
 """Name of the user property that carries ``Message.waited_s``."""
@@ -71,6 +72,14 @@ class ConnectionLostEvent:
     reason: str
     code: int | None = None
     """Reason code of the broker, if it sent one."""
+    address: str = field(default="", compare=False)
+    """Host and port of the broker."""
+    hint: str = field(default="", compare=False)
+    """Instruction for a cause that the connection shows, such as TLS; or empty."""
+
+    def describe(self) -> str:
+        """Return address and reason, after the words "no connection to the broker"."""
+        return f" at {self.address}: {self.reason}" if self.address else f": {self.reason}"
 
 
 @dataclass(frozen=True, slots=True)

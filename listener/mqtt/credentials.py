@@ -7,6 +7,7 @@ from typing import Final
 from listener.config import BrokerSettings
 from listener.errors import ConfigError
 from listener.storage.atomic import check_regular_file, read_plain_file
+from listener.text_encoding import NotUtf8Error, decode_text
 
 _LONGEST_BYTES: Final = 4 << 10
 
@@ -58,6 +59,8 @@ def password(settings: BrokerSettings) -> str | None:
                 f"the password in {path} is readable by every user", f"chmod 600 {path}"
             )
         text = read_plain_file(path, _LONGEST_BYTES, follow_links=True)
-        return text.decode("utf-8").rstrip("\r\n")
-    except (OSError, UnicodeDecodeError) as error:
+        return decode_text(text).rstrip("\r\n")
+    except NotUtf8Error as error:
+        raise ConfigError(f"cannot read the password in {path}: {error}") from error
+    except OSError as error:
         raise ConfigError(f"cannot read the password in {path}") from error

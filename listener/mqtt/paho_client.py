@@ -228,6 +228,10 @@ _MOST_READS: Final = 4  # in one turn, after the first; the rest is read in the 
 _MOST_QUEUED: Final = 64  # bounds the memory with a broker that acknowledges nothing
 
 
+_TLS_PORT_HINT: Final = "check that this is the port of an MQTT broker; for TLS, set broker.ca_file"
+_PLAIN_PORT_HINT: Final = "if this port does not use TLS, unset broker.ca_file or set broker.port"
+
+
 class PahoBroker:
     """Broker client for MQTT 5 and 3.1.1.
 
@@ -288,7 +292,10 @@ class PahoBroker:
         except ssl.SSLCertVerificationError as error:
             self._lose(f"certificate verification failed: {error.verify_message}")
         except (OSError, ValueError) as error:
-            self._lose(getattr(error, "strerror", None) or str(error) or "no answer")
+            hint = ""
+            if self._tls is not None and isinstance(error, ssl.SSLError | ConnectionResetError):
+                hint = _PLAIN_PORT_HINT
+            self._lose(getattr(error, "strerror", None) or str(error) or "no answer", hint=hint)
         else:
             disable_nagle(client.socket())
             self._reached = True
@@ -426,9 +433,12 @@ class PahoBroker:
         else:
             self._lose("the connection broke")
 
-    def _lose(self, reason: str, code: int | None = None) -> None:
+    def _lose(self, reason: str, code: int | None = None, hint: str = "") -> None:
         if self._client is None:
             return
+        if self._tls is None and self._reached and self._connack_until_s is not None:
+            # A server of TLS closes the connection on a CONNECT, or waits.
+            hint = hint or (_TLS_PORT_HINT if code is None else "")
         if self._connack_until_s is None:
             if code != _UNSUPPORTED_VERSION:
                 self._version.start_over()
@@ -437,7 +447,8 @@ class PahoBroker:
             # that they do not support. The versions are tried in turn.
             self._version.fall_back()
         self._drop()
-        self._events.add(ConnectionLostEvent(reason, code))
+        address = f"{self._settings.host}:{self._settings.port}"
+        self._events.add(ConnectionLostEvent(reason, code, address, hint))
 
     def _drop(self) -> None:
         client, self._client = self._client, None

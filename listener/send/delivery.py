@@ -118,6 +118,10 @@ class ClipDelivery:
         if self._flight is not None:
             self._flight.ticket = ticket
 
+    def is_in_flight(self, ticket: int) -> bool:
+        """Return whether this is the client's ticket of the clip in flight."""
+        return self._flight is not None and self._flight.ticket == ticket
+
     def on_delivered(self, ticket: int) -> None:
         """Record that the broker accepted the message with this ticket."""
         if self._flight is not None and self._flight.ticket == ticket:

@@ -12,6 +12,7 @@ from listener.ipc.notices import AskNotice
 from listener.mqtt import topics
 from listener.mqtt.client import (
     NO_SUBSCRIBERS,
+    SESSION_TAKEN_OVER,
     Broker,
     BrokerEvent,
     BrokerLimits,
@@ -36,6 +37,7 @@ FIRST_BACKOFF_S: Final = 0.1
 LONGEST_BACKOFF_S: Final = 30.0
 BACKOFF_SPREAD: Final = 0.5  # devices do not all reconnect at once
 STEADY_S: Final = 5.0  # two devices of one name disconnect each other; slow them down
+MOST_SHORT_CONNECTIONS: Final = 3  # in a row; MQTT 3.1.1 has no reason code
 TRIM_PAUSE_S: Final = 600.0
 FAREWELL_S: Final = 1.0
 
@@ -124,6 +126,11 @@ class Sender:
         """Whether the broker ever accepted a connection."""
         self.lost_because = ""
         """Reason for the last loss of the connection."""
+        self.lost = ""
+        """Address of the broker with that reason, as ``ConnectionLostEvent.describe``."""
+        self.lost_hint = ""
+        """Instruction for that reason, or empty."""
+        self._short_connections = 0
 
     def run(self, stop: StopSignal) -> None:
         """Run until a stop is requested, then disconnect."""
@@ -226,9 +233,27 @@ class Sender:
         self._link.status = self._status.publish(self._link.limits)
 
     def _on_connection_lost(self, lost: ConnectionLostEvent) -> None:
-        if self._link is not None or lost.reason != self.lost_because:
-            _log.warning("no connection to the broker: %s", lost.reason)
-        self.lost_because = lost.reason
+        hint = lost.hint
+        if self._link is not None and self._link.proven:
+            is_short = self._monotonic_s() - self._link.since_s < STEADY_S
+            self._short_connections = self._short_connections + 1 if is_short else 0
+        if lost.code == SESSION_TAKEN_OVER:
+            hint = (
+                f"another speaker connects as {self._device}: give each its own device.name, and"
+                " add it to the household"
+            )
+        elif self._short_connections >= MOST_SHORT_CONNECTIONS:
+            hint = (
+                f"check that no other speaker has the name {self._device}: each needs its own"
+                " device.name"
+            )
+        is_new = (lost.reason, hint) != (self.lost_because, self.lost_hint)
+        if self._link is not None or is_new:
+            _log.warning("no connection to the broker%s", lost.describe())
+            if hint:
+                _log.warning("%s", hint)
+        self.lost_because, self.lost_hint = lost.reason, hint
+        self.lost = lost.describe()
         self.delivery.on_connection_lost(
             lost.code, proven=self._link is not None and self._link.proven
         )
@@ -240,8 +265,9 @@ class Sender:
     def _on_delivered(self, delivered: DeliveredEvent) -> None:
         if self._link is not None and delivered.ticket == self._link.status:
             self._link.proven = True
-        if delivered.code == NO_SUBSCRIBERS:
-            _log.info("the message has no subscribers: the archive is not connected to the broker")
+        # Not of a status or an event, which need no subscriber.
+        if delivered.code == NO_SUBSCRIBERS and self.delivery.is_in_flight(delivered.ticket):
+            _log.info("the clip has no subscribers: the archive is not connected to the broker")
         self.delivery.on_delivered(delivered.ticket)
 
     def _work(self) -> None:

@@ -15,6 +15,7 @@ from typing import Final
 
 from listener.config import SpoolSettings
 from listener.errors import SpoolFull, Unavailable
+from listener.quantities import quantity
 from listener.spool import limits
 from listener.spool.files import (
     NAME,
@@ -321,7 +322,7 @@ class Spool:
                 over = select_expired(scan(where)[0], longest_s, lived_s)
                 gone += self._delete(folder, where, over, Counts(expired=len(over)))
         if gone:
-            _log.info("deleted %d clips that reached their owner's retention limit", gone)
+            _log.info("deleted %s beyond their owner's retention limit", quantity(gone, "clip"))
         return gone
 
     def counts(self) -> Counts:
@@ -351,7 +352,9 @@ class Spool:
         lived_s = self._ledger.running_time_s(folder)
         gone = limits.select_over_quarantine_limit(aside, self._settings, lived_s)
         if gone:
-            _log.warning("the quarantine is over its limits: dropped %d clips", len(gone))
+            _log.warning(
+                "the quarantine is over its limits: dropped %s", quantity(len(gone), "clip")
+            )
         return self._delete(folder, aside, gone, Counts(dropped=len(gone)))
 
     def _delete(self, folder: int, where: int, gone: Sequence[SpoolEntry], counts: Counts) -> int:

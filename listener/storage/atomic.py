@@ -136,6 +136,28 @@ def write_once(path: Path, data: bytes, mode: int = SECRET_MODE) -> None:
     sync_folder(path.parent)
 
 
+def check_links(folder: Path) -> None:
+    """Check by a trial that a folder's file system has hard links, which ``write_once`` needs.
+
+    Other failures, such as a full disk, are left to the first write.
+
+    Raises:
+        ConfigError: it has none, as FAT, exFAT and some network file systems.
+    """
+    make_folder(folder)
+    with contextlib.suppress(OSError), part_file(folder / "link") as part:
+        part.touch(SECRET_MODE)
+        try:
+            with part_file(folder / "linked") as linked:
+                os.link(part, linked)
+        except OSError as error:
+            if error.errno in {errno.EPERM, errno.EOPNOTSUPP, errno.ENOSYS, errno.EMLINK}:
+                raise ConfigError(
+                    f"{folder} is on a file system without hard links, such as FAT or exFAT",
+                    "choose a folder on ext4, XFS or Btrfs",
+                ) from error
+
+
 def _write_part(part: Path, data: bytes, mode: int) -> None:
     with create_file(part, mode) as file:
         file.write(data)

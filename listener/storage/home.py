@@ -204,10 +204,18 @@ class Home:
             raise ConfigError(
                 "no keeper is configured",
                 "add and confirm an owner (earmark owner add), then set attribution.keeper or pass"
-                " --keeper NAME",
+                " --keeper NAME; without any key, earmark survey counts wakes and stores no audio",
             )
         owner = self.roster().owner(name)
         if owner is None:
+            import difflib  # noqa: PLC0415 - only for this message; hear's memory is limited
+
+            names = [each.name for each in self.roster().owners]
+            if near := difflib.get_close_matches(name.lower(), names, n=1, cutoff=0.6):
+                raise ConfigError(
+                    f"the keeper {name!r} is not in the roster of {self.path}",
+                    f"did you mean {near[0]}?",
+                )
             raise ConfigError(
                 f"the keeper {name!r} is not in the roster of {self.path}",
                 f"run earmark owner add {name} --key age1…, then earmark owner challenge {name}",

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Final
 
 from listener.errors import Unavailable
+from listener.quantities import quantity
 from listener.storage.atomic import SECRET_MODE, sync_folder
 
 MOST_WAITING: Final = 1_440
@@ -76,7 +77,12 @@ class Journal:
                 self._waiting.popleft()
             os.fdatasync(self._file)
         except OSError as error:
-            _log.warning("cannot write %s, %d lines wait: %s", self._path, self.waiting, error)
+            _log.warning(
+                "cannot write %s, %s: %s",
+                self._path,
+                quantity(self.waiting, "line waits", "lines wait"),
+                error,
+            )
             return False
         return True
 

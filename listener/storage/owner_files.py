@@ -19,7 +19,7 @@ def read_identities(path: Path) -> tuple[Identity, ...]:
     except FileNotFoundError as error:
         raise ConfigError(
             f"cannot read the identity {path}: {error.strerror}",
-            "create one with age-keygen -o me.key",
+            "look for it on other disks and in backups: only this key opens the owner's clips",
         ) from error
     except OSError as error:
         # Not the hint above: a new key does not open old clips.

@@ -15,6 +15,7 @@ from msgspec import Meta
 from listener import digests
 from listener.config import Probability, ShortName, parse_toml
 from listener.errors import ModelRefused
+from listener.quantities import quantity
 
 EMBEDDING_FEATURES: Final = 96
 """Length of an embedding: the last axis of the input of an openWakeWord head."""
@@ -107,7 +108,7 @@ class Model:
     def __post_init__(self) -> None:
         if len(self.contents) != len(self.manifest.files):
             raise ModelRefused(
-                f"{self.manifest.name} has {len(self.manifest.files)} files,"
+                f"{self.manifest.name} has {quantity(len(self.manifest.files), 'file')},"
                 f" not {len(self.contents)}",
             )
         for file, data in zip(self.manifest.files, self.contents, strict=True):

@@ -231,7 +231,7 @@ def test_command_shows_confirms_and_counts(
 
     assert main.main(words) == 1
     text = capsys.readouterr().out
-    assert "1 clips wait to expire" in text
+    assert "1 clip waits to expire" in text
     assert "--confirm" in text
     (finding,) = command.check_archive(Config(home=str(home)))
     assert (finding.verdict, finding.facts["jumps"]) == ("warn", 1)

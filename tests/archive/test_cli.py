@@ -246,3 +246,31 @@ def test_serve_never_loads_decryption() -> None:
     told = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
 
     assert told.stdout == "[]\n"
+
+
+def test_open_on_a_computer_without_a_roster_names_what_to_do(
+    household: "Household",
+    clips: dict[str, form.PublicHeader],
+    identity: Path,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    path = household.home.path / "archive" / "clips" / "ada" / f"{clips['ada'].clip}.earmark"
+
+    code = archive(tmp_path / "laptop", "open", str(path), "--identity", str(identity))
+
+    errors = capsys.readouterr().err
+    assert code == 1
+    assert "there is no roster on this computer" in errors
+    assert "earmark clips export --open" in errors
+
+
+def test_missing_identity_is_not_replaced_by_a_new_key(
+    home: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    code = archive(home, "open", "x", "--identity", str(tmp_path / "lost.key"))
+
+    errors = capsys.readouterr().err
+    assert code == 78
+    assert "age-keygen" not in errors
+    assert "only this key opens the owner's clips" in errors

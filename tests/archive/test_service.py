@@ -165,7 +165,7 @@ def test_failed_sweep_does_not_stop_the_service(
     clock.now_s += 3600
     wall.now_s += 3600
     server.turn(0.1)
-    assert "erased 1 clips" in caplog.text
+    assert "erased 1 clip" in caplog.text
 
 
 SWAP_OWNERS = partial(

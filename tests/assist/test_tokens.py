@@ -23,6 +23,14 @@ def test_owner_has_a_token_of_their_own_or_the_general_one(tmp_path: Path) -> No
     assert (tokens("ada"), tokens("bo"), tokens("")) == ("of-ada", "general", "general")
 
 
+def test_byte_order_mark_is_not_a_part_of_the_token(tmp_path: Path) -> None:
+    assert TokenFiles(written(tmp_path / "all", "\ufefftoken\r\n"), {})("") == "token"
+
+    (tmp_path / "all").write_bytes("token".encode("utf-16"))
+    with pytest.raises(ConfigError, match="it is UTF-16 text"):
+        TokenFiles(str(tmp_path / "all"), {}).check()
+
+
 def test_new_token_needs_no_restart(tmp_path: Path) -> None:
     tokens = TokenFiles(written(tmp_path / "all", "old"), {})
     written(tmp_path / "all", "new")

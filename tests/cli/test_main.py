@@ -70,7 +70,11 @@ def test_version_is_that_of_the_package(capsys: pytest.CaptureFixture[str]) -> N
     [
         ([], "earmark --help"),
         (["demmo"], "did you mean demo?"),
-        (["listen"], "did you mean"),
+        (["listen"], "did you mean hear?"),
+        (["record"], "did you mean hear?"),
+        (["start"], "did you mean run?"),
+        (["status"], "did you mean doctor?"),
+        (["export"], "did you mean clips?"),
         (["xyzzy"], "the commands are demo, run, hear"),
         (["--frobnicate"], "earmark --help"),
         (["owner"], "earmark owner --help"),
@@ -116,6 +120,23 @@ def test_unreadable_configuration_is_a_configuration_error(
 
     assert code == 78
     assert str(file) in capsys.readouterr().err
+
+
+def test_configuration_may_have_a_byte_order_mark(tmp_path: Path) -> None:
+    file = tmp_path / "earmark.toml"
+    file.write_bytes(f'home = "{tmp_path / "home"}"\n'.encode("utf-8-sig"))
+
+    assert main.main(["owner", "list", "--config", str(file)]) == 0
+
+
+def test_configuration_in_utf_16_is_named(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file = tmp_path / "earmark.toml"
+    file.write_bytes("[clip]\r\n".encode("utf-16"))
+
+    assert main.main(["owner", "list", "--config", str(file)]) == 78
+    assert f"{file}: it is UTF-16 text; save it as UTF-8" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("way", ["option", "setting", "environment", "data folder"])

@@ -255,7 +255,7 @@ def test_verify_checks_exports_and_receipts(
     strangers = ada.run("verify", target, "--owner", "bob")
 
     assert (whole.code, receipt.code) == (0, 0)
-    assert "1 clips exported, 1 decrypted" in whole.out
+    assert "1 clip exported, 1 decrypted" in whole.out
     assert receipt.rows()[0]["kind"] == "erase"
     assert ada.run("verify", cut).code == 1
     assert strangers.code == 1
@@ -341,7 +341,7 @@ def test_erase_asks_for_confirmation(
     arguments, desk = at_desk(ada, "erase", "--all")
     code = clips.erase(arguments, desk, ask)
 
-    assert asked == ["Erase 1 clips of ada? This cannot be undone. [y/N] "]
+    assert asked == ["Erase 1 clip of ada? This cannot be undone. [y/N] "]
     assert code == left
     assert sum(1 for _ in shelf.store.clips("ada")) == left
 
@@ -601,7 +601,7 @@ def test_export_with_clips_of_a_removed_speaker_verifies(
     played = ada.clips("play", clip, "--to", tmp_path / "after.flac")
 
     assert told.code == 0, told.err
-    assert "1 clips, all verified" in told.out
+    assert "1 clip, all verified" in told.out
     assert ("the key of hall was replaced" in caplog.text) == (is_replaced and is_pinned)
     assert verified.rows()[0]["opened"] == 1
     assert played.code == 0, played.err
@@ -618,7 +618,7 @@ def test_export_names_files_that_do_not_verify(
     verified = ada.run("verify", target)
 
     assert told.code == 1
-    assert "1 clips, all verified" in told.out
+    assert "1 clip, all verified" in told.out
     assert "left out" in told.out
     assert f"  {damaged}\n" in told.out
     assert good not in told.out

@@ -146,7 +146,7 @@ def test_replays_are_reported_with_their_cause(household: Household, *, is_pinne
         assert "remove device.key" in checks["replays"].hint
     assert "--release" in once["spool"].hint
     assert "--release" not in twice["spool"].hint
-    assert "1 were dropped, refused or quarantined" in twice["spool"].text
+    assert "1 was dropped, refused or quarantined" in twice["spool"].text
 
 
 def test_damaged_pin_of_the_archive_fails(household: Household) -> None:

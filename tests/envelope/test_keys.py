@@ -85,3 +85,24 @@ def test_encrypted_and_other_private_keys_are_refused(kitchen: Ed25519PrivateKey
         keys.parse_device_pem(locked, "device.key")
     with pytest.raises(ConfigError, match="not an Ed25519 key"):
         keys.parse_device_pem(other, "device.key")
+
+
+@pytest.mark.parametrize(
+    ("text", "kind"),
+    [
+        ("age1pq1" + "q" * 1_900, "post-quantum"),
+        ("AGE1PQ1" + "Q" * 1_900, "post-quantum"),
+        ("age1yubikey1qwt50d05nh5vutpdzmlg5wn80xq5negm4uj9ghv0snvdd3yysf5yw3rhl3t", "plug-in"),
+        ("age1tagpq1qqqqqqqqqqqqqqqqqqqqqqqqq", "plug-in"),
+    ],
+)
+def test_public_key_of_another_kind_is_named(text: str, kind: str) -> None:
+    with pytest.raises(ConfigError, match=f"of the kind X25519, but a {kind} key") as caught:
+        keys.parse_recipient(text)
+
+    assert "age-keygen without -pq" in caught.value.hint
+
+
+def test_plug_in_identity_is_a_secret_key() -> None:
+    with pytest.raises(ConfigError, match="this is a secret key"):
+        keys.parse_recipient("AGE-PLUGIN-YUBIKEY-1QQQQQQQQ")

@@ -129,6 +129,24 @@ def test_identity_file_may_have_comments_and_several_keys() -> None:
     assert identities[0].okey == keys.owner_id(identities[0].recipient)
 
 
+def test_identity_with_a_byte_order_mark_is_read() -> None:
+    secret = secret_line()
+
+    (identity,) = parse_identities(f"{secret}\r\n".encode("utf-8-sig"), "me.key")
+
+    assert str(identity.secret) == secret
+
+
+@pytest.mark.parametrize("encoding", ["utf-16", "utf-16-le"])
+def test_identity_in_utf_16_is_not_called_lost(encoding: str) -> None:
+    with pytest.raises(ConfigError, match=r"me\.key is UTF-16 text") as caught:
+        parse_identities(f"# key\r\n{secret_line()}\r\n".encode(encoding), "me.key")
+
+    assert "SECRET" not in str(caught.value)
+    assert "age-keygen" not in (caught.value.hint or "")
+    assert "save it as UTF-8" in (caught.value.hint or "")
+
+
 def test_secret_key_is_absent_from_str_and_repr() -> None:
     secret = secret_line()
 
@@ -163,3 +181,28 @@ def test_invalid_identity_error_does_not_contain_its_text(data: bytes, message: 
 def test_arbitrary_identity_raises_one_error(data: bytes) -> None:
     with pytest.raises(ConfigError):
         parse_identities(data, "me.key")
+
+
+OTHER_IDENTITIES = ["AGE-SECRET-KEY-PQ-1QQQQQQQQ", "AGE-PLUGIN-YUBIKEY-1QQQQQ", "age-plugin-x-1q"]
+
+
+@pytest.mark.parametrize("other", OTHER_IDENTITIES)
+@pytest.mark.parametrize("is_first", [True, False])
+def test_x25519_key_beside_other_kinds_is_used(other: str, *, is_first: bool) -> None:
+    secret = secret_line()
+    lines = [f"  {other}", secret] if is_first else [secret, other]
+
+    (identity,) = parse_identities("\n".join(["# made today", *lines]).encode(), "mixed.key")
+
+    assert str(identity.secret) == secret
+
+
+@pytest.mark.parametrize("other", OTHER_IDENTITIES)
+def test_identity_of_other_kinds_alone_is_named(other: str) -> None:
+    with pytest.raises(
+        ConfigError, match=r"line 2, .* but a post-quantum or plug-in key"
+    ) as caught:
+        parse_identities(f"# x\n{other}\n".encode(), "pq.key")
+
+    assert "without -pq" in caught.value.hint
+    assert other not in str(caught.value)

@@ -128,6 +128,16 @@ def test_speakers_of_a_stream_have_separate_hours() -> None:
     assert (found["bob"].count, found["bob"].exposure) == (0, 0.2)
 
 
+def test_overlapping_segments_of_a_speaker_count_once() -> None:
+    parts = (Segment(0, 360, "ada"), Segment(100, 200, "ada"), Segment(300, 720, "ada"))
+    totals = Totals(1)
+    totals.add(Item("a", HERE, segments=parts), take(), report())
+
+    (speaker,) = result(totals).speakers
+
+    assert speaker.false_wakes.exposure == pytest.approx(0.2)
+
+
 def test_clustered_events_widen_the_interval() -> None:
     totals = Totals(1)
     for number in range(10):
@@ -142,6 +152,19 @@ def test_clustered_events_widen_the_interval() -> None:
     assert spread.high is not None
     assert found.false_wakes.high is not None
     assert spread.high > found.false_wakes.high
+
+
+def test_items_of_one_file_are_one_recording() -> None:
+    totals = Totals(2)
+    for number in range(12):
+        item = Item(str(number), HERE)
+        for play in (0, 1):
+            events = [event(EventKind.FALSE_WAKE, str(number), 1, play)] * (number == 0)
+            totals.add(item, take(play), report(*events), f"{number // 2:064x}"[::-1])
+
+    assert [share.hours for share in totals.recordings] == [2.0] * 6
+    assert [share.false for share in totals.recordings] == [2, 0, 0, 0, 0, 0]
+    assert result(totals).items == 12
 
 
 def test_few_speakers_have_no_bootstrap() -> None:

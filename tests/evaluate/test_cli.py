@@ -5,6 +5,7 @@ From options and settings to a plan; nothing is played.
 
 import argparse
 import json
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -161,12 +162,17 @@ def test_missing_item_or_unsupported_target_exits_with_1(
     [
         ((), "no corpus is given", 2),
         (("--corpus", "absent"), "there is no file or folder absent", 2),
+        (("--corpus", ".", "--threshold", "2"), "the options: ", 78),
         (
-            ("--corpus", ".", "--threshold", "2"),
-            "the options: --threshold 2 is out of range: over 0 and under 1",
+            ("--corpus", ".", "--threshold", "2", "--model", "alexa"),
+            "--threshold: the threshold of alexa is 2.0; the range is over 0 and under 1",
             78,
         ),
-        (("--corpus", ".", "--threshold", "nan"), "the options: --threshold nan is out of", 78),
+        (
+            ("--corpus", ".", "--threshold", "nan", "--model", "alexa"),
+            "--threshold: the threshold of alexa is nan",
+            78,
+        ),
         (("--corpus", ".", "--plays", "0"), "the options: ", 78),
         (("--plan", "absent.toml"), "cannot read the plan absent.toml", 2),
         (("--corpus", ".", "--snr-db", "3"), "--noise and --snr-db need each other", 2),
@@ -189,6 +195,65 @@ def test_invalid_arguments_and_inputs_are_reported(
 
     assert evaluate(*words) == code
     assert f"earmark: error: {why}" in capsys.readouterr().err
+
+
+def test_what_is_left_out_is_printed(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    for folder in ("set", "set/inner"):
+        (here / folder).mkdir()
+        shutil.copy(FIXTURES / "quiet.flac", here / folder / "quiet.flac")
+    (here / "set" / "phone.m4a").write_bytes(b"m4a")
+
+    assert evaluate("--negatives", "set", "--model", "alexa") == 0
+    text = capsys.readouterr().out
+    assert "note: corpus: 1 file of another kind was skipped in set: .m4a 1" in text
+    assert "note: corpus: 1 listing of audio that is listed before, counted once" in text
+
+    assert evaluate("--negatives", "set", "--model", "alexa", "--json") == 0
+    shown = capsys.readouterr()
+    (row,) = [json.loads(line) for line in shown.out.splitlines()]
+    assert row["items"] == 1
+    written = json.loads((here / "evaluation" / "result.json").read_bytes())
+    for note in written["warnings"][:2]:
+        assert f"earmark: {note}" in shown.err
+
+
+def test_nothing_to_evaluate_names_the_files_that_are_skipped(
+    here: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (here / "phone").mkdir()
+    (here / "phone" / "recording.m4a").write_bytes(b"m4a")
+
+    assert evaluate("--positives", "phone", "--model", "alexa") == 2
+    assert "skipped in phone: .m4a 1" in capsys.readouterr().err
+
+
+def test_segments_do_not_carry_a_claim(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """A file of many segments is counted by its length, not once for each segment."""
+    length_s = soundfile.info(FIXTURES / "talk.flac").duration
+    rows = [{"path": str(FIXTURES / "talk.flac"), "offset": at, "duration": 3.0} for at in range(9)]
+    (here / "nemo.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows), "utf-8")
+
+    assert evaluate("--corpus", "nemo.jsonl", "--model", "alexa", "--json") == 0
+
+    row = json.loads(capsys.readouterr().out.splitlines()[0])
+    assert row["hours"] == pytest.approx(min(11.0, length_s) / 3600)
+    assert row["items"] == 1
+
+
+@pytest.mark.parametrize("mark", ["utf-8-sig", "utf-16"])
+def test_plan_with_a_byte_order_mark(
+    here: Path, capsys: pytest.CaptureFixture[str], mark: str
+) -> None:
+    text = f'[[corpus]]\npath = "{FIXTURES / "quiet.flac"}"\n'
+    (here / "plan.toml").write_bytes(text.encode(mark))
+
+    code = evaluate("--plan", "plan.toml")
+
+    if mark == "utf-8-sig":
+        assert code == 0
+    else:
+        assert code == 2
+        assert "it is UTF-16 text" in capsys.readouterr().err
 
 
 def test_recordings_variable_is_the_default_corpus(
@@ -357,6 +422,35 @@ def test_exclude_stimuli_and_threshold_are_applied(
     assert len(list(read_parquet(tmp_path / "a.parquet"))) > 5
 
 
+@pytest.mark.parametrize("option", ["--exclude", "--stimuli"])
+def test_spans_with_a_byte_order_mark(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], option: str
+) -> None:
+    write_trace(tmp_path / "a.trace", {"alexa": rises(5000, 1000, 3000)})
+    text = "2026-03-04T20:01:00Z\t2026-03-04T20:02:00Z\tus\n"
+    trace = ("--trace", str(tmp_path / "a.trace"))
+
+    (tmp_path / "spans.tsv").write_bytes(text.encode("utf-8-sig"))
+    assert evaluate_traces(tmp_path, *trace, option, str(tmp_path / "spans.tsv")) == 0
+
+    (tmp_path / "spans.tsv").write_bytes(text.encode("utf-16"))
+    assert evaluate_traces(tmp_path, *trace, option, str(tmp_path / "spans.tsv")) == 2
+    assert "it is UTF-16 text" in capsys.readouterr().err
+
+
+def test_trace_named_twice_is_reported(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    write_trace(tmp_path / "a.trace", {"alexa": rises(5000, 1000, 3000)})
+    trace = ("--trace", str(tmp_path / "a.trace"))
+
+    assert evaluate_traces(tmp_path, *trace, "--json") == 0
+    (alone,) = capsys.readouterr().out.splitlines()
+    assert evaluate_traces(tmp_path, *trace, *trace, "--json") == 0
+    shown = capsys.readouterr()
+
+    assert shown.out.splitlines() == [alone]
+    assert "0.111 hours occur in the traces more than once" in shown.err
+
+
 def test_damaged_line_is_listed_and_exits_with_1(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -496,3 +590,55 @@ def test_preset_with_another_layout_is_refused(
 
     assert code == 2
     assert why in capsys.readouterr().err
+
+
+def damaged_files(folder: Path) -> list[Path]:
+    """Write one file of each kind that a reader could take for a whole one."""
+    whole = soundfile.read(FIXTURES / "near.flac", dtype="int16")[0]
+    folder.mkdir()
+    for suffix in ("wav", "ogg"):
+        soundfile.write(folder / f"cut.{suffix}", whole, 16_000)
+        content = (folder / f"cut.{suffix}").read_bytes()
+        (folder / f"cut.{suffix}").write_bytes(content[: len(content) // 2])
+    soundfile.write(folder / "piped.wav", whole, 16_000)
+    content = (folder / "piped.wav").read_bytes()
+    (folder / "piped.wav").write_bytes(content[:40] + bytes(4) + content[44:])
+    for length in (0, 1, 1279):
+        soundfile.write(folder / f"short{length}.wav", whole[:length], 16_000)
+    return sorted(folder.iterdir())
+
+
+def test_damaged_and_short_files_are_listed_and_not_counted(
+    here: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    files = damaged_files(here / "negatives")
+    soundfile.write(here / "negatives" / "whole.wav", np.zeros(16_000, np.int16), 16_000)
+
+    code = evaluate("--negatives", "negatives", "--model", "alexa", "--json")
+
+    result = json.loads((here / "evaluation" / "result.json").read_text())
+    assert code == 1
+    assert {each["item"] for each in result["missing"]} == {
+        f"negatives/{each.name}" for each in files
+    }
+    assert result["words"][0]["hours"] == pytest.approx(1 / 3600)
+    capsys.readouterr()
+
+
+def test_survey_reports_each_damaged_and_short_file(here: Path) -> None:
+    files = damaged_files(here / "files")
+
+    done = subprocess.run(
+        [
+            *(sys.executable, "-m", "listener", "survey", "--home", "home"),
+            *("--trace", "a.trace", "--fast", "--microphone", ",".join(map(str, files))),
+        ],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+    assert done.returncode == 1
+    for path in files:
+        assert f"the audio was interrupted: {path}" in done.stderr
+    assert "Traceback" not in done.stderr

@@ -98,6 +98,22 @@ def test_folder_is_expanded_to_its_audio_files(
     assert [line["file"] for line in objects(capsys)] == names
 
 
+def test_skipped_files_are_counted(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    soundfile.write(tmp_path / "a.wav", NOISE[:2000], SAMPLE_RATE_HZ)
+    for name in ("b.m4a", "c.webm", "._a.wav"):
+        (tmp_path / name).write_bytes(b"other")
+
+    assert main(["score", str(tmp_path), "--json"]) == 0
+
+    shown = capsys.readouterr()
+    assert {json.loads(line)["file"] for line in shown.out.splitlines()} == {
+        str(tmp_path / "a.wav")
+    }
+    assert (
+        f"3 files of other kinds were skipped in {tmp_path}: ._ (macOS) 1, .m4a 1, .webm 1"
+    ) in shown.err
+
+
 def test_folder_without_audio_is_a_usage_error(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -146,20 +162,34 @@ def test_text_output_has_a_line_for_each_file(
     assert line.split()[:2] == [str(noise), "2.00"]
 
 
+@pytest.mark.parametrize("length", [0, 1, 1279])
+@pytest.mark.parametrize("option", [[], ["--json"], ["--wakes"]])
+def test_file_shorter_than_a_step_is_reported(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], length: int, option: list[str]
+) -> None:
+    path = tmp_path / "short.wav"
+    soundfile.write(path, NOISE[:length], SAMPLE_RATE_HZ)
+
+    code = main(["score", str(path), *option])
+
+    assert code == 1
+    assert f"contains {length} sample" in capsys.readouterr().err
+
+
 def test_an_empty_file_has_no_scores(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     path = tmp_path / "empty.wav"
     soundfile.write(path, NOISE[:0], SAMPLE_RATE_HZ)
 
     code = main(["score", str(path)])
 
-    assert code == 0
+    assert code == 1
     assert capsys.readouterr().out.splitlines()[1].split() == [str(path), "0.00", "-"]
 
 
 @pytest.mark.parametrize(
     ("options", "code", "reason"),
     [
-        (["--threshold", "7"], 2, "--threshold 7.0"),
+        (["--threshold", "7"], 2, "--threshold 7.0: the range is over 0 and under 1"),
         (["--model", "pineapple"], 78, "there is no model 'pineapple'"),
         (["--model", "silero-vad"], 2, "silero-vad is not a wake-word model"),
     ],

@@ -107,7 +107,7 @@ def test_invalid_items_are_listed_and_the_others_evaluated(tmp_path: Path) -> No
         {"path": "words.wav"},
         {"path": "damaged.flac", "word": "alexa"},
         {"path": "absent.wav"},
-        {"path": str(FIXTURES / "alexa.flac"), "word": "alexa", "offset": 60, "duration": 1},
+        {"path": str(FIXTURES / "alexa.flac"), "word": "alexa", "offset_s": 60, "duration_s": 1},
         {"path": "stereo.wav", "word": "alexa", "offset": -1, "duration": 1},
         {"path": "stereo.wav", "start_s": 0.5, "length_s": 9},
         {"path": "stereo.wav", "start_s": 7},
@@ -135,6 +135,52 @@ def test_invalid_items_are_listed_and_the_others_evaluated(tmp_path: Path) -> No
     assert "offset of -1 s is out of range" in why["spoken.jsonl line 18"]
     assert "the segment ends at 9.50 s, the audio at 1.00 s" in why["stereo.wav@0.5"]
     assert any("missing" in warning for warning in result.warnings)
+
+
+def test_audio_that_is_listed_again_changes_no_figure(tmp_path: Path) -> None:
+    """Hours, misses, words of transcripts, pairs of engines and groups of the bootstrap."""
+    engines = EngineSettings(), EngineSettings(name="deaf", thresholds={"alexa": 0.99999})
+    once = evaluate(plan(manifest(tmp_path), *engines))
+    shutil.copytree(FIXTURES, tmp_path / "copies")
+    rows = [json.loads(line) for line in manifest(tmp_path).read_text("utf-8").splitlines()]
+    copies = [row | {"path": f"copies/{Path(row['path']).name}"} for row in rows]
+
+    again = evaluate(plan(manifest(tmp_path, *rows, *copies, *rows[::-1]), *engines))
+
+    assert msgspec.json.encode(again.words) == msgspec.json.encode(once.words)
+    assert again.comparisons == once.comparisons
+    assert again.missing == ()
+    notes = set(again.warnings) - set(once.warnings)
+    assert len(notes) == 1
+    assert notes.pop().startswith("corpus: ")
+    assert again.hashes["corpus"] != once.hashes["corpus"]
+
+
+def test_segments_of_one_file_are_one_recording_of_the_bootstrap(tmp_path: Path) -> None:
+    loose = EngineSettings(thresholds={"alexa": 0.0005}, refractory_s=0.0)
+    rows = [{"path": str(FIXTURES / "talk.flac"), "offset": at, "duration": 1.0} for at in range(8)]
+    listed = tmp_path / "segments.jsonl"
+    listed.write_text("".join(json.dumps(row) + "\n" for row in rows), "utf-8")
+
+    word = evaluate(plan(listed, loose)).words[0]
+
+    assert word.items == 8
+    assert word.hours == pytest.approx(8 / 3600)
+    assert word.false_wakes.count > 0
+    assert word.false_wakes_by_recording is None
+
+
+def test_labels_in_another_spelling_are_hits(tmp_path: Path) -> None:
+    listed = tmp_path / "cased.jsonl"
+    row = {"path": str(FIXTURES / "alexa.flac"), "word": "Alexa "}
+    other = {"path": str(FIXTURES / "talk.flac"), "word": "timer"}
+    listed.write_text(f"{json.dumps(row)}\n{json.dumps(other)}\n", "utf-8")
+
+    result = evaluate(plan(listed))
+
+    assert figures(result)[:3] == (0, 1, 0)
+    assert "corpus: labels counted as the word they spell: 'Alexa' 1 as alexa" in result.warnings
+    assert any("labels of no model of this run" in warning for warning in result.warnings)
 
 
 def test_unwritable_cache_does_not_change_the_result(tmp_path: Path) -> None:

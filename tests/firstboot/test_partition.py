@@ -67,3 +67,38 @@ def test_missing_partition_is_unavailable(tmp_path: Path) -> None:
         boot.write(RESULT, "x")
     with pytest.raises(Unavailable, match="cannot use the boot partition"):
         boot.mark_applied(NAME)
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "earmark (1).toml",
+        "earmark(2).TOML",
+        "earmark-1.toml.txt",
+        "earmark.toml.toml",
+        "earmark.toml ",
+        "earmark.toml.bak",
+        "Copy of earmark.toml",
+        "earmark - Kopie.toml",
+        "earmark.txt",
+        "earmark.conf",
+        "earmark.tml",
+        "earmarktoml",
+        "my earmark file.toml",
+    ],
+)
+def test_almost_right_name_is_found(boot: Partition, name: str) -> None:
+    (boot.folder / name).write_bytes(b"[device]\n")
+
+    assert boot.read(100) is None
+    assert boot.other_names() == [name]
+
+
+def test_other_files_of_a_card_are_not_for_the_speaker(boot: Partition) -> None:
+    names = {RESULT, CHALLENGE, TAKEN, NAME, "earmark.new", "config.txt", "cmdline.txt", "ssh"}
+    names |= {"earmark_1.0_arm64.deb", "._earmark.toml", ".earmark.toml.swp", "user-data"}
+    for name in names:
+        (boot.folder / name).write_bytes(b"")
+    (boot.folder / "earmark-toml").mkdir()
+
+    assert boot.other_names() == []

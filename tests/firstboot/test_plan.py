@@ -211,3 +211,11 @@ def test_merge_is_idempotent(below: dict[str, Any], above: dict[str, Any]) -> No
 def test_value_that_no_setting_accepts_is_refused(value: object) -> None:
     with pytest.raises(ConfigError, match="no setting"):
         plan.render_toml({"a": {"b": value}})
+
+
+@pytest.mark.parametrize("space", ["\u00a0", "\u2003", "\u200b"])
+def test_space_that_is_not_one_is_named_with_its_line(space: str) -> None:
+    error = refused(f'[device]\nname{space}= "kitchen"\n')
+
+    assert "is not valid TOML" in str(error)
+    assert error.hint == "type the spaces in line 2 anew: one is not an ordinary space"

@@ -406,3 +406,25 @@ def _start_with(data: bytes) -> None:
             *("input", False),
             "refuse",
         )
+
+
+def test_file_of_almost_the_right_name_is_reported_on_the_card(card: Card) -> None:
+    card.write(card.keys, "earmark (1).toml")
+
+    assert card.start() == 78
+
+    assert "there is no file earmark.toml on this card" in card.words
+    assert "earmark (1).toml" in card.words
+    assert not card.settings_file.exists()
+    assert card.start() == 78
+
+    (card.boot / "earmark (1).toml").rename(card.boot / NAME)
+    assert card.start() == 0
+
+
+def test_almost_right_name_beside_the_right_one_is_not_reported(card: Card) -> None:
+    card.write(card.keys)
+    (card.boot / "earmark (1).toml").write_text(card.keys)
+
+    assert card.start() == 0
+    assert "earmark (1)" not in card.words

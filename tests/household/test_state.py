@@ -192,3 +192,12 @@ def test_failing_edit_changes_nothing(store: HouseholdStore) -> None:
         store.update(lambda before: before.without(HALL, 1))
 
     assert contents(store.path) == before
+
+
+def test_speaker_that_has_joined_is_sent_to_the_archives_computer(home: Path) -> None:
+    (home / "archive.pub").write_text("x")
+
+    for use in (HouseholdStore(home).registry, HouseholdStore(home).locked().__enter__):
+        with pytest.raises(ConfigError, match="has joined a household") as caught:
+            use()
+        assert "broker.host" in caught.value.hint

@@ -39,6 +39,25 @@ def test_pipe_in_place_of_a_file_is_refused_without_a_wait(tmp_path: Path) -> No
         credentials.tls_context(BrokerSettings(ca_file=str(pipe)))
 
 
+def test_byte_order_mark_is_not_a_part_of_the_password(tmp_path: Path) -> None:
+    path = tmp_path / "password"
+    path.write_bytes("pässword\r\n".encode("utf-8-sig"))
+    path.chmod(0o600)
+
+    assert credentials.password(BrokerSettings(password_file=str(path))) == "pässword"
+
+
+def test_password_in_utf_16_is_named(tmp_path: Path) -> None:
+    path = tmp_path / "password"
+    path.write_bytes("secret\r\n".encode("utf-16"))
+    path.chmod(0o600)
+
+    with pytest.raises(ConfigError, match="it is UTF-16 text; save it as UTF-8") as caught:
+        credentials.password(BrokerSettings(password_file=str(path)))
+
+    assert "secret" not in str(caught.value)
+
+
 def test_password_may_be_a_link(tmp_path: Path) -> None:
     (tmp_path / "secret").write_text("a\n")
     (tmp_path / "secret").chmod(0o600)

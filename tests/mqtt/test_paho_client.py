@@ -8,7 +8,9 @@ Small packets do not wait.
 """
 
 import socket
+import threading
 from collections.abc import Iterator
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Literal
 
@@ -23,6 +25,7 @@ from paho.mqtt.reasoncodes import ReasonCode
 
 from listener.config import BrokerSettings
 from listener.errors import ConfigError
+from listener.household import broker_config, ca
 from listener.mqtt import paho_client
 from listener.mqtt.client import (
     LONGEST_WAITED_S,
@@ -506,3 +509,56 @@ def test_other_time_waited_is_ignored(text: str) -> None:
 
     assert parse_waited(properties) == 0
     assert parse_waited(None) == 0
+
+
+def test_loss_names_host_and_port(script: Script, broker: PahoBroker) -> None:
+    script.close()
+
+    broker.connect()
+
+    (lost,) = broker.poll(0)
+    assert isinstance(lost, ConnectionLostEvent)
+    assert lost.describe() == f" at {lost.address}: {lost.reason}"
+    assert lost.address.endswith(f":{script.port}")
+    assert not lost.hint
+
+
+def test_plain_client_at_a_port_for_tls_has_a_hint(script: Script, broker: PahoBroker) -> None:
+    broker.connect()
+    script.accept()
+    script.hang_up()
+
+    (lost,) = broker.poll(5)
+
+    assert isinstance(lost, ConnectionLostEvent)
+    assert "for TLS, set broker.ca_file" in lost.hint
+
+
+@pytest.mark.filterwarnings(  # paho leaves the socket of a failed handshake to the collector
+    "ignore::pytest.PytestUnraisableExceptionWarning", "ignore::ResourceWarning"
+)
+@pytest.mark.parametrize("answer", [b"", b"\x20\x03\x00\x84\x00", b"\x00" * 64])
+def test_tls_client_at_a_plain_port_has_a_hint(
+    script: Script, tmp_path: Path, answer: bytes
+) -> None:
+    """A broker hangs up on a handshake, with or without an answer in MQTT."""
+
+    def serve() -> None:
+        script.accept()
+        if answer:
+            script.say(answer)
+        script.hang_up()
+
+    ca.create_authority(tmp_path, datetime(2026, 11, 29, tzinfo=UTC))
+    settings = BrokerSettings(port=script.port, ca_file=str(tmp_path / broker_config.CA))
+    client = PahoBroker(settings, "d-hall")
+    server = threading.Thread(target=serve)
+    server.start()
+
+    client.connect()
+
+    server.join()
+    (lost,) = client.poll(0)
+    client.close()
+    assert isinstance(lost, ConnectionLostEvent)
+    assert "if this port does not use TLS, unset broker.ca_file" in lost.hint

@@ -1,5 +1,6 @@
 """``earmark send``, in this process."""
 
+import re
 import uuid
 from pathlib import Path
 
@@ -35,7 +36,7 @@ def test_unreachable_broker_gives_a_hint(
     assert send(home, "--once", "--patience", "0.2", "--config", nobody) == 69
 
     said = capsys.readouterr()
-    assert "earmark: error: no connection to the broker: Connection refused" in said.err
+    assert re.search(r"error: no connection to the broker at \S+:\d+: Connection refused", said.err)
     assert "earmark: hint: check the configuration broker.host and broker.port" in said.err
 
 
@@ -47,7 +48,7 @@ def test_release_restores_quarantined_clips(
 
     assert send(home, "--once", "--release", "--patience", "0.2", "--config", nobody) == 69
 
-    assert "released 1 clips" in capsys.readouterr().out
+    assert "released 1 clip" in capsys.readouterr().out
     assert len(spool.waiting()) == 1
 
 

@@ -11,6 +11,8 @@ import pytest
 from listener.ipc import notices
 from listener.ipc.notice_socket import NoticeSender, NoticeSocket
 from listener.mqtt.client import (
+    NO_SUBSCRIBERS,
+    SESSION_TAKEN_OVER,
     BrokerLimits,
     ConnectedEvent,
     ConnectionLostEvent,
@@ -20,7 +22,7 @@ from listener.mqtt.client import (
     RejectedEvent,
 )
 from listener.send.delivery import ClipDelivery
-from listener.send.loop import Sender
+from listener.send.loop import MOST_SHORT_CONNECTIONS, STEADY_S, Sender
 from listener.spool.queue import Spool
 from listener.system.systemd import Notifier, StopSignal
 
@@ -225,3 +227,73 @@ def test_steady_connection_resets_the_backoff(
         broker.happens.clear()
 
     assert waits[3] > 3 * waits[4]
+
+
+def lose(sender: Sender, broker: "FakeBroker", code: int | None = None) -> None:
+    broker.happens.append(ConnectionLostEvent("gone", code, "hub:8883", ""))
+    sender.turn(0.1)
+
+
+def test_status_without_subscribers_says_nothing_of_the_archive(
+    sender: Sender, broker: "FakeBroker", caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level("INFO")
+    sender.turn(0.1)
+    broker.happens.append(ConnectedEvent(BrokerLimits(), "5"))
+    sender.turn(0.1)
+
+    broker.happens.append(DeliveredEvent(len(broker.published), NO_SUBSCRIBERS))
+    sender.turn(0.1)
+
+    assert "no subscribers" not in caplog.text
+
+
+def test_clip_without_subscribers_names_the_archive(
+    sender: Sender, broker: "FakeBroker", spool: Spool, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level("INFO")
+    connect(sender, broker)
+    put(spool, 1)
+    sender.turn(0.1)
+    assert clips(broker)
+
+    broker.happens.append(DeliveredEvent(len(broker.published), NO_SUBSCRIBERS))
+    sender.turn(0.1)
+
+    assert "the clip has no subscribers: the archive is not connected" in caplog.text
+
+
+def test_second_speaker_of_the_same_name_is_reported(
+    sender: Sender, broker: "FakeBroker", caplog: pytest.LogCaptureFixture
+) -> None:
+    connect(sender, broker)
+
+    lose(sender, broker, SESSION_TAKEN_OVER)
+
+    assert "no connection to the broker at hub:8883: gone" in caplog.text
+    assert "another speaker connects as hall: give each its own device.name" in caplog.text
+    assert "another speaker" in sender.lost_hint
+
+
+def test_short_connections_without_a_reason_are_reported_as_well(
+    sender: Sender, broker: "FakeBroker", clock: "FakeClock", caplog: pytest.LogCaptureFixture
+) -> None:
+    for _ in range(MOST_SHORT_CONNECTIONS):
+        assert "no other speaker" not in caplog.text
+        connect(sender, broker)
+        lose(sender, broker)
+        clock.now_s += 60
+
+    assert "check that no other speaker has the name hall" in caplog.text
+
+
+def test_long_connections_are_not_those_of_two_speakers(
+    sender: Sender, broker: "FakeBroker", clock: "FakeClock", caplog: pytest.LogCaptureFixture
+) -> None:
+    for _ in range(2 * MOST_SHORT_CONNECTIONS):
+        connect(sender, broker)
+        clock.now_s += STEADY_S
+        lose(sender, broker)
+        clock.now_s += 60
+
+    assert "speaker" not in caplog.text

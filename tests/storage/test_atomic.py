@@ -1,5 +1,6 @@
 """Durable files: atomic writes, folders, locks and ownership."""
 
+import errno
 import fcntl
 import os
 import signal
@@ -14,6 +15,7 @@ from pathlib import Path
 import pytest
 
 from listener.errors import ConfigError, Unavailable
+from listener.storage import atomic
 from listener.storage.atomic import (
     chown_to_parent,
     create_file,
@@ -351,3 +353,39 @@ def test_hold_lock_is_limited_and_reported_as_unavailable(tmp_path: Path) -> Non
         hold_lock(tmp_path / "lock", 0.01),
     ):
         pytest.fail("both hold it")
+
+
+@pytest.mark.parametrize("number", [errno.EPERM, errno.EOPNOTSUPP, errno.ENOSYS])
+def test_file_system_without_hard_links_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, number: int
+) -> None:
+    def refuse(*_: object) -> None:
+        raise OSError(number, os.strerror(number))
+
+    monkeypatch.setattr(os, "link", refuse)
+
+    with pytest.raises(ConfigError, match="without hard links") as caught:
+        atomic.check_links(tmp_path / "archive")
+
+    assert "ext4" in caught.value.hint
+    assert list((tmp_path / "archive").iterdir()) == []
+
+
+def test_trial_of_hard_links_leaves_nothing(tmp_path: Path) -> None:
+    atomic.check_links(tmp_path)
+    (tmp_path / ".link.part").write_bytes(b"of a killed process")
+    atomic.check_links(tmp_path)
+
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("number", [errno.ENOSPC, errno.EROFS, errno.EIO])
+def test_other_failures_of_the_trial_are_left_to_the_first_write(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, number: int
+) -> None:
+    def fail(*_: object) -> None:
+        raise OSError(number, os.strerror(number))
+
+    monkeypatch.setattr(os, "link", fail)
+
+    atomic.check_links(tmp_path)

@@ -327,3 +327,22 @@ def test_roster_is_changed_on_a_full_disk_with_a_reserve(
 
     assert installation.roster().owner("ada") is not None
     assert not reserve.exists()
+
+
+@pytest.mark.parametrize("name", ["Ada", "ADA", "adda"])
+def test_keeper_of_almost_the_right_name_is_suggested(tmp_path: Path, name: str) -> None:
+    home = Home(tmp_path)
+    key = str(pyrage.x25519.Identity.generate().to_public())
+    home.change_roster(lambda roster: roster.with_owner("ada", key))
+
+    with pytest.raises(ConfigError, match=f"'{name}' is not in the roster") as caught:
+        home.keeper(name)
+
+    assert caught.value.hint == "did you mean ada?"
+
+
+def test_keeper_of_another_name_is_to_be_added(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError) as caught:
+        Home(tmp_path).keeper("zoe")
+
+    assert "earmark owner add zoe" in caught.value.hint

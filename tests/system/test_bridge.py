@@ -164,7 +164,7 @@ def test_bridge_carries_states_and_commands_and_nothing_else(hub: Hub, tmp_path:
         identity.HOUSEHOLD, "homeassistant/device/+/config", "earmark/v1/status/+"
     )
     household.wait_for(STATUS, ONLINE)
-    assert hub.run("household", "announce") == "1 speakers: 0 added or changed, 0 removed\n"
+    assert hub.run("household", "announce") == "1 speaker: 0 added or changed, 0 removed\n"
 
     # Without the household's broker, the home's own one reports that what it retains may be old.
     speaker.close()

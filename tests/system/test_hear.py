@@ -197,9 +197,13 @@ def test_other_channel_and_sample_rate_are_detected(speaker: Speaker) -> None:
     assert kinds(events(right.stdout)) == ["StartedEvent", "WakeEvent", "SealedEvent", "EndedEvent"]
 
 
-def test_truncated_recording_is_a_gap_and_exits_1(speaker: Speaker, tmp_path: Path) -> None:
-    broken = tmp_path / "broken.flac"
-    data = (FIXTURES / "talk.flac").read_bytes()
+@pytest.mark.parametrize("suffix", ["flac", "wav", "ogg", "mp3"])
+def test_truncated_recording_is_a_gap_and_exits_1(
+    speaker: Speaker, tmp_path: Path, suffix: str
+) -> None:
+    broken = tmp_path / f"broken.{suffix}"
+    soundfile.write(broken, *soundfile.read(FIXTURES / "talk.flac"))
+    data = broken.read_bytes()
     broken.write_bytes(data[: len(data) // 2])
 
     ended = speaker.hear("--fast", "--microphone", f"{broken},{COMMAND}")

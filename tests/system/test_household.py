@@ -133,8 +133,8 @@ def test_household_from_init_to_revoked_speaker(
     sent = speaker.earmark.run("send", "--once", "--patience", "20")
     assert sent.stdout == "sent 1, quarantined 0, waiting 0\n", sent.stderr
     assert first in archive.must("archive", "list").stdout
-    assert archive.must("household", "announce").stdout.startswith("1 speakers: 1 added")
-    assert archive.must("household", "announce").stdout.startswith("1 speakers: 0 added or changed")
+    assert archive.must("household", "announce").stdout.startswith("1 speaker: 1 added")
+    assert archive.must("household", "announce").stdout.startswith("1 speaker: 0 added or changed")
 
     # The member receives what the access list grants: the status of the speaker.
     status = heard(computer, "earmark/v1/status/hall")

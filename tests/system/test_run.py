@@ -129,6 +129,6 @@ def test_run_without_a_broker_reports_waiting_clips(
     done = earmark.run("run", "--fast", "--linger", "0.5")
 
     assert done.returncode == 69
-    assert "1 sealed clips wait in the spool" in done.stderr
+    assert "1 sealed clip waits in the spool" in done.stderr
     assert "earmark send --once" in done.stderr
     assert len(Spool(home / "spool", SpoolSettings()).waiting()) == 1

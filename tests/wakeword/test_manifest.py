@@ -225,5 +225,5 @@ def test_hash_mismatch_in_a_package_names_the_package() -> None:
 
 @pytest.mark.parametrize("contents", [(), (DATA, DATA)])
 def test_model_file_count_must_match_the_manifest(contents: tuple[bytes, ...]) -> None:
-    with pytest.raises(ModelRefused, match="has 1 files"):
+    with pytest.raises(ModelRefused, match="has 1 file"):
         Model(parse_manifest(GOOD, "here"), contents)

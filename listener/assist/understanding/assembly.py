@@ -11,6 +11,7 @@ from listener.assist.understanding.things_client import ThingsClient
 from listener.assist.understanding.timer_agent import TimerAgent
 from listener.errors import ConfigError
 from listener.storage.atomic import read_plain_file
+from listener.text_encoding import NotUtf8Error, decode_text
 
 
 def read_home_text(path: Path) -> str:
@@ -20,9 +21,9 @@ def read_home_text(path: Path) -> str:
         ConfigError: it cannot be read, or is invalid.
     """
     try:
-        text = read_plain_file(path, LIMIT_BYTES).decode()
-    except UnicodeDecodeError as error:
-        raise ConfigError(f"{path} is not UTF-8") from error
+        text = decode_text(read_plain_file(path, LIMIT_BYTES))
+    except NotUtf8Error as error:
+        raise ConfigError(f"cannot read {path}: {error}") from error
     except (OSError, ValueError) as error:
         raise ConfigError(f"cannot read {path}", "check assist.home_file") from error
     parse_home_file(text, str(path))

@@ -7,9 +7,10 @@ a fixed order, and tables are read up to a maximum size.
 """
 
 import os
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
-from pathlib import Path
+from pathlib import Path, PurePath
 from typing import Final
 
 import msgspec
@@ -18,22 +19,37 @@ from listener.errors import ConfigError, Unavailable, UsageError
 from listener.evaluate.corpus.items import Corpus, InvalidItem, Item, Label, Segment
 from listener.evaluate.corpus.manifests import SUFFIXES as MANIFESTS
 from listener.evaluate.corpus.manifests import ManifestCorpus, rows
+from listener.evaluate.corpus.spelling import find_file
 from listener.storage.recordings import SUFFIXES
+from listener.text_encoding import UTF8_MARK, is_utf16
 
-SOUNDS: Final = SUFFIXES | {".mp3"}
-"""File name endings of audio files, in lower case."""
+APPLE_DOUBLE: Final = "._"
+"""Prefix of files in which macOS keeps attributes beside a file (RFC 1740); they hold no audio."""
 PLAYED_GROUPS: Final = ("negative", "positive")
 """Groups of ``manifest.json`` that are evaluated."""
 LARGEST_BYTES: Final = 256 << 20
 """Maximum size of a table."""
 
+_TRANSCRIPTS: Final = ".trans.txt"
+_OTHER_TABLES: Final = frozenset(
+    {".csv", ".feather", ".json", ".ods", ".parquet", ".txt", ".xls", ".xlsx", ".yaml", ".yml"}
+)
+_SHOWN_KINDS: Final = 8
+"""Kinds of skipped files that a note names; further ones are only counted."""
 _TABLES: Final = ("validated.tsv", "test.tsv", "dev.tsv", "train.tsv")
 _SHOWN_ID: Final = 16
 """Characters of a Common Voice ``client_id``, which has 128, that name a speaker."""
 
 
-def list_files(folder: Path, endings: tuple[str, ...] | frozenset[str]) -> Iterator[Path]:
+def list_files(
+    folder: Path, endings: tuple[str, ...] | frozenset[str], others: Counter[str] | None = None
+) -> Iterator[Path]:
     """Yield the files below ``folder`` with one of these endings, in a fixed order.
+
+    Args:
+        folder: folder to search.
+        endings: ends of file names, in lower case.
+        others: files with other endings are counted here, by ending.
 
     Raises:
         Unavailable: a folder cannot be read.
@@ -41,8 +57,10 @@ def list_files(folder: Path, endings: tuple[str, ...] | frozenset[str]) -> Itera
     for where, folders, files in os.walk(folder, onerror=_unreadable):
         folders.sort()
         for name in sorted(files):
-            if name.lower().endswith(tuple(endings)):
+            if name.lower().endswith(tuple(endings)) and not name.startswith(APPLE_DOUBLE):
                 yield Path(where, name)
+            elif others is not None:
+                others[_kind(name)] += 1
 
 
 def list_sounds(path: Path) -> tuple[Path, ...]:
@@ -51,15 +69,68 @@ def list_sounds(path: Path) -> tuple[Path, ...]:
     Raises:
         UsageError: there are none.
     """
-    files = (path,) if path.is_file() else tuple(list_files(path, SOUNDS)) if path.is_dir() else ()
+    path = find_file(path)
+    others: Counter[str] = Counter()
+    if path.is_file():
+        return (path,)
+    files = tuple(list_files(path, SUFFIXES, others)) if path.is_dir() else ()
     if not files:
-        raise UsageError(f"there is no audio file in {path}")
+        raise UsageError(
+            f"there is no audio file in {path}",
+            skipped_note(path, others) or "name an audio file, or a folder that contains some",
+        )
     return files
 
 
+def skipped_note(folder: Path, others: Counter[str]) -> str | None:
+    """Return the note on files that were skipped in a folder; None without any.
+
+    Args:
+        folder: the folder, for the note.
+        others: number of files by ending, as ``list_files`` counts them.
+    """
+    total = sum(others.values())
+    if not total:
+        return None
+    kinds = [f"{kind} {count}" for kind, count in sorted(others.items())]
+    more = f", and {len(kinds) - _SHOWN_KINDS} other kinds" if len(kinds) > _SHOWN_KINDS else ""
+    files = "1 file of another kind was" if total == 1 else f"{total} files of other kinds were"
+    return f"{files} skipped in {printable(str(folder))}: {', '.join(kinds[:_SHOWN_KINDS])}{more}"
+
+
+def find_skipped(path: Path) -> str | None:
+    """Return the note on files of other kinds in the folder ``path``; None without any.
+
+    Raises:
+        Unavailable: a folder cannot be read.
+    """
+    path = find_file(path)
+    others: Counter[str] = Counter()
+    if path.is_dir():
+        for _ in list_files(path, SUFFIXES, others):
+            pass
+    return skipped_note(path, others)
+
+
+def _kind(name: str) -> str:
+    """Return the ending that a skipped file is counted by."""
+    if name.startswith(APPLE_DOUBLE):
+        return f"{APPLE_DOUBLE} (macOS)"
+    suffix = printable(PurePath(name).suffix.lower())
+    return suffix if suffix.isprintable() and suffix else "without an ending"
+
+
 def read_text(path: Path) -> str:
-    """Return a table's text, with invalid UTF-8 replaced; raises as ``read_bytes``."""
-    return read_bytes(path).decode("utf-8", "replace")
+    """Return a table's text without a byte order mark, with invalid UTF-8 replaced.
+
+    Raises:
+        ConfigError: it is UTF-16, or larger than ``LARGEST_BYTES``.
+        Unavailable: it cannot be read.
+    """
+    data = read_bytes(path)
+    if is_utf16(data):
+        raise ConfigError(f"{path} is UTF-16 text", "save the table as UTF-8")
+    return data.removeprefix(UTF8_MARK).decode("utf-8", "replace")
 
 
 def read_bytes(path: Path) -> bytes:
@@ -103,6 +174,11 @@ def open_corpus(path: Path, word: str | None = None) -> Corpus:
     Raises:
         UsageError: there is no such file or folder.
     """
+    path = find_file(path)
+    if path.is_file() and path.suffix.lower() in _OTHER_TABLES:
+        raise UsageError(
+            f"{path} is a table of a kind that is not read", _table_hint(path.suffix.lower())
+        )
     if path.suffix.lower() in MANIFESTS and path.is_file():
         if _is_common_voice(path):
             return CommonVoice(path, word)
@@ -114,13 +190,25 @@ def open_corpus(path: Path, word: str | None = None) -> Corpus:
     raise UsageError(f"there is no file or folder {path}")
 
 
+def _table_hint(suffix: str) -> str:
+    if suffix == ".json":
+        return (
+            "write one JSON object a line to a file that ends in .jsonl, or name the folder of a"
+            " manifest.json"
+        )
+    return (
+        "write the table with tabs between the columns to a file that ends in .tsv, or one JSON"
+        " object a line to one that ends in .jsonl"
+    )
+
+
 def _open_folder(path: Path, word: str | None) -> Corpus:
     if (path / "manifest.json").is_file():
         return Recordings(path)
     for name in _TABLES:
         if (path / "clips").is_dir() and (path / name).is_file() and _is_common_voice(path / name):
             return CommonVoice(path / name, word)
-    if next(list_files(path, (".trans.txt",)), None) is not None:
+    if next(list_files(path, (_TRANSCRIPTS,)), None) is not None:
         return LibriSpeech(path, word)
     return SoundFolder(path, word)
 
@@ -136,9 +224,15 @@ class SoundFolder:
 
     def __iter__(self) -> Iterator[Item | InvalidItem]:
         """Yield one item for each file."""
-        for path in self.files or list_files(self.folder, SOUNDS):
+        for path in self.files or list_files(self.folder, SUFFIXES):
             name = Path(self.folder.name, path.relative_to(self.folder)).as_posix()
             yield Item(name=printable(name), path=path, labels=_labels(self.word))
+
+    def notes(self) -> Iterator[str]:
+        """Yield a note on files that are skipped because of their names."""
+        note = None if self.files else find_skipped(self.folder)
+        if note is not None:
+            yield note
 
 
 @dataclass(frozen=True, slots=True)
@@ -150,10 +244,10 @@ class LibriSpeech:
 
     def __iter__(self) -> Iterator[Item | InvalidItem]:
         """Yield one item for each utterance."""
-        for table in list_files(self.folder, (".trans.txt",)):
+        for table in list_files(self.folder, (_TRANSCRIPTS,)):
             transcripts = dict(line.partition(" ")[::2] for line in read_text(table).splitlines())
             for path in sorted(table.parent.iterdir()):
-                if path.suffix.lower() not in SOUNDS:
+                if not _is_sound(path):
                     continue
                 yield Item(
                     name=printable(path.relative_to(self.folder).as_posix()),
@@ -163,6 +257,23 @@ class LibriSpeech:
                     transcript=transcripts.get(path.stem),
                     origin=table.name,
                 )
+
+    def notes(self) -> Iterator[str]:
+        """Yield notes on audio files without a table, and on files of other kinds."""
+        tables = {path.parent for path in list_files(self.folder, (_TRANSCRIPTS,))}
+        others: Counter[str] = Counter()
+        alone = sum(
+            path.parent not in tables and not path.name.endswith(_TRANSCRIPTS)
+            for path in list_files(self.folder, SUFFIXES | {_TRANSCRIPTS}, others)
+        )
+        if alone:
+            yield (
+                f"{alone} audio files in {printable(str(self.folder))} were skipped: there is no"
+                f" table *{_TRANSCRIPTS} in their folders"
+            )
+        note = skipped_note(self.folder, others)
+        if note is not None:
+            yield note
 
 
 @dataclass(frozen=True, slots=True)
@@ -181,7 +292,7 @@ class CommonVoice:
                 continue
             yield Item(
                 name=f"clips/{cells['path']}",
-                path=self.table.parent / "clips" / cells["path"],
+                path=find_file(self.table.parent / "clips" / cells["path"]),
                 labels=_labels(self.word),
                 speaker=cells["client_id"][:_SHOWN_ID] if "client_id" in cells else None,
                 condition=cells.get("accents") or cells.get("accent") or cells.get("gender"),
@@ -226,12 +337,12 @@ class Recordings:
         """Yield the clips, then the streams, in the order of the manifest."""
         listing = self._listing()
         for sound in (*listing.clips, *listing.streams):
-            kind = sound.group.partition("/")[0]
+            kind = _group(sound)
             if kind in PLAYED_GROUPS:
                 label = sound.label if kind == "positive" else None
                 yield Item(
                     name=sound.file,
-                    path=self.folder / sound.file,
+                    path=find_file(self.folder / sound.file),
                     labels=_labels(label),
                     speaker=sound.speaker,
                     condition=sound.group,
@@ -239,13 +350,38 @@ class Recordings:
                     segments=tuple(_segment(part) for part in sorted(sound.segments, key=_start)),
                 )
 
+    def notes(self) -> Iterator[str]:
+        """Yield a note on recordings of groups that are not played."""
+        listing = self._listing()
+        others = Counter(_group(sound) for sound in (*listing.clips, *listing.streams))
+        parts = [
+            f"{group or 'without a group'} {count}"
+            for group, count in sorted(others.items())
+            if group not in PLAYED_GROUPS
+        ]
+        if parts:
+            yield (
+                f"recordings of {printable(str(self.folder))} in other groups than positive and"
+                f" negative were skipped: {', '.join(parts[:_SHOWN_KINDS])}"
+            )
+
     def _listing(self) -> _Listing:
         path = self.folder / "manifest.json"
         data = read_bytes(path)
+        if is_utf16(data):
+            raise ConfigError(f"{path} is UTF-16 text", "save it as UTF-8")
         try:
-            return msgspec.json.decode(data, type=_Listing)
+            return msgspec.json.decode(data.removeprefix(UTF8_MARK), type=_Listing)
         except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
             raise ConfigError(f"{path}: {error}") from error
+
+
+def _group(sound: _Sound) -> str:
+    return sound.group.partition("/")[0]
+
+
+def _is_sound(path: Path) -> bool:
+    return path.suffix.lower() in SUFFIXES and not path.name.startswith(APPLE_DOUBLE)
 
 
 def _labels(word: str | None) -> tuple[Label, ...]:

@@ -7,7 +7,7 @@ import fnmatch
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,6 +76,18 @@ class Corpus(Protocol):
         """
 
 
+@runtime_checkable
+class NotedCorpus(Corpus, Protocol):
+    """A corpus that leaves out files, or reads some in a way that a reader must know."""
+
+    def notes(self) -> Iterator[str]:
+        """Yield a line for each kind of thing that is left out or read differently.
+
+        Raises:
+            EarmarkError: the collection itself cannot be read.
+        """
+
+
 class CombinedCorpus:
     """The concatenation of several corpora."""
 
@@ -102,3 +114,12 @@ class CombinedCorpus:
                         yield replace(item, name=f"{item.name}#{number}")
                         continue
                 yield item
+
+    def notes(self) -> Iterator[str]:
+        """Yield the notes of each corpus, each once."""
+        seen: set[str] = set()
+        for corpus in self._corpora:
+            for note in corpus.notes() if isinstance(corpus, NotedCorpus) else ():
+                if note not in seen:
+                    seen.add(note)
+                    yield note

@@ -1,5 +1,6 @@
 """Playback of items: blocks of samples at 16 kHz, from any phase of a step."""
 
+import functools
 import hashlib
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -17,6 +18,7 @@ ROUNDING_S: Final = 0.1
 """Tolerance of a label's end beyond the end of the audio: manifests are rounded."""
 
 _HASHED_BYTES: Final = 1 << 20
+_KEPT_HASHES: Final = 1 << 12
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,11 +54,14 @@ def open_item(item: Item, channel: int) -> PlayableItem:
         channel: index of the channel of its file.
 
     Raises:
-        Unavailable: its file cannot be read, or the item is shorter than a step.
+        Unavailable: its file cannot be read or is damaged, or the item is shorter than a step. A
+            segment that ends before the damage is played.
         UsageError: it has no such channel, or the item or a label ends after the file.
     """
     with open_recording(item.path, channel, item.start_s) as recording:
         whole = recording.length_samples
+        if item.length_s is None or item.start_s + item.length_s > whole / SAMPLE_RATE_HZ:
+            recording.check_whole()
     length = whole - round(item.start_s * SAMPLE_RATE_HZ)
     where = f"{item.origin}: " if item.origin else ""
     if item.length_s is not None:
@@ -103,3 +108,23 @@ def file_hash(path: Path) -> str:
         )
         raise Unavailable(f"cannot read {path}: {reason}") from error
     return digest.hexdigest()
+
+
+def cached_file_hash(path: Path) -> str:
+    """Return the SHA-256 of a file, computed once for its segments and for each engine.
+
+    Raises:
+        Unavailable: it cannot be read.
+    """
+    try:
+        status = path.stat()
+    except (OSError, ValueError):
+        return file_hash(path)  # which says why
+    return _hash_version(path, status.st_ino, status.st_size, status.st_mtime_ns)
+
+
+@functools.lru_cache(maxsize=_KEPT_HASHES)
+def _hash_version(path: Path, inode: int, size_bytes: int, modified_ns: int) -> str:
+    """Return the SHA-256 of one version of a file."""
+    del inode, size_bytes, modified_ns  # they are the key of the cache
+    return file_hash(path)

@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from listener.evaluate.corpus.items import Corpus, InvalidItem, Item
+from listener.evaluate.corpus.items import Corpus, InvalidItem, Item, NotedCorpus
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,3 +19,8 @@ class WithoutText:
         for item in self.corpus:
             if isinstance(item, InvalidItem) or text not in (item.transcript or "").casefold():
                 yield item
+
+    def notes(self) -> Iterator[str]:
+        """Yield the notes of the other corpus, if it has any."""
+        if isinstance(self.corpus, NotedCorpus):
+            yield from self.corpus.notes()

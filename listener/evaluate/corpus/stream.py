@@ -11,14 +11,14 @@ import hashlib
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Final
+from typing import Final, Protocol
 
 import numpy as np
 
 from listener.audio.pcm import SAMPLE_RATE_HZ, Samples
 from listener.errors import EarmarkError
-from listener.evaluate.corpus.items import Corpus, InvalidItem, Item, Label, Segment
-from listener.evaluate.corpus.playback import PlayableItem, file_hash, open_item
+from listener.evaluate.corpus.items import InvalidItem, Item, Label, NotedCorpus, Segment
+from listener.evaluate.corpus.playback import PlayableItem, cached_file_hash, open_item
 
 LONGEST_S: Final = 86_400.0
 """Length of a stream in seconds from which on another one begins."""
@@ -49,11 +49,18 @@ class StreamItem(Item):
     """Length with the pauses."""
 
 
+class RepeatingCorpus(NotedCorpus, Protocol):
+    """A corpus that plays once what it lists several times."""
+
+    def repeated(self) -> tuple[str, ...]:
+        """Return the names of the listings that are parts of other items, in order."""
+
+
 @dataclass(frozen=True, slots=True)
 class StreamCorpus:
     """The items of another corpus as streams."""
 
-    corpus: Corpus
+    corpus: RepeatingCorpus
     channel: int
     seed: int
     """Seed of the order."""
@@ -88,6 +95,14 @@ class StreamCorpus:
         if waiting:
             yield join_parts(waiting, f"stream {number}", self.pause_s)
         yield from invalid
+
+    def notes(self) -> Iterator[str]:
+        """Yield the notes of the other corpus."""
+        return self.corpus.notes()
+
+    def repeated(self) -> tuple[str, ...]:
+        """Return the names of the listings that are parts of other items, in order."""
+        return self.corpus.repeated()
 
 
 def join_parts(parts: list[tuple[Item, int]], name: str, pause_s: float) -> StreamItem:
@@ -158,11 +173,13 @@ def open_playable(item: Item, channel: int) -> tuple[PlayableItem, str]:
         UsageError: a file has no such channel, or the item or a label ends after the file.
     """
     if not isinstance(item, StreamItem):
-        return open_item(item, channel), file_hash(item.path)
+        return open_item(item, channel), cached_file_hash(item.path)
     digest = hashlib.sha256()
     for part in item.parts:
         place = (part.item.name, part.item.start_s, part.first_sample, part.length_samples)
-        digest.update(repr((file_hash(part.item.path), place)).encode(errors="surrogatepass"))
+        digest.update(
+            repr((cached_file_hash(part.item.path), place)).encode(errors="surrogatepass")
+        )
     return PlayableStream(item, item.length_samples, channel), digest.hexdigest()
 
 

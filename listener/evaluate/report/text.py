@@ -18,6 +18,10 @@ from listener.evaluate.metrics.results import (
     WordResult,
 )
 from listener.evaluate.plan import EvaluationPlan
+from listener.quantities import quantity
+
+CORPUS_NOTE: Final = "corpus: "
+"""Start of the warnings about what is left out of the corpus, or counted differently."""
 
 _MOST_DECIMALS: Final = 6
 _PERIODS: Final = ((1.0, "an hour"), (24.0, "a day"), (168.0, "a week"), (720.0, "a month"))
@@ -77,7 +81,8 @@ def list_cautions(words: Sequence[WordResult], missing: Sequence[SkippedItem]) -
                 cautions.append(_unsupported_claim(name, word))
         if word.clipped_samples:
             cautions.append(
-                f"{name}: {word.clipped_samples} samples exceeded the range of int16 after mixing"
+                f"{name}: {quantity(word.clipped_samples, 'sample')} exceeded the range of int16"
+                " after mixing"
             )
         spoken = sum(
             event.kind is EventKind.FALSE_WAKE

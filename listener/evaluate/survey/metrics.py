@@ -27,6 +27,7 @@ from listener.evaluate.metrics.results import (
     WordResult,
 )
 from listener.evaluate.metrics.scores import AFTER_S, BEFORE_S
+from listener.evaluate.report.text import CORPUS_NOTE
 from listener.evaluate.survey.reader import Chain, MergedTraces, Span, Spans
 from listener.wakeword.detector import Rule
 
@@ -189,6 +190,11 @@ def list_warnings(merged: MergedTraces, words: Sequence[WordResult]) -> tuple[st
         for reason, missing_s in sorted(merged.missing_s.items())
         if missing_s >= 1
     ]
+    if merged.repeated_s:
+        warnings.append(
+            f"{CORPUS_NOTE}{merged.repeated_s / _HOUR_S:.3g} hours occur in the traces more than"
+            " once, counted once"
+        )
     if merged.troubles:
         warnings.append("a part of the traces could not be read and is not counted")
     return tuple(warnings)

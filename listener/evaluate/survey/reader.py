@@ -168,10 +168,14 @@ class MergedTraces:
     words: dict[str, TraceWord] = field(default_factory=dict)
     troubles: list[SkippedItem] = field(default_factory=list)
     """Lines that could not be read."""
+    repeated_s: float = 0.0
+    """Seconds that occur in more than one trace; they are counted once."""
+    counted: dict[tuple[str, str, str], int] = field(default_factory=dict)
+    """End of what is counted of each start, in samples, by device, run and time of the start."""
 
 
 def merge(paths: Iterable[Path], excluded: Spans, stimuli: Spans) -> MergedTraces:
-    """Read and merge traces, in JSON Lines or Parquet.
+    """Read and merge traces, in JSON Lines or Parquet; what occurs in several is counted once.
 
     Args:
         paths: traces of any devices and times.
@@ -262,7 +266,8 @@ class _Reader:
                 self._hear(line, self._opened)
             case trace.GapLine():
                 self.close()
-                self._merged.missing_s[line.reason] += line.length_samples / SAMPLE_RATE_HZ
+                if self._is_new(line.first_sample, line.first_sample + line.length_samples):
+                    self._merged.missing_s[line.reason] += line.length_samples / SAMPLE_RATE_HZ
             case _:
                 # An invalid line, or one before the opening line: its content is not known.
                 self.close()
@@ -298,7 +303,21 @@ class _Reader:
                     "evaluate the traces of each model separately",
                 )
 
+    def _is_new(self, first_sample: int, end_sample: int) -> bool:
+        """Return whether a stretch of this start is not counted yet; count it from now on."""
+        if self._opened is None:
+            return True
+        start = self._opened.device, self._opened.run, self._opened.utc
+        if first_sample < self._merged.counted.get(start, 0):
+            return False
+        self._merged.counted[start] = end_sample
+        return True
+
     def _hear(self, line: HeardLine, opened: OpenedLine) -> None:
+        if not self._is_new(line.first_sample, line.end_sample):
+            self.close()
+            self._merged.repeated_s += (line.end_sample - line.first_sample) / SAMPLE_RATE_HZ
+            return
         if self._next_sample not in {None, line.first_sample}:
             self.close()  # a line between the two is missing
         self._next_sample = line.end_sample

@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import Final, Protocol
 
 from listener.audio.pcm import FRAME_SAMPLES, SAMPLE_RATE_HZ, GapReason, Samples
-from listener.errors import EarmarkError
-from listener.storage.recordings import Recording, open_recording
+from listener.errors import EarmarkError, Unavailable
+from listener.storage.recordings import Recording, describe_short, open_recording
 
 
 class Microphone(Protocol):
@@ -71,15 +71,21 @@ class FileMicrophone:
         self._channel: Final = channel
         self._pace: Final = pace
         self._recording: Recording | None = None
+        self._read_samples = 0
         self._is_started = False
 
     def read(self) -> Samples | GapReason | None:
-        """Return up to one frame, int16; in real time, not before its end was due."""
+        """Return up to one frame, int16; in real time, not before its end was due.
+
+        Raises:
+            Unavailable: a file is damaged, or is shorter than a step.
+        """
         while True:
             if self._recording is None:
                 if not self._queue:
                     return None
                 self._recording = open_recording(self._queue.pop(0), self._channel)
+                self._read_samples = 0
                 if self._is_started:
                     return GapReason.START
                 self._is_started = True
@@ -90,11 +96,14 @@ class FileMicrophone:
                 self._recording = None
                 raise
             if block is not None:
+                self._read_samples += len(block)
                 if self._pace is not None:
                     self._pace.wait_for(len(block))
                 return block
             self._recording.close()
-            self._recording = None
+            path, self._recording = self._recording.path, None
+            if self._read_samples < FRAME_SAMPLES:
+                raise Unavailable(describe_short(path, self._read_samples))
 
     def close(self) -> None:
         """Do nothing: a file holds no sound of this room, and it plays on while muted."""

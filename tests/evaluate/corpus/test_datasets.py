@@ -5,6 +5,7 @@ Folders are walked in one order, and read within bounds.
 
 import json
 import os
+import unicodedata
 from pathlib import Path
 
 import numpy as np
@@ -13,10 +14,12 @@ import soundfile
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from listener.cli import score
 from listener.errors import ConfigError, Unavailable, UsageError
 from listener.evaluate.corpus import datasets
 from listener.evaluate.corpus.datasets import open_corpus
-from listener.evaluate.corpus.items import InvalidItem, Item, Label
+from listener.evaluate.corpus.items import InvalidItem, Item, Label, NotedCorpus
+from listener.storage.recordings import open_recording
 
 KEYS = st.sampled_from(["clips", "streams", "file", "segments", "start"])
 JSON = st.recursive(
@@ -161,6 +164,117 @@ def touch_sound(path: Path) -> Path:
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_bytes(b"nobody listens to it here")
     return path
+
+
+def notes(path: Path) -> list[str]:
+    corpus = open_corpus(path)
+    assert isinstance(corpus, NotedCorpus)
+    return list(corpus.notes())
+
+
+def test_files_of_other_kinds_are_counted_by_ending(tmp_path: Path) -> None:
+    for name in ("a.flac", "b.mp3", "c.m4a", "sub/d.M4A", "e.webm", "f", "._a.flac"):
+        touch_sound(tmp_path / name)
+
+    found = items(tmp_path)
+
+    assert [item.path.name for item in found] == ["a.flac", "b.mp3"]
+    (note,) = notes(tmp_path)
+    assert note == (
+        f"5 files of other kinds were skipped in {tmp_path}:"
+        " ._ (macOS) 1, .m4a 2, .webm 1, without an ending 1"
+    )
+    assert datasets.find_skipped(tmp_path / "sub") == (
+        f"1 file of another kind was skipped in {tmp_path / 'sub'}: .m4a 1"
+    )
+    assert datasets.find_skipped(tmp_path / "a.flac") is None
+
+
+@pytest.mark.parametrize("ending", ["aiff", "aif", "w64", "caf", "au", "mp3", "rf64", "WAV"])
+def test_every_kind_that_is_read_is_found_in_a_folder(tmp_path: Path, ending: str) -> None:
+    names = {"aif": "AIFF", "rf64": "RF64"}
+    kind = names.get(ending, ending.upper())
+    path = tmp_path / f"a.{ending}"
+    soundfile.write(path, np.zeros(16_000, np.int16), 16_000, format=kind)
+
+    assert [item.path for item in items(tmp_path)] == [path]
+    assert datasets.list_sounds(tmp_path) == (path,)
+    assert score.expand([str(tmp_path)]) == [path]
+    with open_recording(path) as recording:
+        assert recording.length_samples >= 16_000
+
+
+def test_folder_of_other_kinds_alone_says_which(tmp_path: Path) -> None:
+    touch_sound(tmp_path / "a.m4a")
+
+    for listing in (datasets.list_sounds, lambda path: score.expand([str(path)])):
+        with pytest.raises(UsageError, match="there is no audio file") as caught:
+            listing(tmp_path)
+        assert ".m4a 1" in (caught.value.hint or "")
+
+
+def test_audio_without_a_table_is_reported(tmp_path: Path) -> None:
+    sound(tmp_path / "84" / "1" / "84-1-0000.flac")
+    sound(tmp_path / "more" / "other.wav")
+    (tmp_path / "84" / "1" / "84-1.trans.txt").write_bytes(b"\xef\xbb\xbf84-1-0000 GO\n")
+    (tmp_path / "README.md").write_text("about")
+
+    (item,) = items(tmp_path)
+
+    assert item.transcript == "GO"
+    assert notes(tmp_path) == [
+        f"1 audio files in {tmp_path} were skipped: there is no table *.trans.txt in their folders",
+        f"1 file of another kind was skipped in {tmp_path}: .md 1",
+    ]
+
+
+def test_groups_that_are_not_played_are_reported(tmp_path: Path) -> None:
+    clips = [{"file": "a.flac", "group": group} for group in ("rir", "positive/a", "noise/x", "")]
+
+    (note,) = notes(listing(tmp_path / "set", {"clips": clips}))
+
+    assert note == (
+        f"recordings of {tmp_path / 'set'} in other groups than positive and negative were"
+        " skipped: without a group 1, noise 1, rir 1"
+    )
+
+
+@pytest.mark.parametrize(
+    ("name", "hint"),
+    [
+        ("list.csv", "with tabs between the columns"),
+        ("list.parquet", "with tabs between the columns"),
+        ("list.xlsx", "with tabs between the columns"),
+        ("list.json", "one JSON object a line"),
+    ],
+)
+def test_table_of_another_kind_is_named(tmp_path: Path, name: str, hint: str) -> None:
+    (tmp_path / name).write_text('[{"path": "a.wav"}]')
+
+    with pytest.raises(UsageError, match="a table of a kind that is not read") as caught:
+        open_corpus(tmp_path / name)
+
+    assert hint in (caught.value.hint or "")
+
+
+def test_byte_order_mark_of_a_listing_is_accepted(tmp_path: Path) -> None:
+    text = json.dumps({"clips": [{"file": "a.flac", "group": "positive/x", "label": "alexa"}]})
+    folder = tmp_path / "set"
+    folder.mkdir()
+
+    (folder / "manifest.json").write_bytes(text.encode("utf-8-sig"))
+    assert [item.name for item in items(folder)] == ["a.flac"]
+
+    (folder / "manifest.json").write_bytes(text.encode("utf-16"))
+    with pytest.raises(ConfigError, match="UTF-16"):
+        items(folder)
+
+
+def test_corpus_in_another_normal_form_is_found(tmp_path: Path) -> None:
+    sound(tmp_path / unicodedata.normalize("NFD", "café") / "a.wav")
+
+    assert len(items(tmp_path / unicodedata.normalize("NFC", "café"))) == 1
+    assert len(datasets.list_sounds(tmp_path / unicodedata.normalize("NFC", "café"))) == 1
 
 
 def test_noise_is_a_file_or_a_folder_of_files(tmp_path: Path) -> None:

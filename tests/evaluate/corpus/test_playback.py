@@ -87,3 +87,35 @@ def test_file_hash_is_that_of_its_bytes(path: Path) -> None:
 def test_missing_file_has_no_hash(tmp_path: Path, name: str) -> None:
     with pytest.raises(Unavailable, match="cannot read"):
         file_hash(tmp_path / name)
+
+
+@pytest.mark.parametrize("suffix", ["wav", "ogg", "flac"])
+def test_item_of_a_cut_file_is_not_played(tmp_path: Path, suffix: str) -> None:
+    whole = tmp_path / f"whole.{suffix}"
+    soundfile.write(whole, NOISE, RATE)
+    cut = tmp_path / f"cut.{suffix}"
+    cut.write_bytes(whole.read_bytes()[: whole.stat().st_size // 2])
+
+    with pytest.raises(Unavailable, match="is damaged"):
+        heard(open_item(Item("a", cut), 0))
+    with pytest.raises(Unavailable, match="is damaged"):
+        heard(open_item(Item("a", cut, start_s=0.5, length_s=2.4), 0))
+
+
+def test_segment_before_the_damage_is_played(path: Path) -> None:
+    path.write_bytes(path.read_bytes()[: 44 + 2 * 30_000])
+
+    found = open_item(Item("a", path, start_s=0.5, length_s=1.0), 0)
+
+    assert np.array_equal(heard(found), NOISE[8_000:24_000])
+
+
+@pytest.mark.parametrize("plays", [1, 4])
+def test_codec_that_cannot_seek_is_played_from_each_phase(tmp_path: Path, plays: int) -> None:
+    path = tmp_path / "phone.wav"
+    soundfile.write(path, NOISE / 32768, RATE // 2, subtype="GSM610")
+    found = open_item(Item("a", path), 0)
+    whole = heard(found)
+
+    for phase in list_phases(plays):
+        assert abs(len(heard(found, phase)) - (len(whole) - phase)) <= 2

@@ -7,7 +7,8 @@ import pytest
 import soundfile
 
 from listener.audio.pcm import Samples
-from listener.evaluate.corpus.items import Corpus, InvalidItem, Item, Label, Segment
+from listener.evaluate.corpus.deduplication import DeduplicatedCorpus
+from listener.evaluate.corpus.items import CombinedCorpus, Corpus, InvalidItem, Item, Label, Segment
 from listener.evaluate.corpus.selection import WithoutText
 from listener.evaluate.corpus.stream import SpanLabel, StreamCorpus, StreamItem, open_playable
 from listener.evaluate.metrics.counting import hit_windows
@@ -24,7 +25,8 @@ def items(tmp_path: Path) -> list[Item]:
 
 
 def streams(items: Corpus | list[Item], seed: int = 1) -> list[Item | InvalidItem]:
-    return list(StreamCorpus(items, channel=0, seed=seed, pause_s=0.5))
+    listed = DeduplicatedCorpus(CombinedCorpus([items]), ["alexa"])
+    return list(StreamCorpus(listed, channel=0, seed=seed, pause_s=0.5))
 
 
 def played(item: Item, phase: int = 0) -> Samples:

@@ -48,6 +48,26 @@ def test_hours_exclude_gaps(tmp_path: Path) -> None:
     assert merged.missing_s == pytest.approx({"overrun": 2})
 
 
+def test_trace_that_is_named_twice_counts_once(tmp_path: Path) -> None:
+    write_trace(tmp_path / "a", {"alexa": rises(3000, 100, 2500)}, gaps=(500,))
+    (tmp_path / "copy").write_bytes((tmp_path / "a").read_bytes())
+    # A copy from an earlier day has the beginning.
+    lines = (tmp_path / "a").read_bytes().splitlines(keepends=True)
+    (tmp_path / "part").write_bytes(b"".join(lines[:3]))
+
+    alone = merge([tmp_path / "a"], Spans(), Spans())
+    for paths in (("a", "a"), ("a", "copy"), ("part", "a"), ("a", "part", "copy")):
+        merged = merge([tmp_path / name for name in paths], Spans(), Spans())
+
+        assert merged.heard_s == alone.heard_s
+        assert merged.missing_s == alone.missing_s
+        assert sum(len(chain.ends) for chain in merged.chains) == sum(
+            len(chain.ends) for chain in alone.chains
+        )
+        assert merged.repeated_s > 0
+    assert alone.repeated_s == 0
+
+
 def test_gap_ends_the_chain(tmp_path: Path) -> None:
     write_trace(tmp_path / "a", {"alexa": rises(200, 99, 102)}, gaps=(101,))
 

@@ -41,7 +41,7 @@ class FakeClock:
 
 
 def test_files_are_read_in_order_with_a_gap_between(tmp_path: Path) -> None:
-    files = [wav(tmp_path / "a.wav", ramp(2_000)), wav(tmp_path / "b.wav", ramp(500))]
+    files = [wav(tmp_path / "a.wav", ramp(2_000)), wav(tmp_path / "b.wav", ramp(FRAME_SAMPLES))]
     microphone = FileMicrophone(files, 0, None)
 
     read = [microphone.read() for _ in range(5)]
@@ -50,7 +50,7 @@ def test_files_are_read_in_order_with_a_gap_between(tmp_path: Path) -> None:
         FRAME_SAMPLES,
         720,
         GapReason.START,
-        500,
+        FRAME_SAMPLES,
         None,
     ]
     microphone.close()
@@ -58,12 +58,12 @@ def test_files_are_read_in_order_with_a_gap_between(tmp_path: Path) -> None:
 
 
 def test_skip_advances_and_returns_sample_counts(tmp_path: Path) -> None:
-    files = [wav(tmp_path / "a.wav", ramp(3_000)), wav(tmp_path / "b.wav", ramp(500))]
+    files = [wav(tmp_path / "a.wav", ramp(3_000)), wav(tmp_path / "b.wav", ramp(FRAME_SAMPLES))]
     microphone = FileMicrophone(files, 0, None)
 
     skipped = [microphone.skip() for _ in range(6)]
 
-    assert skipped == [1_280, 1_280, 440, 0, 500, None]
+    assert skipped == [1_280, 1_280, 440, 0, 1_280, None]
 
 
 def test_missing_file_is_reported_before_the_first_is_read(tmp_path: Path) -> None:
@@ -84,14 +84,14 @@ def test_truncated_file_raises_once_and_the_next_file_follows(tmp_path: Path) ->
     soundfile.write(damaged, noise, SAMPLE_RATE_HZ)
     with damaged.open("rb+") as file:
         file.truncate(damaged.stat().st_size // 2)
-    microphone = FileMicrophone([damaged, wav(tmp_path / "b.wav", ramp(500))], 0, None)
+    microphone = FileMicrophone([damaged, wav(tmp_path / "b.wav", ramp(FRAME_SAMPLES))], 0, None)
 
     with pytest.raises(Unavailable, match="damaged"):
         drain(microphone)
     after = [microphone.read() for _ in range(3)]
 
     assert after[0] is GapReason.START
-    assert len(after[1]) == 500  # type: ignore[arg-type]  # a block, or this fails
+    assert len(after[1]) == FRAME_SAMPLES  # type: ignore[arg-type]  # a block, or this fails
     assert after[2] is None
 
 
@@ -118,3 +118,43 @@ def test_recording_in_real_time_takes_its_own_length(tmp_path: Path) -> None:
 
     assert clock.now_s == pytest.approx(101.0)
     assert max(clock.sleeps_s) <= 0.0801
+
+
+@pytest.mark.parametrize("length", [0, 1, 1_279])
+def test_file_shorter_than_a_step_raises_and_the_next_file_follows(
+    tmp_path: Path, length: int
+) -> None:
+    files = [
+        wav(tmp_path / "short.wav", ramp(length)),
+        wav(tmp_path / "b.wav", ramp(FRAME_SAMPLES)),
+    ]
+    microphone = FileMicrophone(files, 0, None)
+
+    with pytest.raises(Unavailable, match=rf"contains {length} samples?: fewer than one step"):
+        drain(microphone)
+
+    assert microphone.read() is GapReason.START
+    drain(microphone)
+
+
+def test_length_of_each_file_counts_alone(tmp_path: Path) -> None:
+    files = [
+        wav(tmp_path / "a.wav", ramp(FRAME_SAMPLES)),
+        wav(tmp_path / "short.wav", ramp(1_279)),
+    ]
+    microphone = FileMicrophone(files, 0, None)
+
+    with pytest.raises(Unavailable, match=r"short\.wav contains 1279 samples"):
+        drain(microphone)
+
+
+def test_cut_wav_raises_as_other_formats_do(tmp_path: Path) -> None:
+    cut = wav(tmp_path / "a.wav", ramp(20_000))
+    with cut.open("rb+") as file:
+        file.truncate(cut.stat().st_size // 2)
+    microphone = FileMicrophone([cut], 0, None)
+
+    with pytest.raises(Unavailable, match="damaged: it ends after"):
+        drain(microphone)
+
+    assert microphone.read() is None
