@@ -232,7 +232,7 @@ class Evaluation:
         Engine by engine, because engines differ in speed by an order of magnitude: the progress of
         one is then even, and names it.
         """
-        tally = _Tally(self.plan.plays)
+        tally = _PassTotals(self.plan.plays)
         for engine, settings in enumerate(job.settings):
             if self.announce is not None:
                 number = f" ({engine + 1} of {len(job.settings)})" if len(job.settings) > 1 else ""
@@ -275,7 +275,7 @@ class Evaluation:
         return [engine.name for engine in self.plan.engine].index(settings.name)
 
 
-class _Tally:
+class _PassTotals:
     """Totals, faults and the hash of the corpus over all engines. Not thread-safe."""
 
     def __init__(self, plays: int) -> None:

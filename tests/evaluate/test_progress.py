@@ -1,5 +1,6 @@
 """Progress of a run."""
 
+import errno
 import io
 
 import pytest
@@ -145,3 +146,21 @@ def test_items_without_a_size_are_counted() -> None:
             progress.advance(0)
 
     assert any("2 of 2 items" in line for line in shown(errors))
+
+
+class FullDisk(Screen):
+    def write(self, text: str) -> int:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+
+def test_output_on_a_full_disk_does_not_end_the_run() -> None:
+    clock, finished = Clock(), 0
+
+    with ItemProgress(2, 2, FullDisk(), clock) as items, ProgressLine(2, FullDisk(), clock=clock):
+        items.begin("earmark")
+        for _ in range(2):
+            clock.now_s += 60
+            items.advance(1)
+            finished += 1
+
+    assert finished == 2

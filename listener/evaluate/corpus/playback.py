@@ -116,15 +116,19 @@ def cached_file_hash(path: Path) -> str:
     Raises:
         Unavailable: it cannot be read.
     """
+    version = file_version(path)
+    return file_hash(path) if version is None else _hash_version(path, version)
+
+
+def file_version(path: Path) -> tuple[int, int, int] | None:
+    """Return the inode, size in bytes and time of change in ns; None if it cannot be read."""
     try:
         status = path.stat()
     except (OSError, ValueError):
-        return file_hash(path)  # which says why
-    return _hash_version(path, status.st_ino, status.st_size, status.st_mtime_ns)
+        return None
+    return status.st_ino, status.st_size, status.st_mtime_ns
 
 
 @functools.lru_cache(maxsize=_KEPT_HASHES)
-def _hash_version(path: Path, inode: int, size_bytes: int, modified_ns: int) -> str:
-    """Return the SHA-256 of one version of a file."""
-    del inode, size_bytes, modified_ns  # they are the key of the cache
+def _hash_version(path: Path, _version: tuple[int, int, int]) -> str:
     return file_hash(path)

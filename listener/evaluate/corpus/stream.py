@@ -18,7 +18,12 @@ import numpy as np
 from listener.audio.pcm import SAMPLE_RATE_HZ, Samples
 from listener.errors import EarmarkError
 from listener.evaluate.corpus.items import InvalidItem, Item, Label, NotedCorpus, Segment
-from listener.evaluate.corpus.playback import PlayableItem, cached_file_hash, open_item
+from listener.evaluate.corpus.playback import (
+    PlayableItem,
+    cached_file_hash,
+    file_version,
+    open_item,
+)
 
 LONGEST_S: Final = 86_400.0
 """Length of a stream in seconds from which on another one begins."""
@@ -185,8 +190,8 @@ def open_playable(item: Item, channel: int) -> tuple[PlayableItem, str]:
 
 def measure_part(item: Item, channel: int) -> int | str:
     """Return the length of an item in samples, decoded; or the reason why it cannot be played."""
-    bare = replace(item, labels=(), segments=(), transcript=None)
-    length = _decoded_length(bare.path, bare.start_s, bare.length_s, channel)
+    version = file_version(item.path)
+    length = _decoded_length(item.path, version, item.start_s, item.length_s, channel)
     if isinstance(length, str):
         return length
     try:
@@ -197,7 +202,13 @@ def measure_part(item: Item, channel: int) -> int | str:
 
 
 @functools.lru_cache(maxsize=_CHECKED_PARTS)
-def _decoded_length(path: Path, start_s: float, length_s: float | None, channel: int) -> int | str:
+def _decoded_length(
+    path: Path,
+    _version: tuple[int, int, int] | None,
+    start_s: float,
+    length_s: float | None,
+    channel: int,
+) -> int | str:
     try:
         playable = open_item(Item("", path, start_s=start_s, length_s=length_s), channel)
         return sum(map(len, playable.play()))

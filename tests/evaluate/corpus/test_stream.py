@@ -1,5 +1,6 @@
 """Items as one stream."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -126,3 +127,30 @@ def test_items_whose_transcript_has_the_word_are_left_out() -> None:
     ]
 
     assert [each.name for each in WithoutText(items, "alexa")] == ["b", "c", "d"]
+
+
+def test_audio_that_is_listed_twice_is_once_in_the_stream(items: list[Item]) -> None:
+    again = replace(items[1], name="again.wav")
+    listed = DeduplicatedCorpus(CombinedCorpus([[*items, again]]), ["alexa"])
+    corpus = StreamCorpus(listed, channel=0, seed=1, pause_s=0.5)
+
+    (stream,) = corpus
+
+    assert isinstance(stream, StreamItem)
+    assert sorted(part.item.name for part in stream.parts) == ["0.wav", "1.wav", "2.wav"]
+    assert corpus.repeated() == ("again.wav",)
+    (note,) = corpus.notes()
+    assert note == "1 listing of audio that is listed before, counted once: again.wav"
+
+
+def test_file_that_changes_is_measured_and_hashed_again(items: list[Item]) -> None:
+    (before,) = streams(items)
+    _, hash_before = open_playable(before, 0)
+    soundfile.write(items[0].path, np.full(20_001, 9, np.int16), 16_000)
+
+    (after,) = streams(items)
+
+    assert isinstance(before, StreamItem)
+    assert isinstance(after, StreamItem)
+    assert after.length_samples == before.length_samples + 1
+    assert open_playable(after, 0)[1] != hash_before
