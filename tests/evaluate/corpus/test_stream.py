@@ -145,12 +145,12 @@ def test_audio_that_is_listed_twice_is_once_in_the_stream(items: list[Item]) -> 
 
 def test_file_that_changes_is_measured_and_hashed_again(items: list[Item]) -> None:
     (before,) = streams(items)
+    assert isinstance(before, StreamItem)
     _, hash_before = open_playable(before, 0)
     soundfile.write(items[0].path, np.full(20_001, 9, np.int16), 16_000)
 
     (after,) = streams(items)
 
-    assert isinstance(before, StreamItem)
     assert isinstance(after, StreamItem)
     assert after.length_samples == before.length_samples + 1
     assert open_playable(after, 0)[1] != hash_before
