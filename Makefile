@@ -113,8 +113,8 @@ format: setup ## format the code and apply ruff's fixes
 reference: setup ## write docs/reference/, the layers in architecture.md, man pages, completions
 	$(BIN)/python -m firmware.documentation
 
-bench: setup ## measure against peers; write benchmarks/results.json and the README's table
-	env -u OPENBLAS_CORETYPE -u OPENBLAS_L2_SIZE OPENBLAS_NUM_THREADS=1 $(BIN)/python -m benchmarks
+bench: setup ## measure against peers; write benchmarks/results.json and the README's table; ONLY="cpu voice": these parts
+	env -u OPENBLAS_CORETYPE -u OPENBLAS_L2_SIZE OPENBLAS_NUM_THREADS=1 $(BIN)/python -m benchmarks $(if $(ONLY),--only $(ONLY))
 
 soak: setup debian ## eight hours of audio in some ten minutes, with random faults
 	env -u OPENBLAS_CORETYPE -u OPENBLAS_L2_SIZE OPENBLAS_NUM_THREADS=1 $(BIN)/python -m benchmarks.soak

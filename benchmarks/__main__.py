@@ -12,7 +12,7 @@ from typing import Any, Final
 
 from benchmarks import archive, cpu, crypto, evaluation, latency, memory, mute, voice
 from benchmarks.readme import demo_block, help_block, is_whole, write_block
-from benchmarks.report import PARTS, headline, render
+from benchmarks.report import PARTS, headline, keep_results, render
 from benchmarks.sounds import ROOT
 from listener.errors import EarmarkError, Unavailable
 
@@ -50,7 +50,7 @@ def main() -> int:
         "voice": lambda: voice.measure(_say),
         "evaluation": lambda: evaluation.measure(arguments.rounds, _say),
     }
-    results = _load_results()
+    results = keep_results(_load_results(), _machine(), arguments.only, render=arguments.render)
     code = 0
     for part in () if arguments.render else arguments.only:
         began_s = time.monotonic()
@@ -78,13 +78,11 @@ def main() -> int:
 
 
 def _load_results() -> dict[str, Any]:
-    """Return earlier results of this machine, so that a single part can be measured."""
-    machine = _machine()
-    if RESULTS.exists():
-        earlier: dict[str, Any] = json.loads(RESULTS.read_text("utf-8"))
-        if earlier.get("machine") == machine or "--render" in sys.argv:
-            return earlier
-    return {"machine": machine}
+    """Return the earlier results, of any machine; empty without any."""
+    if not RESULTS.exists():
+        return {}
+    earlier: dict[str, Any] = json.loads(RESULTS.read_text("utf-8"))
+    return earlier
 
 
 def _machine() -> dict[str, Any]:

@@ -1,6 +1,6 @@
 """Tables of the documents: Markdown from the results. Pure."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
 from benchmarks.figures import ENGINES, SOUNDS, STAGES, Results, cpu_runs, number, spread
@@ -24,7 +24,29 @@ def headline(results: Results) -> str:
     lines += [f"| {' | '.join(t.row(results))} |" for t in TARGETS if t.is_headline]
     machine = results["machine"]
     lines += ["", f"{machine['cpu']}, {machine['cores']} cores, {machine['system']}."]
+    lines += _other_machines(results)
     return "\n".join(lines) + "\n"
+
+
+def keep_results(
+    earlier: Results, machine: Mapping[str, Any], parts: Sequence[str], *, render: bool = False
+) -> dict[str, Any]:
+    """Return the results that a run of some parts begins with: the others stay.
+
+    A part that another machine measured keeps that machine beside it, and the tables name it.
+
+    Args:
+        earlier: results of ``results.json``; empty without any.
+        machine: this machine.
+        parts: parts that are measured now.
+        render: nothing is measured, so nothing changes.
+    """
+    if render and earlier:
+        return dict(earlier)
+    kept = {name: value for name, value in earlier.items() if name in PARTS and name not in parts}
+    machines = {name: earlier.get("machines", {}).get(name, earlier["machine"]) for name in kept}
+    others = {name: other for name, other in machines.items() if other != machine}
+    return {"machine": dict(machine), **kept, **({"machines": others} if others else {})}
 
 
 def splice(text: str, name: str, block: str) -> str:
@@ -59,7 +81,19 @@ def _describe(results: Results) -> str:
             f"\nWake word alexa; {how['rounds']} rounds of {number(how['seconds'])} s of each "
             f"kind of audio, after a warm-up; speech: {how['speech']}."
         )
+    text = "\n".join([text, *_other_machines(results)])
     return text + "\nMedians, with the lowest and the highest in brackets."
+
+
+def _other_machines(results: Results) -> list[str]:
+    """Return a line for each part that was measured on another machine."""
+    return [
+        f"Measured elsewhere: {name} on {each['cpu']}, {each['cores']} cores, {each['system']}, "
+        f"Python {each['python']}, "
+        + ", ".join(f"{package} {version}" for package, version in each["versions"].items())
+        + "."
+        for name, each in sorted(results.get("machines", {}).items())
+    ]
 
 
 def _engines(results: Results) -> list[str]:

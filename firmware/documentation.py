@@ -1,8 +1,9 @@
 """Generator of the reference: ``python -m firmware.documentation``, or ``make reference``.
 
 Writes ``docs/reference/cli.md``, the man pages and the shell completions in ``firmware/manual/``
-from the argparse parsers, ``docs/reference/configuration.md`` from ``listener/config.py``, and the
-layers in ``docs/explanation/architecture.md`` from the import contracts in ``pyproject.toml``.
+from the argparse parsers, ``docs/reference/configuration.md`` from ``listener/config.py``, the JSON
+schema of an evaluation's ``result.json`` from its structs, and the layers in
+``docs/explanation/architecture.md`` from the import contracts in ``pyproject.toml``.
 Tests compare the files with what this module returns.
 """
 
@@ -17,11 +18,13 @@ from benchmarks.report import splice
 from firmware import manual
 from firmware.command_line import Command, Option, commands, common_options
 from firmware.configuration import configuration_page
+from firmware.result_schema import result_schema
 from listener.cli.main import GROUPS
 
 ROOT: Final = Path(__file__).resolve().parents[1]
 CLI: Final = ROOT / "docs" / "reference" / "cli.md"
 CONFIGURATION: Final = ROOT / "docs" / "reference" / "configuration.md"
+RESULT_SCHEMA: Final = ROOT / "docs" / "reference" / "evaluation-result.schema.json"
 ARCHITECTURE: Final = ROOT / "docs" / "explanation" / "architecture.md"
 _HEAD: Final = """\
 # Command line
@@ -70,6 +73,7 @@ def pages() -> Mapping[Path, str]:
         **manual.files(),
         CLI: cli_page(),
         CONFIGURATION: configuration_page(),
+        RESULT_SCHEMA: result_schema(),
         ARCHITECTURE: splice(ARCHITECTURE.read_text("utf-8"), "layers", layers_block()),
     }
 

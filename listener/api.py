@@ -3,7 +3,8 @@
 `Detector` and `detect` run openWakeWord's models with Earmark's streaming implementation;
 `verify_envelope`, `open_envelope`, `decode_clip` and `seal_clip` handle clips that are encrypted to
 an owner; `miss_rate`, `false_wakes_per_hour`, `bootstrap_rate` and `hours_needed` give error rates
-with confidence intervals. Importing this module loads neither onnxruntime nor scipy: the functions
+with confidence intervals; `read_result` and `to_frame` read what `earmark evaluate` wrote.
+Importing this module loads neither onnxruntime nor scipy: the functions
 that need one of them load it when they are called.
 
 Audio is mono int16 at 16 kHz; positions are counted in samples from the start of the stream.
@@ -14,6 +15,7 @@ One module, though it is long: programs import its names from here, wherever the
 moves.
 """
 
+import importlib
 import io
 import math
 import os
@@ -61,7 +63,10 @@ from listener.wakeword.detector import NearMiss, StreamDetector, Wake
 if TYPE_CHECKING:
     from types import ModuleType
 
+    import pandas as pd
+
     from listener.evaluate.metrics.intervals import Rate
+    from listener.evaluate.metrics.results import Result
 
 __all__ = [
     "BadEnvelope",
@@ -86,7 +91,9 @@ __all__ = [
     "hours_needed",
     "miss_rate",
     "open_envelope",
+    "read_result",
     "seal_clip",
+    "to_frame",
     "verify_envelope",
 ]
 
@@ -460,6 +467,57 @@ def seal_clip(
     )
     encode = partial(to_flac, samples, SAMPLE_RATE_HZ)
     return seal(header, private, encode, recipient, device_key)
+
+
+def read_result(path: Path) -> "Result":
+    """Read the ``result.json`` of an evaluation.
+
+    Args:
+        path: the file.
+
+    Returns:
+        The result: ``words`` has the rates, the curve and the events of each word. Its schema is
+        ``docs/reference/evaluation-result.schema.json``.
+
+    Raises:
+        ConfigError: it is not a result, or a later version of Earmark wrote it.
+        Unavailable: it cannot be read.
+        UsageError: the extra ``evaluate`` is not installed.
+    """
+    compare: ModuleType = _evaluation("compare")
+    try:
+        data = path.read_bytes()
+    except (OSError, ValueError) as error:
+        raise Unavailable(f"cannot read {path}: {error}") from error
+    result: Result = compare.read_result(data, str(path))
+    return result
+
+
+def to_frame(
+    result: "Result", table: Literal["rates", "curve", "events"] = "rates"
+) -> "pd.DataFrame":
+    """Return a table of a result as a pandas data frame.
+
+    Args:
+        result: a result of `read_result`.
+        table: the rates, the rates at every threshold, or the events; the columns are those of the
+            CSV file of that name.
+
+    Raises:
+        UsageError: there is no such table, or pandas is not installed.
+    """
+    frames: ModuleType = _evaluation("frames")
+    frame: pd.DataFrame = frames.to_frame(result, table)
+    return frame
+
+
+def _evaluation(name: str) -> "ModuleType":
+    try:
+        return importlib.import_module(f"listener.evaluate.{name}")
+    except ModuleNotFoundError as error:
+        raise UsageError(
+            f"{error.name} is not installed", "pip install 'earmark[evaluate]'"
+        ) from error
 
 
 def miss_rate(missed: float, spoken: float) -> "Rate":

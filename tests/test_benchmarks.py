@@ -44,6 +44,32 @@ ROUNDS = [
 ]
 
 
+def test_a_partial_run_keeps_the_other_figures() -> None:
+    earlier = {"machine": MACHINE, "cpu": {"runs": []}, "voice": {"load": 1}}
+
+    same = report.keep_results(earlier, MACHINE, ["voice"])
+    moved = report.keep_results(earlier, MACHINE | {"cpu": "another"}, ["voice"])
+    back = report.keep_results({**moved, "voice": {"load": 2}}, MACHINE, ["crypto"])
+
+    assert same == {"machine": MACHINE, "cpu": {"runs": []}}
+    assert moved["cpu"] == {"runs": []}
+    assert moved["machine"]["cpu"] == "another"
+    assert moved["machines"] == {"cpu": MACHINE}
+    assert back["machines"] == {"voice": MACHINE | {"cpu": "another"}}
+    assert report.keep_results({}, MACHINE, ["cpu"]) == {"machine": MACHINE}
+    assert report.keep_results(earlier, {"cpu": "x"}, report.PARTS) == {"machine": {"cpu": "x"}}
+    assert report.keep_results(earlier, {"cpu": "x"}, report.PARTS, render=True) == earlier
+
+
+def test_figures_of_another_machine_are_named_in_both_tables() -> None:
+    other = MACHINE | {"cpu": "a board"}
+    results = results_of(*ROUNDS) | {"machines": {"cpu": other}}
+
+    for text in (report.render(results), report.headline(results)):
+        assert "Measured elsewhere: cpu on a board, 2 cores" in text
+    assert "Measured elsewhere" not in report.render(results_of(*ROUNDS))
+
+
 def test_a_ratio_pairs_the_engines_of_one_round() -> None:
     assert figures.paired_ratios(ROUNDS, "speech", "cpu_ms_per_s") == [10.0, 8.0, 9.0]
 

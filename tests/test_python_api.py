@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 from unittest.mock import MagicMock
 
+import msgspec
 import numpy as np
 import pyrage
 import pytest
@@ -97,10 +98,20 @@ def test_page_figure_reads_columns_of_curve_csv(
     }
 
 
+def test_page_example_of_a_data_frame(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "result.json").write_bytes(msgspec.json.encode(sample.result("a.flac")))
+
+    shown = run(BLOCKS[3])
+
+    assert "engine" in shown
+    assert "openwakeword    0." in shown
+
+
 def test_import_loads_no_heavy_package() -> None:
     check = (
         "import sys, listener.api;"
-        "print({'onnxruntime', 'scipy', 'soxr', 'joblib', 'rich'} & set(sys.modules))"
+        "print({'onnxruntime', 'pandas', 'scipy', 'soxr', 'joblib', 'rich'} & set(sys.modules))"
     )
 
     done = subprocess.run([sys.executable, "-c", check], capture_output=True, text=True, check=True)

@@ -52,6 +52,8 @@ end
 
 set -g _shtab_earmark_commands demo run hear send play mute monitor doctor config selftest first-boot update 'update check' 'update install' 'update rollback' 'update recover' 'update status' 'update key' 'update pack' wyoming clips 'clips list' 'clips play' 'clips export' 'clips erase' 'clips retention' 'clips log' 'clips verify' 'clips keys' 'clips new-key' 'clips voice' owner 'owner add' 'owner challenge' 'owner new-key' 'owner confirm' 'owner answer' 'owner list' 'owner voice' 'owner forget' household 'household init' 'household status' 'household renew' 'household announce' 'household add-device' 'household add-owner' 'household confirm-owner' 'household add-service' 'household wait' 'household revoke' 'household join' 'household this-device' 'household devices' 'household forget-device' 'household incident' archive 'archive serve' 'archive list' 'archive open' 'archive clock' assist 'assist serve' 'assist key' 'assist models' survey evaluate 'evaluate neighbours' score models 'models list' 'models check' 'models add'
 set -g _shtab_earmark_opts_with_value --answer --archive --archive-key --archive-port --area --assist --boot --bridge --bridge-folder --broker-folder --bundle --ca --cache --card --channel --cluster --command --config --corpus --day --device --engine --exclude --floor --folder --from --home --hop-ms --host --identity --jobs --join-port --keep --keeper --keeper-key --key --least --licence --linger --log-after --machine --microphone --model --most --mute --name --negatives --noise --only --open --out --owner --parquet --path --patience --phones --plan --plays --port --positives --receipt --room --said --seed --settings --snr-db --speaker --stimuli --summary --target-false-wakes-per-hour --threshold --to --trace --until --verify --voice --wait --wheel --word
+set -g _shtab_earmark_commands demo run hear send play mute monitor doctor selftest first-boot update 'update check' 'update install' 'update rollback' 'update recover' 'update status' 'update key' 'update pack' wyoming clips 'clips list' 'clips play' 'clips export' 'clips erase' 'clips retention' 'clips log' 'clips verify' 'clips keys' 'clips new-key' 'clips voice' owner 'owner add' 'owner challenge' 'owner new-key' 'owner confirm' 'owner list' 'owner voice' 'owner forget' household 'household init' 'household status' 'household renew' 'household announce' 'household add-device' 'household add-owner' 'household add-service' 'household wait' 'household revoke' 'household join' 'household this-device' 'household devices' 'household forget-device' 'household incident' archive 'archive serve' 'archive list' 'archive open' 'archive clock' assist 'assist serve' 'assist key' 'assist models' survey evaluate 'evaluate neighbours' 'evaluate compare' score models 'models list' 'models check' 'models add'
+set -g _shtab_earmark_opts_with_value --answer --archive --archive-key --area --assist --boot --bridge --bridge-folder --broker-folder --ca --cache --card --channel --checkout --cluster --command --config --corpus --day --demand --device --engine --exclude --floor --folder --from --home --hop-ms --host --identity --jobs --join-port --keep --keeper --key --least --librispeech --licence --linger --log-after --machine --microphone --model --most --mute --name --negatives --noise --only --open --out --owner --parquet --path --patience --phones --plan --plays --port --positives --preset --prior --receipt --room --said --seed --settings --snr-db --speaker --stimuli --summary --target-false-wakes-per-hour --threshold --to --trace --until --verify --voice --wait --wheel --word
 
 complete -c earmark -e
 complete -c earmark -f
@@ -489,13 +491,19 @@ complete -c earmark -n '_shtab_earmark_using evaluate' -l noise -xka "(__fish_co
 complete -c earmark -n '_shtab_earmark_using evaluate' -l snr-db -x -d 'signal-to-noise ratio in dB; may be repeated; without noise is evaluated, too'
 complete -c earmark -n '_shtab_earmark_using evaluate' -l room -xka "(__fish_complete_path (commandline -ct))" -d 'room impulse response, or a folder of them'
 complete -c earmark -n '_shtab_earmark_using evaluate' -l plays -x -d 'play each item K times, shifted by fractions of a step (default: 1)'
+complete -c earmark -n '_shtab_earmark_using evaluate' -l stream -d 'play all items as one stream, so that none starts fresh'
 complete -c earmark -n '_shtab_earmark_using evaluate' -l seed -x -d 'seed of all random choices (default: 1)'
+complete -c earmark -n '_shtab_earmark_using evaluate' -l preset -xka "picovoice" -d 'recordings and conditions of a public protocol; picovoice needs --librispeech and --demand'
+complete -c earmark -n '_shtab_earmark_using evaluate' -l checkout -xka "(__fish_complete_directories)" -d 'checkout of the protocol'"'"'s repository, with its recordings (default: .)'
+complete -c earmark -n '_shtab_earmark_using evaluate' -l librispeech -xka "(__fish_complete_directories)" -d 'the folder test-clean of LibriSpeech'
+complete -c earmark -n '_shtab_earmark_using evaluate' -l demand -xka "(__fish_complete_directories)" -d 'the folder of DEMAND'
 complete -c earmark -n '_shtab_earmark_using evaluate' -l plan -xka "(__fish_complete_path (commandline -ct))" -d 'TOML file with engines, recordings and conditions; options override it'
 complete -c earmark -n '_shtab_earmark_using evaluate' -l model -x -d 'wake word, as earmark models list names it; may be repeated (default: wake.words)'
 complete -c earmark -n '_shtab_earmark_using evaluate' -l engine -xka "earmark openwakeword microwakeword command" -d 'wake-word engine; may be repeated (default: earmark)'
 complete -c earmark -n '_shtab_earmark_using evaluate' -l command -x -d 'command line of the engine command'
 complete -c earmark -n '_shtab_earmark_using evaluate' -l threshold -x -d 'score at or above which each word wakes, over 0 and under 1 (default: wake.thresholds, else the model'"'"'s)'
 complete -c earmark -n '_shtab_earmark_using evaluate' -l target-false-wakes-per-hour -x -d 'choose each threshold for this rate of false wakes per hour'
+complete -c earmark -n '_shtab_earmark_using evaluate' -l prior -x -d 'prior of the detection cost: probability that a second contains the word; may be repeated (default: 0.0001)'
 complete -c earmark -n '_shtab_earmark_using evaluate' -l trace -xka "(__fish_complete_path (commandline -ct))" -d 'evaluate a trace of earmark survey instead of recordings; may be repeated'
 complete -c earmark -n '_shtab_earmark_using evaluate' -l exclude -xka "(__fish_complete_path (commandline -ct))" -d 'time spans to leave out: begin, end and name, separated by tabs'
 complete -c earmark -n '_shtab_earmark_using evaluate' -l stimuli -xka "(__fish_complete_path (commandline -ct))" -d 'time spans in which the wake word was played, in the format of --exclude'
@@ -504,6 +512,7 @@ complete -c earmark -n '_shtab_earmark_using evaluate' -l out -xka "(__fish_comp
 complete -c earmark -n '_shtab_earmark_using evaluate' -l cache -xka "(__fish_complete_directories)" -d 'folder for cached scores (default: scores in the folder for the results)'
 complete -c earmark -n '_shtab_earmark_using evaluate' -l jobs -x -d 'number of worker processes (default: one for each core)'
 complete -c earmark -n '_shtab_earmark_using evaluate' -l cluster -x -d 'run on the Dask cluster at this address'
+complete -c earmark -n '_shtab_earmark_using evaluate' -l speed -d 'also measure the real-time factor and the CPU time of each engine on a minute of the recordings; these figures differ from run to run'
 complete -c earmark -n '_shtab_earmark_using evaluate' -l with-sound -d 'embed the audio around each false wake in report.html; the licence and privacy of the corpus then apply to the page'
 complete -c earmark -n '_shtab_earmark_using evaluate' -l json -d 'print one JSON object a line'
 complete -c earmark -n '_shtab_earmark_using evaluate; and test $_shtab_earmark_npos -eq 0' -a neighbours -d 'Find phrases that sound like a wake word, and score them.'
@@ -516,6 +525,9 @@ complete -c earmark -n '_shtab_earmark_using evaluate neighbours' -l silent -d '
 complete -c earmark -n '_shtab_earmark_using evaluate neighbours' -l engine -xka "earmark openwakeword microwakeword" -d 'wake-word engine (default: earmark)'
 complete -c earmark -n '_shtab_earmark_using evaluate neighbours' -l threshold -x -d 'score at or above which it wakes, over 0 and under 1 (default: wake.thresholds, else the model'"'"'s)'
 complete -c earmark -n '_shtab_earmark_using evaluate neighbours' -l json -d 'print one JSON object a line'
+complete -c earmark -n '_shtab_earmark_using evaluate; and test $_shtab_earmark_npos -eq 0' -a compare -d 'Compare two results on the same items.'
+complete -c earmark -n '_shtab_earmark_using evaluate compare' -s h -l help -d 'show this help message and exit'
+complete -c earmark -n '_shtab_earmark_using evaluate compare' -l json -d 'print one JSON object a line'
 complete -c earmark -n '_shtab_earmark_using; and test $_shtab_earmark_npos -eq 0' -a score -d 'print the scores of a model over recordings'
 complete -c earmark -n '_shtab_earmark_using score' -s h -l help -d 'show this help message and exit'
 complete -c earmark -n '_shtab_earmark_using score' -l config -xka "(__fish_complete_path (commandline -ct))" -d 'configuration file in TOML (default: /etc/earmark/earmark.toml)'

@@ -16,23 +16,26 @@ from typing import Any, Final
 
 import msgspec
 
-from listener.cli import confusables
+from listener.cli import compare, confusables
 from listener.cli.main import Subcommands, with_examples
 from listener.config import Config, describe_threshold
 from listener.errors import ConfigError, UsageError
 from listener.evaluate import plan as plans
 from listener.evaluate.corpus.items import Item
 from listener.evaluate.corpus.playback import file_hash
+from listener.evaluate.corpus.stream import RepeatingCorpus
 from listener.evaluate.engines.provenance import code_hash, versions
 from listener.evaluate.engines.registry import KINDS, build_recipe
 from listener.evaluate.excerpts import ExcerptCutter
 from listener.evaluate.metrics.results import Result
 from listener.evaluate.plan import EvaluationPlan
 from listener.evaluate.pool import Processes
-from listener.evaluate.progress import ProgressLine
+from listener.evaluate.presets import PRESETS, picovoice
+from listener.evaluate.progress import ItemProgress
 from listener.evaluate.report.tables import write_outputs
 from listener.evaluate.report.text import CORPUS_NOTE, summary_lines, summary_objects
 from listener.evaluate.runner import Evaluation, Workers, open_all
+from listener.evaluate.speed import measure_speeds
 from listener.evaluate.survey import metrics
 from listener.evaluate.survey.parquet import write_parquet
 from listener.evaluate.survey.reader import Spans, merge, parse_spans, read_trace
@@ -99,8 +102,31 @@ def add_plan_options(parser: argparse.ArgumentParser) -> None:
         help="play each item K times, shifted by fractions of a step (default: 1)",
     )
     augmentation.add_argument(
+        "--stream",
+        action="store_true",
+        default=None,
+        help="play all items as one stream, so that none starts fresh",
+    )
+    augmentation.add_argument(
         "--seed", type=int, metavar="N", help="seed of all random choices (default: 1)"
     )
+    protocol = parser.add_argument_group("public protocols")
+    protocol.add_argument(
+        "--preset",
+        choices=PRESETS,
+        help="recordings and conditions of a public protocol; picovoice needs --librispeech and"
+        " --demand",
+    )
+    protocol.add_argument(
+        "--checkout",
+        metavar="DIR",
+        default=".",
+        help="checkout of the protocol's repository, with its recordings (default: .)",
+    )
+    protocol.add_argument(
+        "--librispeech", metavar="DIR", help="the folder test-clean of LibriSpeech"
+    )
+    protocol.add_argument("--demand", metavar="DIR", help="the folder of DEMAND")
     models = parser.add_argument_group("models")
     models.add_argument(
         "--plan",
@@ -135,6 +161,14 @@ def add_plan_options(parser: argparse.ArgumentParser) -> None:
         metavar="X",
         help="choose each threshold for this rate of false wakes per hour",
     )
+    models.add_argument(
+        "--prior",
+        action="append",
+        type=float,
+        metavar="P",
+        help="prior of the detection cost: probability that a second contains the word; may be"
+        " repeated (default: 0.0001)",
+    )
 
 
 def build_plan(arguments: argparse.Namespace, settings: Config) -> EvaluationPlan:
@@ -149,21 +183,19 @@ def build_plan(arguments: argparse.Namespace, settings: Config) -> EvaluationPla
     if arguments.plan is not None:
         source = arguments.plan
         raw = plans.to_builtins(plans.parse(_read(Path(source)), source))
-    for option in ("only", "plays", "seed", "channel", "target_false_wakes_per_hour"):
+    for option in ("only", "plays", "seed", "stream", "channel", "target_false_wakes_per_hour"):
         value = getattr(arguments, option)
         if value is not None:
             raw[option] = value
+    if arguments.prior:
+        raw["priors"] = arguments.prior
     raw.setdefault("channel", settings.microphone.channel)
     if arguments.plan is None or arguments.model or arguments.engine:
         raw["engine"] = _engines(arguments, settings)
     if arguments.threshold is not None:
         for engine in raw["engine"]:
             engine["thresholds"] = dict.fromkeys(engine["words"], arguments.threshold)
-    corpora = _corpora(arguments, raw["engine"])
-    if corpora:
-        raw["corpus"] = corpora
-    if arguments.noise or arguments.room or arguments.snr_db:
-        raw["condition"] = _conditions(arguments)
+    raw |= _sounds(arguments, raw)
     _check_thresholds(raw["engine"], source, is_option=arguments.threshold is not None)
     try:
         plan = msgspec.convert(raw, EvaluationPlan)
@@ -172,6 +204,18 @@ def build_plan(arguments: argparse.Namespace, settings: Config) -> EvaluationPla
             f"{source}: {error}", "see docs/research/index.md for every key"
         ) from error
     return plans.complete_plan(plan, source)
+
+
+def _sounds(arguments: argparse.Namespace, raw: dict[str, Any]) -> dict[str, Any]:
+    """Return the tables of recordings and conditions that the options give."""
+    if arguments.preset:
+        return _preset(arguments, raw["engine"], raw)
+    tables: dict[str, Any] = {}
+    if corpora := _corpora(arguments, raw["engine"]):
+        tables["corpus"] = corpora
+    if arguments.noise or arguments.room or arguments.snr_db:
+        tables["condition"] = _conditions(arguments)
+    return tables
 
 
 def _check_thresholds(engines: Sequence[dict[str, Any]], source: str, *, is_option: bool) -> None:
@@ -225,6 +269,31 @@ def _corpora(
     return named
 
 
+def _preset(
+    arguments: argparse.Namespace, engines: Sequence[dict[str, Any]], given: dict[str, Any]
+) -> dict[str, Any]:
+    """Return the tables of the preset; a rate of false wakes that was given stays."""
+    for option in ("corpus", "positives", "negatives", "noise", "room", "snr_db", "plan"):
+        if getattr(arguments, option):
+            name = option.replace("_", "-")
+            raise UsageError(f"--preset and --{name} exclude each other", "pass one of them")
+    if not arguments.librispeech or not arguments.demand:
+        raise UsageError(
+            f"--preset {arguments.preset} needs --librispeech and --demand",
+            "pass the folders of LibriSpeech test-clean and of DEMAND",
+        )
+    words = {each["said"].get(word, word) for each in engines for word in each["words"]}
+    if len(words) > 1:
+        raise UsageError(
+            f"--preset {arguments.preset} is of a single word, but there are several models",
+            "pass one --model, or --said with the word that all of them detect",
+        )
+    tables = picovoice(
+        Path(arguments.checkout), Path(arguments.librispeech), Path(arguments.demand), words.pop()
+    )
+    return {**tables, **{key: given[key] for key in tables if key in given}}
+
+
 def _conditions(arguments: argparse.Namespace) -> list[dict[str, Any]]:
     if bool(arguments.noise) != bool(arguments.snr_db):
         raise UsageError("--noise and --snr-db need each other", "pass both or none")
@@ -276,7 +345,19 @@ def evaluate_survey(arguments: argparse.Namespace, settings: Config) -> tuple[Re
         Unavailable: a file cannot be read or written.
     """
     del settings  # the trace has its own configuration
-    for option in ("corpus", "positives", "negatives", "plan", "noise", "room", "plays", "cluster"):
+    for option in (
+        "corpus",
+        "positives",
+        "negatives",
+        "plan",
+        "noise",
+        "room",
+        "plays",
+        "cluster",
+        "preset",
+        "stream",
+        "speed",
+    ):
         if getattr(arguments, option, None):
             raise UsageError(f"--trace and --{option} exclude each other", "pass one of them")
     paths = [Path(name) for name in arguments.trace]
@@ -336,8 +417,10 @@ LibriSpeech or Common Voice corpus; docs/research/index.md describes each, and t
 a PATH, the folder in $EARMARK_RECORDINGS is used. Audio that is listed several times counts once;
 notes that begin with corpus: say what is left out or counted differently than it is listed.
 
-The results are result.json, rates.csv, curve.csv, events.csv and report.html. Scores are cached in
-scores/: an interrupted run continues, and another threshold needs no new scores.
+The results are result.json, rates.csv, curve.csv, events.csv, table.tex (LaTeX), report.html, and
+in figures/ each figure as SVG and PNG with its data as CSV. Scores are cached in scores/: an
+interrupted run continues, and another threshold needs no new scores. earmark evaluate compare tests
+two results of the same items against each other.
 
 The exit code is 1 if an item could not be evaluated, or if the recordings are too short to support
 --target-false-wakes-per-hour."""
@@ -362,6 +445,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
             "find phrases that sound like a wake word, and score them",
             *confusables.EXAMPLES,
         )
+    )
+    compare.add_arguments(
+        actions.add("compare", "compare two results on the same items", *compare.EXAMPLES)
     )
     add_plan_options(parser)
     add_trace_options(parser)
@@ -388,6 +474,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--cluster", metavar="ADDRESS", help="run on the Dask cluster at this address"
     )
     running.add_argument(
+        "--speed",
+        action="store_true",
+        help="also measure the real-time factor and the CPU time of each engine on a minute of the"
+        " recordings; these figures differ from run to run",
+    )
+    running.add_argument(
         "--with-sound",
         action="store_true",
         help="embed the audio around each false wake in report.html; the licence and privacy of the"
@@ -396,14 +488,17 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     running.add_argument("--json", action="store_true", help="print one JSON object a line")
 
 
+_ACTIONS: Final = {"neighbours": confusables.run, "compare": compare.run}
+
+
 def run(arguments: argparse.Namespace, settings: Config) -> int:
     """Evaluate; return 1 if an item is missing or a target rate is not supported.
 
     Raises:
         EarmarkError: the plan, the recordings or the models cannot be used.
     """
-    if arguments.action == "neighbours":
-        return confusables.run(arguments, settings)
+    if arguments.action in _ACTIONS:
+        return _ACTIONS[arguments.action](arguments, settings)
     out = Path(arguments.out)
     evaluate = evaluate_survey if arguments.trace else _evaluate_plan
     with _interrupted_by_signals():
@@ -469,17 +564,35 @@ def _evaluate_plan(
                 )
             ),
         )
-    total = sum(sizes)
-    with ProgressLine(total, sys.stderr) as remaining:
-        result = Evaluation(
+    result = _run_with_progress(plan, corpus, sizes, arguments, settings)
+    if arguments.speed:
+        recipes = (
+            (each.name, build_recipe(each, Path(settings.home)))
+            for each in plan.engine
+            if each.name in {word.engine for word in result.words}
+        )
+        speeds = measure_speeds(recipes, corpus, plan.channel)
+        result = msgspec.structs.replace(result, speeds=speeds)
+    return result, ExcerptCutter(plan, corpus) if arguments.with_sound else None
+
+
+def _run_with_progress(
+    plan: EvaluationPlan,
+    corpus: RepeatingCorpus,
+    sizes: Sequence[int],
+    arguments: argparse.Namespace,
+    settings: Config,
+) -> Result:
+    with ItemProgress(len(sizes), sum(sizes), sys.stderr) as progress:
+        return Evaluation(
             plan=plan,
             recipe=lambda engine: build_recipe(engine, Path(settings.home)),
             workers=_workers(arguments),
             cache=Path(arguments.cache or Path(arguments.out) / "scores"),
-            advance=lambda item: remaining.advance(_bytes(item)),
+            advance=lambda item: progress.advance(_bytes(item)),
+            announce=progress.begin,
             corpus=corpus,
         ).run()
-    return result, ExcerptCutter(plan, corpus) if arguments.with_sound else None
 
 
 def _workers(arguments: argparse.Namespace) -> Workers:

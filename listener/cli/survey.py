@@ -10,6 +10,7 @@ import logging
 import os
 import sys
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Final
 
@@ -22,6 +23,7 @@ from listener.cli.hear import microphone_settings, wake_settings
 from listener.cli.main import with_examples
 from listener.config import Probability
 from listener.errors import EarmarkError, UsageError
+from listener.evaluate.progress import ProgressLine
 from listener.hear import events
 from listener.hear.gate import open_gate
 from listener.hear.hardware import build_mute, landlock_paths
@@ -35,6 +37,7 @@ from listener.ipc.hear_locks import HearLocks
 from listener.quantities import quantity
 from listener.storage.atomic import make_folder
 from listener.storage.journal import Journal
+from listener.storage.recordings import open_recording
 from listener.system.malloc import use_single_malloc_arena
 from listener.system.output import bound_logging
 from listener.system.systemd import Notifier, StopSignal
@@ -116,6 +119,10 @@ def run(arguments: argparse.Namespace, settings: config.Config) -> int:
     microphone = microphone_settings(arguments, settings.microphone, arguments.microphone or ())
     if not microphone.files:
         bound_logging(logging.getLogger())
+    # Before the sandbox, which does not let this process open the recordings.
+    progress = ProgressLine(
+        _total_s(arguments.microphone or ()) if arguments.fast else 0.0, sys.stderr
+    )
     effective = msgspec.structs.replace(settings, microphone=microphone)
     apply_sandbox(
         landlock_paths(effective, Path(arguments.trace).absolute().parent),
@@ -166,7 +173,14 @@ def run(arguments: argparse.Namespace, settings: config.Config) -> int:
     )
     with contextlib.closing(requests), contextlib.closing(state), stop.on_signals():
         service.ready("listening")
-        survey.listen(gate.stream(), service.ping_watchdog)
+
+        def advance() -> None:
+            service.ping_watchdog()
+            if arguments.fast:
+                progress.set_position(gate.position_samples / SAMPLE_RATE_HZ)
+
+        with progress:
+            survey.listen(gate.stream(), advance)
         service.stopping()
     journal.close()
     _print_summary(survey, journal.lost, as_json=arguments.json)
@@ -179,6 +193,15 @@ def run(arguments: argparse.Namespace, settings: config.Config) -> int:
     if gate.broken:
         raise EarmarkError(f"a recording is damaged: {gate.broken[0]}")
     return 0
+
+
+def _total_s(files: Sequence[str]) -> float:
+    """Return the length of the recordings in seconds; 0 for one that cannot be opened."""
+    total_s = 0.0
+    for file in files:
+        with contextlib.suppress(EarmarkError), open_recording(Path(file)) as recording:
+            total_s += recording.length_samples / SAMPLE_RATE_HZ
+    return total_s
 
 
 def _log_microphone(event: events.MicrophoneOpenEvent | events.MicrophoneLostEvent) -> None:

@@ -11,6 +11,8 @@ from typing import Final
 import numpy as np
 
 from listener.evaluate.corpus.items import Item
+from listener.evaluate.corpus.stream import StreamItem
+from listener.evaluate.metrics.cost import detection_costs
 from listener.evaluate.metrics.counting import CurveCounts, zero_counts
 from listener.evaluate.metrics.intervals import (
     PER_10000_WORDS,
@@ -21,13 +23,14 @@ from listener.evaluate.metrics.intervals import (
     poisson,
     wilson,
 )
-from listener.evaluate.metrics.matching import TakeReport, WordReport
+from listener.evaluate.metrics.matching import TakeReport, WordReport, speaker_at
 from listener.evaluate.metrics.results import (
     Breakdown,
     DetectionEvent,
     EventKind,
     Excerpt,
     Target,
+    WordOutcome,
     WordResult,
 )
 from listener.evaluate.metrics.scores import ScoreHistogram
@@ -37,6 +40,7 @@ from listener.evaluate.metrics.statistics import (
     curve_points,
     measure_repeatability,
 )
+from listener.evaluate.plan import EvaluationPlan
 
 _HASH_DIGITS: Final = 16  # enough to tell the files of a corpus apart
 RECORDING_GROUPS: Final = 4096
@@ -135,10 +139,19 @@ class Totals:
                     begin_s = max(segment.start_s, reached_s.get(segment.speaker, 0.0))
                     reached_s[segment.speaker] = max(begin_s, segment.end_s)
                     share.hours += max(segment.end_s - begin_s, 0.0) / 3600
+            if isinstance(item, StreamItem):
+                self._count_said(item, report)
         elif item.speaker is not None:
             share = self.speakers.setdefault(item.speaker, Exposure())
             share.said += report.said
             share.hours += report.hours
+
+    def _count_said(self, item: StreamItem, report: WordReport) -> None:
+        """Add the words of a stream to those of their speakers."""
+        for at_s, _ in report.hits:
+            speaker = speaker_at(item, at_s)
+            if speaker is not None:
+                self.speakers.setdefault(speaker, Exposure()).said += 1
 
     def _group(self, item: Item) -> Exposure:
         return self.groups.setdefault(item.condition or "", Exposure())
@@ -146,6 +159,12 @@ class Totals:
     def outcomes(self) -> dict[tuple[str, int], bool]:
         """Return whether the first play woke, for each labelled word by item and index."""
         return {place: woke[0] for place, (_, woke) in self.hits.items()}
+
+    def _outcomes(self) -> tuple[WordOutcome, ...]:
+        return tuple(
+            WordOutcome(item=item, index=index, woke=woke)
+            for (item, index), woke in self.outcomes().items()
+        )
 
     def misses(self) -> Rate:
         """Return misses per labelled word."""
@@ -165,8 +184,7 @@ class Totals:
         threshold: float,
         threshold_from: str,
         target: Target | None,
-        claimed: Sequence[float],
-        seed: int,
+        plan: EvaluationPlan,
     ) -> WordResult:
         """Return the totals as a result.
 
@@ -178,12 +196,12 @@ class Totals:
             threshold: threshold of the events.
             threshold_from: source of the threshold.
             target: threshold search for a requested rate, if any.
-            claimed: claims of fewer false wakes per hour to check.
-            seed: seed of the bootstrap.
+            plan: claims to check, parameters of the detection cost, seed of the bootstrap.
         """
         speakers = list(self.speakers.values())
         hits = [event for event in self.events if event.kind is EventKind.HIT]
         others = [event for event in self.events if event.kind is not EventKind.HIT]
+        curve = curve_points(self.counts, self.plays, self.all.said, self.all.hours)
         return WordResult(
             engine=engine,
             word=word,
@@ -199,14 +217,14 @@ class Totals:
                 [share.missed / self.plays for share in speakers],
                 [share.said for share in speakers],
                 PER_WORD,
-                seed,
+                plan.seed,
             ),
             false_wakes=self.false_wakes(),
             false_wakes_by_recording=bootstrap(
                 [share.false / self.plays for share in self.recordings],
                 [share.hours for share in self.recordings],
                 PER_HOUR,
-                seed,
+                plan.seed,
             ),
             false_wakes_per_10000_words=poisson(
                 self.transcribed_false / self.plays,
@@ -216,7 +234,7 @@ class Totals:
             )
             if self.transcribed_words
             else None,
-            claims=check_claims(self.false_wakes(), claimed),
+            claims=check_claims(self.false_wakes(), plan.claims_per_hour),
             near_misses=sum(event.kind is EventKind.NEAR_MISS for event in others),
             latency_s=_quantiles(
                 [event.latency_s for event in hits if event.latency_s is not None],
@@ -226,7 +244,7 @@ class Totals:
                 [event.activation_s for event in others if event.kind is EventKind.FALSE_WAKE],
                 (0.5, 0.9, 1.0),
             ),
-            curve=curve_points(self.counts, self.plays, self.all.said, self.all.hours),
+            curve=curve,
             speakers=_breakdowns(self.speakers, self.plays),
             groups=_breakdowns(self.groups, self.plays),
             events=(*others, *hits),
@@ -238,6 +256,16 @@ class Totals:
             clipped_samples=self.clipped_samples,
             histogram=self.heights.histogram(),
             excerpts=tuple(self.excerpts),
+            costs=detection_costs(
+                threshold,
+                self.misses(),
+                self.false_wakes(),
+                curve,
+                plan.priors,
+                cost_miss=plan.cost_miss,
+                cost_false_wake=plan.cost_false_wake,
+            ),
+            outcomes=self._outcomes(),
         )
 
 

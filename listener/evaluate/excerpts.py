@@ -9,7 +9,8 @@ from listener.audio.pcm import SAMPLE_RATE_HZ, Samples
 from listener.errors import EarmarkError
 from listener.evaluate.corpus.augmentation import Condition, Mixer, choose_mix
 from listener.evaluate.corpus.items import Corpus, Item
-from listener.evaluate.corpus.playback import list_phases, open_item
+from listener.evaluate.corpus.playback import list_phases
+from listener.evaluate.corpus.stream import open_playable
 from listener.evaluate.metrics.results import DetectionEvent, WordResult
 from listener.evaluate.plan import EvaluationPlan
 from listener.evaluate.runner import open_all, resolve_condition
@@ -58,7 +59,7 @@ class ExcerptCutter:
 
     def _cut(self, item: Item, condition: Condition, event: DetectionEvent) -> Samples:
         phase = list_phases(self._plan.plays)[event.play]
-        playable = open_item(item, self._plan.channel)
+        playable, _ = open_playable(item, self._plan.channel)
         choice = choose_mix(condition, self._plan.seed, item.name, event.play)
         first = max(0, round((event.at_s - BEFORE_S) * SAMPLE_RATE_HZ) - phase)
         end = round((event.at_s + AFTER_S) * SAMPLE_RATE_HZ) - phase

@@ -15,10 +15,11 @@ from listener.audio.pcm import FRAME_SAMPLES, SAMPLE_RATE_HZ
 from listener.errors import EarmarkError
 from listener.evaluate.corpus.augmentation import Condition, MixChoice, Mixer, choose_mix
 from listener.evaluate.corpus.items import Item
-from listener.evaluate.corpus.playback import PlayableItem, file_hash, list_phases, open_item
+from listener.evaluate.corpus.playback import PlayableItem, list_phases
+from listener.evaluate.corpus.stream import StreamItem, open_playable
 from listener.evaluate.engines.cache import ScoreCache
 from listener.evaluate.engines.interface import Engine, EngineRecipe, ScoreTrack
-from listener.evaluate.engines.provenance import MIXING, code_hash, digest_values
+from listener.evaluate.engines.provenance import MIXING, STREAMING, code_hash, digest_values
 from listener.evaluate.metrics.matching import MatchRule, PlayedItem, TakeReport, word_report
 from listener.evaluate.plan import EngineSettings
 from listener.wakeword.detector import Rule
@@ -57,21 +58,25 @@ class ItemReport:
     """Reason why scores could not be cached; the counts are complete."""
 
 
-def evaluate_item(job: Job, item: Item) -> ItemReport:
+def evaluate_item(job: Job, item: Item, engines: tuple[int, ...] | None = None) -> ItemReport:
     """Play and score an item, and count its events.
 
     Expected errors are returned in the report, so that the other items continue.
+
+    Args:
+        job: settings of the work.
+        item: an item or a stream.
+        engines: indices of the engines; None: all.
     """
     limit_threads()
     try:
-        playable = open_item(item, job.channel)
-        sha256 = _hash_of(item.path)
+        playable, sha256 = open_playable(item, job.channel)
     except EarmarkError as error:
         return ItemReport(item, faults=(str(error),))
     tracks = _Tracks(job, playable, sha256)
     takes: list[TakeReport] = []
     faults: list[str] = []
-    for engine in range(len(job.recipes)):
+    for engine in range(len(job.recipes)) if engines is None else engines:
         for condition in range(len(job.conditions)):
             try:
                 name = job.conditions[condition].name
@@ -84,26 +89,16 @@ def evaluate_item(job: Job, item: Item) -> ItemReport:
             except EarmarkError as error:
                 where = f"{job.recipes[engine].name}, {job.conditions[condition].name}"
                 faults.append(f"{where}: {error}")
-    # A fault of the file affects every play: report it once.
-    if faults and not takes and len({fault.partition(": ")[2] for fault in faults}) == 1:
+    # A fault of the file affects every play: report it once. Of a part of the engines this is not
+    # known here.
+    if (
+        engines is None
+        and faults
+        and not takes
+        and len({fault.partition(": ")[2] for fault in faults}) == 1
+    ):
         faults = [faults[0].partition(": ")[2]]
     return ItemReport(item, sha256, tuple(takes), tuple(faults), tracks.cache_fault)
-
-
-def _hash_of(path: Path) -> str:
-    """Return the SHA-256 of a file, computed once for successive segments of one file."""
-    try:
-        status = path.stat()
-    except (OSError, ValueError):
-        return file_hash(path)  # which says why
-    return _hash_version(path, status.st_size, status.st_mtime_ns)
-
-
-@functools.lru_cache(maxsize=1)
-def _hash_version(path: Path, size_bytes: int, modified_ns: int) -> str:
-    """Return the SHA-256 of one version of a file."""
-    del size_bytes, modified_ns  # they are the key of the cache
-    return file_hash(path)
 
 
 @functools.lru_cache(maxsize=1)
@@ -186,12 +181,18 @@ class _Tracks:
             hashes.get(choice.noise) if choice.noise else None,
             hashes.get(choice.room) if choice.room else None,
             (choice.noise_at, choice.snr_db, choice.speech_dbov),
+            *((_stream_code(),) if isinstance(item, StreamItem) else ()),
         )
 
 
 @functools.lru_cache(maxsize=1)
 def _mixing_code() -> str:
     return code_hash(MIXING)
+
+
+@functools.lru_cache(maxsize=1)
+def _stream_code() -> str:
+    return code_hash(STREAMING)
 
 
 def _build_report(

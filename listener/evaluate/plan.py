@@ -23,7 +23,7 @@ class EngineSettings(Settings, frozen=True, kw_only=True):
     """An engine with its models and its trigger rule."""
 
     name: Name = ""
-    """Name in the results; the words by default."""
+    """Name in the results; the kind and the words by default: ``earmark: alexa``."""
     kind: ShortName = "earmark"
     """``earmark``, ``openwakeword``, ``microwakeword`` or ``command``."""
     words: Annotated[tuple[Name, ...], Meta(min_length=1)] = ("alexa",)
@@ -53,6 +53,8 @@ class CorpusSettings(Settings, frozen=True, kw_only=True):
     """A folder, a manifest, or a collection in a known layout."""
     word: Name | None = None
     """Label of items that have none; absent: they contain no wake word."""
+    without: Name | None = None
+    """Leave out items whose transcript contains this text, in any case."""
 
 
 class ConditionSettings(Settings, frozen=True, kw_only=True):
@@ -62,6 +64,8 @@ class ConditionSettings(Settings, frozen=True, kw_only=True):
     """Name in the results; built from the other fields by default."""
     noise: PathText | None = None
     """A noise file, or a folder of them, one of which is chosen for each item."""
+    noise_files: Name | None = None
+    """Shell pattern that the path of a noise file below the folder must match; absent: all."""
     snr_db: Annotated[float, Meta(ge=-40, le=80)] | None = None
     """Ratio of the active speech level to the noise."""
     room: PathText | None = None
@@ -83,11 +87,21 @@ class EvaluationPlan(Settings, frozen=True, kw_only=True):
     plays: Annotated[int, Meta(ge=1, le=1280)] = 1
     """Plays of each item, each from another phase of a step."""
     seed: Annotated[int, Meta(ge=0, le=(1 << 63) - 1)] = 1
-    """Seed of the choices of noise and room, and of the bootstrap."""
+    """Seed of the choices of noise and room, of the order of a stream, and of the bootstrap."""
+    stream: bool = False
+    """Play all items as one stream, so that none starts fresh."""
+    stream_pause_s: Annotated[float, Meta(ge=0, le=60)] = 1.0
+    """Silence between two items of a stream."""
     hit_tail_s: Annotated[float, Meta(ge=0, le=10)] = 0.5
     """Time after the end of a word in which a wake is still a hit."""
     claims_per_hour: tuple[PerHour, ...] = (1.0, 0.5, 0.1)
     """Claims of fewer false wakes per hour to check."""
+    priors: tuple[Probability, ...] = (0.0001,)
+    """Priors of the detection cost: probabilities that a second contains the word."""
+    cost_miss: Annotated[float, Meta(gt=0, le=1_000_000)] = 1.0
+    """Cost of a miss."""
+    cost_false_wake: Annotated[float, Meta(gt=0, le=1_000_000)] = 0.1
+    """Cost of a false wake."""
     target_false_wakes_per_hour: PerHour | None = None
     """Rate for which the threshold of each word is chosen."""
 
@@ -155,8 +169,7 @@ def to_builtins(plan: EvaluationPlan) -> dict[str, Any]:
 
 
 def _engine_name(engine: EngineSettings) -> str:
-    words = ", ".join(engine.words)
-    return words if engine.kind == "earmark" else f"{engine.kind}: {words}"
+    return f"{engine.kind}: {', '.join(engine.words)}"
 
 
 def _condition_name(condition: ConditionSettings) -> str:

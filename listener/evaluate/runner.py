@@ -5,6 +5,7 @@ any order and counted in the order of the corpus, so the result is the same for 
 workers.
 """
 
+import fnmatch
 import functools
 import hashlib
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -21,6 +22,8 @@ from listener.evaluate.corpus.datasets import find_skipped, list_sounds, open_co
 from listener.evaluate.corpus.deduplication import DeduplicatedCorpus
 from listener.evaluate.corpus.items import CombinedCorpus, InvalidItem, Item
 from listener.evaluate.corpus.playback import file_hash
+from listener.evaluate.corpus.selection import WithoutText
+from listener.evaluate.corpus.stream import RepeatingCorpus, StreamCorpus
 from listener.evaluate.engines.interface import EngineRecipe
 from listener.evaluate.engines.provenance import code_hash, versions
 from listener.evaluate.job import ItemReport, Job, evaluate_item, get_engine
@@ -35,8 +38,8 @@ Key = tuple[int, int, str]
 Advance = Callable[[Item], None]
 
 
-def open_all(plan: EvaluationPlan) -> DeduplicatedCorpus:
-    """Open the corpora of a plan as one, in which each stretch of audio occurs once.
+def open_all(plan: EvaluationPlan) -> RepeatingCorpus:
+    """Open the corpora of a plan as one, or as streams; each stretch of audio occurs once.
 
     Raises:
         UsageError: there is none, or one does not exist.
@@ -45,11 +48,15 @@ def open_all(plan: EvaluationPlan) -> DeduplicatedCorpus:
         raise UsageError(
             "no corpus is given", "give a folder or a manifest, or set EARMARK_RECORDINGS"
         )
-    combined = CombinedCorpus(
-        [open_corpus(Path(each.path), each.word) for each in plan.corpus], plan.only
-    )
+    corpora = []
+    for each in plan.corpus:
+        corpus = open_corpus(Path(each.path), each.word)
+        corpora.append(corpus if each.without is None else WithoutText(corpus, each.without))
     words = {engine.said.get(word, word) for engine in plan.engine for word in engine.words}
-    return DeduplicatedCorpus(combined, words, plan.channel)
+    listed = DeduplicatedCorpus(CombinedCorpus(corpora, plan.only), words, plan.channel)
+    if plan.stream:
+        return StreamCorpus(listed, plan.channel, plan.seed, plan.stream_pause_s)
+    return listed
 
 
 def prepare(
@@ -123,9 +130,9 @@ def resolve_condition(
         UsageError: a folder has no usable file.
     """
     files: list[tuple[Path, ...]] = []
-    for folder in (settings.noise, settings.room):
+    for folder, pattern in ((settings.noise, settings.noise_files), (settings.room, None)):
         usable = []
-        for path in list_sounds(Path(folder)) if folder is not None else ():
+        for path in _matching(folder, pattern):
             try:
                 with open_recording(path) as recording:
                     recording.check_whole()
@@ -139,6 +146,16 @@ def resolve_condition(
         files.append(tuple(usable))
     noises, rooms = files
     return Condition(settings.name, settings.snr_db, noises, rooms, settings.speech_dbov)
+
+
+def _matching(folder: str | None, pattern: str | None) -> Iterator[Path]:
+    """Yield the audio files of a folder whose paths below it match a shell pattern."""
+    if folder is None:
+        return
+    for path in list_sounds(Path(folder)):
+        inner = path.relative_to(folder).as_posix() if path != Path(folder) else path.name
+        if pattern is None or fnmatch.fnmatchcase(inner, pattern):
+            yield path
 
 
 class Workers(Protocol):
@@ -164,8 +181,10 @@ class Evaluation:
     cache: Path | None = None
     """Folder of the score cache; None: no cache."""
     advance: Advance | None = None
-    """Called after each item."""
-    corpus: DeduplicatedCorpus | None = None
+    """Called after each item of each engine."""
+    announce: Callable[[str], None] | None = None
+    """Called with the name of each engine before its first item."""
+    corpus: RepeatingCorpus | None = None
     """The plan's corpus, if it is open already."""
 
     def run(self) -> Result:
@@ -195,7 +214,7 @@ class Evaluation:
             comparisons=_comparisons(job, totals),
         )
 
-    def _notes(self, corpus: DeduplicatedCorpus) -> Iterator[str]:
+    def _notes(self, corpus: RepeatingCorpus) -> Iterator[str]:
         """Yield what is left out or counted differently than it is listed."""
         for note in corpus.notes():
             yield f"{CORPUS_NOTE}{note}"
@@ -206,35 +225,26 @@ class Evaluation:
                     yield f"{CORPUS_NOTE}{settings.name}: {skipped}"
 
     def _pass(
-        self, corpus: DeduplicatedCorpus, job: Job
+        self, corpus: RepeatingCorpus, job: Job
     ) -> tuple[dict[Key, Totals], set[SkippedItem], str]:
-        """Evaluate every item once; return totals, skipped items and the SHA-256 of the corpus."""
-        skipped: set[SkippedItem] = set()
-        totals: dict[Key, Totals] = {}
-        digest = hashlib.sha256()
+        """Evaluate every item once; return totals, skipped items and the SHA-256 of the corpus.
 
-        def items() -> Iterator[Item]:
-            for item in corpus:
-                if isinstance(item, InvalidItem):
-                    skipped.add(SkippedItem(item=item.name, why=item.why))
-                else:
-                    yield item
-
-        for report in self.workers.map(functools.partial(evaluate_item, job), items()):
-            item = report.item
-            skipped |= _faults(report)
-            digest.update(_identity(report))
-            for take in report.takes:
-                for word in take.words:
-                    key = take.engine, take.condition, word.word
-                    if key not in totals:
-                        totals[key] = Totals(self.plan.plays)
-                    totals[key].add(item, take, word, report.file_hash)
-            if self.advance is not None:
-                self.advance(item)
+        Engine by engine, because engines differ in speed by an order of magnitude: the progress of
+        one is then even, and names it.
+        """
+        tally = _PassTotals(self.plan.plays)
+        for engine, settings in enumerate(job.settings):
+            if self.announce is not None:
+                number = f" ({engine + 1} of {len(job.settings)})" if len(job.settings) > 1 else ""
+                self.announce(f"{settings.name}{number}")
+            evaluate = functools.partial(evaluate_item, job, engines=(engine,))
+            for report in self.workers.map(evaluate, tally.valid_items(corpus)):
+                tally.add(report, is_first_engine=not engine)
+                if self.advance is not None:
+                    self.advance(report.item)
         for name in corpus.repeated():
-            digest.update(msgspec.json.encode(name))
-        return totals, skipped, digest.hexdigest()
+            tally.corpus.update(msgspec.json.encode(name))
+        return tally.totals, tally.skipped(), tally.corpus.hexdigest()
 
     def _words(
         self, job: Job, totals: Mapping[Key, Totals], targets: Mapping[Key, Target]
@@ -256,8 +266,7 @@ class Evaluation:
                     if target and target.threshold is not None
                     else ("settings" if word in configured else "manifest"),
                     target=target,
-                    claimed=self.plan.claims_per_hour,
-                    seed=self.plan.seed,
+                    plan=self.plan,
                 )
             )
         return tuple(results)
@@ -266,12 +275,65 @@ class Evaluation:
         return [engine.name for engine in self.plan.engine].index(settings.name)
 
 
-def _faults(report: ItemReport) -> set[SkippedItem]:
-    faults = {SkippedItem(item=report.item.name, why=fault) for fault in report.faults}
-    if report.cache_fault is not None:
-        why = f"it could not be written: {report.cache_fault}"
-        faults.add(SkippedItem(item="score cache", why=why))
-    return faults
+class _PassTotals:
+    """Totals, faults and the hash of the corpus over all engines. Not thread-safe."""
+
+    def __init__(self, plays: int) -> None:
+        self.totals: dict[Key, Totals] = {}
+        self.corpus = hashlib.sha256()
+        self._plays = plays
+        self._skipped: set[SkippedItem] = set()
+        self._faults: dict[str, list[str]] = {}
+        self._played: set[str] = set()
+        """Items with a fault that were played at least once."""
+
+    def valid_items(self, corpus: RepeatingCorpus) -> Iterator[Item]:
+        """Yield the valid items of a corpus; note the others."""
+        for item in corpus:
+            if isinstance(item, InvalidItem):
+                self._skipped.add(SkippedItem(item=item.name, why=item.why))
+            else:
+                yield item
+
+    def add(self, report: ItemReport, *, is_first_engine: bool) -> None:
+        """Add the report of an item with one engine."""
+        item = report.item
+        self._add_faults(report)
+        if is_first_engine:
+            self.corpus.update(_identity(report))
+        for take in report.takes:
+            for word in take.words:
+                key = take.engine, take.condition, word.word
+                if key not in self.totals:
+                    self.totals[key] = Totals(self._plays)
+                self.totals[key].add(item, take, word, report.file_hash)
+
+    def skipped(self) -> set[SkippedItem]:
+        """Return the items that are not counted, or not completely.
+
+        A fault that every play of an item has is of the item, and is named once; another one has
+        the name of its engine and condition in front.
+        """
+        found = set(self._skipped)
+        for name, faults in self._faults.items():
+            reasons = {fault.partition(": ")[2] for fault in faults}
+            is_of_item = name not in self._played and len(reasons) == 1
+            found |= {
+                SkippedItem(item=name, why=why) for why in (reasons if is_of_item else faults)
+            }
+        return found
+
+    def _add_faults(self, report: ItemReport) -> None:
+        name = report.item.name
+        if report.faults and not report.file_hash:
+            self._skipped |= {SkippedItem(item=name, why=fault) for fault in report.faults}
+        elif report.faults:
+            self._faults.setdefault(name, []).extend(report.faults)
+        if report.takes:
+            self._played.add(name)
+        if report.cache_fault is not None:
+            why = f"it could not be written: {report.cache_fault}"
+            self._skipped.add(SkippedItem(item="score cache", why=why))
 
 
 def _identity(report: ItemReport) -> bytes:

@@ -6,10 +6,12 @@ import pytest
 
 from listener.evaluate.aggregate import Totals
 from listener.evaluate.corpus.items import Item, Label, Segment
+from listener.evaluate.corpus.stream import StreamItem
 from listener.evaluate.metrics.counting import zero_counts
 from listener.evaluate.metrics.matching import TakeReport, WordReport
 from listener.evaluate.metrics.results import DetectionEvent, EventKind, WordResult
 from listener.evaluate.metrics.scores import ScoreHistogram
+from listener.evaluate.plan import EvaluationPlan
 
 HERE = Path("x")
 
@@ -43,8 +45,7 @@ def result(totals: Totals) -> WordResult:
         threshold=0.5,
         threshold_from="manifest",
         target=None,
-        claimed=(0.5,),
-        seed=1,
+        plan=EvaluationPlan(claims_per_hour=(0.5,), seed=1),
     )
 
 
@@ -128,10 +129,11 @@ def test_speakers_of_a_stream_have_separate_hours() -> None:
     assert (found["bob"].count, found["bob"].exposure) == (0, 0.2)
 
 
-def test_overlapping_segments_of_a_speaker_count_once() -> None:
+@pytest.mark.parametrize("kind", [Item, StreamItem])
+def test_overlapping_segments_of_a_speaker_count_once(kind: type[Item]) -> None:
     parts = (Segment(0, 360, "ada"), Segment(100, 200, "ada"), Segment(300, 720, "ada"))
     totals = Totals(1)
-    totals.add(Item("a", HERE, segments=parts), take(), report())
+    totals.add(kind("a", HERE, segments=parts), take(), report())
 
     (speaker,) = result(totals).speakers
 

@@ -42,15 +42,17 @@ def test_run_writes_and_prints_results(here: Path, capsys: pytest.CaptureFixture
 
     said = capsys.readouterr().out
     assert code == 0
-    assert "alexa, clean, threshold 0.5 (manifest)" in said
-    assert "misses       0 of 5: 0 % (0 to 43.4)" in said
+    assert "earmark: alexa, clean, threshold 0.5 (manifest)" in said
+    assert "misses       0 of 5: 0 % (0 to 43)" in said
     assert "charts: evaluation/report.html" in said
     assert {path.name for path in (here / "evaluation").iterdir()} == {
         "result.json",
         "rates.csv",
         "curve.csv",
         "events.csv",
+        "table.tex",
         "report.html",
+        "figures",
         "scores",
     }
 
@@ -96,7 +98,7 @@ def test_options_override_the_plan_file(here: Path, capsys: pytest.CaptureFixtur
 
     rows = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
     assert code == 0
-    assert [row.get("engine") for row in rows] == ["alexa", "patient", None]
+    assert [row.get("engine") for row in rows] == ["earmark: alexa", "patient", None]
     assert [row["plays"] for row in rows[:2]] == [3, 3]
     assert rows[2]["comparison"]["words_said"] == 5
 
@@ -163,7 +165,12 @@ def test_missing_item_or_unsupported_target_exits_with_1(
         (("--corpus", ".", "--threshold", "2"), "the options: ", 78),
         (
             ("--corpus", ".", "--threshold", "2", "--model", "alexa"),
-            "--threshold: the threshold of alexa is 2.0; the range is over 0 and under 1",
+            "the options: --threshold: the threshold of alexa is 2.0; the range is over 0 and",
+            78,
+        ),
+        (
+            ("--corpus", ".", "--threshold", "nan", "--model", "alexa"),
+            "the options: --threshold: the threshold of alexa is nan",
             78,
         ),
         (("--corpus", ".", "--plays", "0"), "the options: ", 78),
@@ -373,7 +380,11 @@ def test_same_traces_give_the_same_bytes(
     for _ in range(2):
         evaluate_traces(tmp_path, "--trace", str(tmp_path / "a.trace"))
         made.append(
-            [(path.name, path.read_bytes()) for path in sorted((tmp_path / "out").iterdir())]
+            [
+                (path.name, path.read_bytes())
+                for path in sorted((tmp_path / "out").rglob("*"))
+                if path.is_file()
+            ]
         )
 
     assert made[0] == made[1]
@@ -469,6 +480,118 @@ def test_contradictory_trace_options_are_refused(
     assert said in capsys.readouterr().err
 
 
+def test_compare_pairs_two_runs_of_different_thresholds(
+    here: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    listed = str(manifest(here))
+    evaluate("--corpus", listed, "--out", "monday")
+    evaluate(
+        "--corpus", listed, "--out", "tuesday", "--threshold", "0.9", "--cache", "monday/scores"
+    )
+    capsys.readouterr()
+
+    assert main(["evaluate", "compare", "monday", "tuesday/result.json"]) == 0
+
+    said = capsys.readouterr().out
+    assert "monday: earmark: alexa compared with tuesday/result.json: earmark: alexa, alexa" in said
+    assert "first only 0, second only" in said
+    assert "of 5: p = " in said
+    assert main(["evaluate", "compare", "monday", "tuesday", "--json"]) == 0
+    (row,) = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+    assert row["comparison"]["words_said"] == 5
+    assert main(["evaluate", "compare", "monday", "absent"]) == 2
+    assert "cannot read absent: No such file" in capsys.readouterr().err
+    (here / "tuesday" / "result.json").write_text("{}")
+    assert main(["evaluate", "compare", "monday", "tuesday"]) == 78
+
+
+def test_items_in_a_stream_do_not_start_fresh(
+    here: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    listed = str(manifest(here))
+
+    assert evaluate("--corpus", listed, "--stream", "--json", "--out", "stream") == 0
+    assert evaluate("--corpus", listed, "--stream", "--json", "--out", "again") == 0
+
+    rows = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+    assert [(row["items"], row["words_said"]) for row in rows] == [(1, 5), (1, 5)]
+    results = [(here / out / "result.json").read_bytes() for out in ("stream", "again")]
+    assert results[0] == results[1]
+    result = json.loads(results[0])
+    assert {event["item"] for event in result["words"][0]["events"]} == {"stream 1"}
+    assert None not in {event["clip"] for event in result["words"][0]["events"]}
+    assert result["words"][0]["misses"]["count"] == 0
+
+
+def picovoice_tree(folder: Path) -> None:
+    """A small tree in the layout of the protocol, with real words and speech of the fixtures."""
+    for place, name in (
+        ("bench/audio/alexa/0.flac", "alexa"),
+        ("bench/audio/alexa/1.flac", "alexa_command"),
+        ("LibriSpeech/test-clean/61/70968/61-70968-0000.flac", "talk"),
+        ("LibriSpeech/test-clean/61/70968/61-70968-0001.flac", "near"),
+    ):
+        (folder / place).parent.mkdir(parents=True, exist_ok=True)
+        (folder / place).symlink_to(FIXTURES / f"{name}.flac")
+    (folder / "LibriSpeech/test-clean/61/70968/61-70968.trans.txt").write_text(
+        "61-70968-0000 HE BEGAN A CONFUSED COMPLAINT\n61-70968-0001 SHE CALLED ALEXA TWICE\n"
+    )
+    noise = np.random.default_rng(1).integers(-3000, 3000, 16_000).astype(np.int16)
+    for environment in ("DKITCHEN", "OOFFICE"):
+        (folder / "DEMAND" / environment).mkdir(parents=True)
+        soundfile.write(folder / "DEMAND" / environment / "ch01.wav", noise, 16_000)
+        # Another channel, which the protocol does not use: as silence it would be refused.
+        soundfile.write(folder / "DEMAND" / environment / "ch02.wav", noise * 0, 16_000)
+
+
+def test_preset_reads_a_checkout_of_the_protocol(
+    here: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    picovoice_tree(here)
+
+    code = evaluate(
+        *("--preset", "picovoice", "--checkout", "bench", "--model", "alexa", "--json"),
+        *("--librispeech", "LibriSpeech", "--demand", "DEMAND"),
+    )
+
+    (row,) = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+    assert code == 1  # seconds of speech support no claim of one false wake in ten hours
+    assert (row["condition"], row["words_said"], row["items"]) == ("10 dB DEMAND", 2, 1)
+    assert row["target"]["per_hour"] == 0.1
+    result = json.loads((here / "evaluation" / "result.json").read_bytes())
+    assert result["plan"]["stream"] is True
+    assert [each["without"] for each in result["plan"]["corpus"]] == [None, "alexa"]
+    assert {name for name in result["hashes"] if name.startswith("sound")} == {"sound ch01.wav"}
+
+
+@pytest.mark.parametrize(
+    ("words", "why"),
+    [
+        (("--demand", "DEMAND"), "needs --librispeech and --demand"),
+        (("--librispeech", "bench", "--demand", "DEMAND"), "bench has no SPEAKER/CHAPTER"),
+        (("--librispeech", "LibriSpeech", "--demand", "bench"), "bench has no ENVIRONMENT/ch01"),
+        (
+            ("--librispeech", "LibriSpeech", "--demand", "DEMAND", "--model", "timer"),
+            "there is no folder bench/audio/timer",
+        ),
+        (
+            ("--librispeech", "LibriSpeech", "--demand", "DEMAND", "--corpus", "x"),
+            "--preset and --corpus exclude each other",
+        ),
+    ],
+)
+def test_preset_with_another_layout_is_refused(
+    here: Path, capsys: pytest.CaptureFixture[str], words: tuple[str, ...], why: str
+) -> None:
+    picovoice_tree(here)
+    model = () if "--model" in words else ("--model", "alexa")
+
+    code = evaluate("--preset", "picovoice", "--checkout", "bench", *model, *words)
+
+    assert code == 2
+    assert why in capsys.readouterr().err
+
+
 def damaged_files(folder: Path) -> list[Path]:
     """Write one file of each kind that a reader could take for a whole one."""
     whole = soundfile.read(FIXTURES / "near.flac", dtype="int16")[0]
@@ -508,7 +631,8 @@ def test_survey_reports_each_damaged_and_short_file(here: Path) -> None:
     done = subprocess.run(
         [
             *(sys.executable, "-m", "listener", "survey", "--home", "home"),
-            *("--trace", "a.trace", "--fast", "--microphone", ",".join(map(str, files))),
+            *("--trace", "a.trace", "--fast"),
+            *(f"--microphone={path}" for path in files),
         ],
         capture_output=True,
         text=True,

@@ -41,7 +41,7 @@ speech_dbov = -30
 def test_plan_has_all_keys_and_default_names() -> None:
     plan = parse(WHOLE, "plan.toml")
 
-    assert [engine.name for engine in plan.engine] == ["alexa", "theirs"]
+    assert [engine.name for engine in plan.engine] == ["earmark: alexa", "theirs"]
     assert [each.name for each in plan.condition] == ["clean", "10 dB cafe in rooms at -30 dBov"]
     assert plan.engine[0].thresholds == {"alexa": 0.7}
     assert to_builtins(plan)["target_false_wakes_per_hour"] == 0.5
@@ -74,7 +74,7 @@ def test_plan_round_trip() -> None:
         ("[[engine]]\nthresholds = { alexa = 1.5 }", "thresholds"),
         ("[[engine]]\nthresholds = { other = 0.5 }", "has no word 'other'"),
         ("[[engine]]\nhop_ms = 50", "hop_ms"),
-        ("[[engine]]\n[[engine]]", "two engines have the name 'alexa'"),
+        ("[[engine]]\n[[engine]]", "two engines have the name 'earmark: alexa'"),
         ("[[condition]]\n[[condition]]", "two conditions have the name 'clean'"),
         ("[[condition]]\nsnr_db = 3", "needs both noise and snr_db"),
         ("[[corpus]]\nword = 'x'", "path"),

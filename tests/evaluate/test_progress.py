@@ -1,10 +1,11 @@
 """Progress of a run."""
 
+import errno
 import io
 
 import pytest
 
-from listener.evaluate.progress import ProgressLine
+from listener.evaluate.progress import ItemProgress, ProgressLine
 
 
 class Screen(io.StringIO):
@@ -44,7 +45,11 @@ def test_progress_on_a_terminal_is_erased_at_the_end() -> None:
             remaining.advance(500)
 
     lines = errors.getvalue().split("\r")
-    assert lines[1].rstrip() == "earmark:   0% done, 2:45:50 left"
+    assert [line.rstrip() for line in lines[1:4]] == [
+        "earmark:   0% done",
+        "earmark:   1% done",
+        "earmark:   2% done",
+    ]
     assert errors.getvalue().endswith(" \r")
 
 
@@ -85,3 +90,77 @@ def test_progress_is_not_mixed_with_results(results: io.StringIO, errors: io.Str
         remaining.set_position(1)
 
     assert results.getvalue() == errors.getvalue() == ""
+
+
+def shown(screen: io.StringIO) -> list[str]:
+    return [line.rstrip() for line in screen.getvalue().replace("\r", "\n").split("\n") if line]
+
+
+def test_items_and_engine_are_shown_without_an_early_estimate() -> None:
+    clock, errors = Clock(), Screen()
+
+    with ItemProgress(100, 1000, errors, clock) as progress:
+        progress.begin("earmark: alexa (1 of 2)")
+        clock.now_s += 600  # the start of the workers and of the networks
+        for _ in range(50):
+            clock.now_s += 2
+            progress.advance(10)
+        progress.begin("openwakeword: alexa (2 of 2)")
+
+    lines = shown(errors)
+    bar = "[" + "." * 20 + "]"
+    assert lines[0] == f"earmark: {bar} 0 of 100 items, earmark: alexa (1 of 2)"
+    assert lines[4] == f"earmark: {bar} 4 of 100 items, earmark: alexa (1 of 2)"
+    early = [line for line in lines[:5] if "left" in line]
+    assert early == []
+    assert lines[50] == (
+        "earmark: [##########..........] 50 of 100 items, about 2 min left, earmark: al"
+    )
+    assert lines[51] == f"earmark: {bar} 0 of 100 items, openwakeword: alexa (2 of 2)"
+
+
+def test_first_estimate_is_near_the_time_that_is_left() -> None:
+    clock, errors = Clock(), io.StringIO()
+
+    with ItemProgress(1000, 1000, errors, clock) as progress:
+        progress.begin("earmark: alexa")
+        clock.now_s += 120
+        for _ in range(1000):
+            clock.now_s += 3
+            progress.advance(1)
+
+    estimates = [line for line in shown(errors) if "left" in line]
+    assert estimates[0].startswith("earmark: [#...................] 5")
+    assert estimates[0].endswith("about 47 min left, earmark: alexa")
+    assert estimates[-1].endswith(" s left, earmark: alexa")
+    assert all(len(line) <= 90 for line in shown(errors))
+
+
+def test_items_without_a_size_are_counted() -> None:
+    clock, errors = Clock(), Screen()
+
+    with ItemProgress(2, 0, errors, clock) as progress:
+        progress.begin("earmark: alexa")
+        for _ in range(2):
+            clock.now_s += 5
+            progress.advance(0)
+
+    assert any("2 of 2 items" in line for line in shown(errors))
+
+
+class FullDisk(Screen):
+    def write(self, text: str) -> int:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+
+def test_output_on_a_full_disk_does_not_end_the_run() -> None:
+    clock, finished = Clock(), 0
+
+    with ItemProgress(2, 2, FullDisk(), clock) as items, ProgressLine(2, FullDisk(), clock=clock):
+        items.begin("earmark")
+        for _ in range(2):
+            clock.now_s += 60
+            items.advance(1)
+            finished += 1
+
+    assert finished == 2

@@ -252,7 +252,7 @@ def test_two_engines_for_one_word_have_a_paired_comparison(tmp_path: Path) -> No
     result = evaluate(plan(manifest(tmp_path), EngineSettings(), deaf))
 
     (found,) = result.comparisons
-    assert (found.first, found.second, found.word) == ("alexa", "deaf", "alexa")
+    assert (found.first, found.second, found.word) == ("earmark: alexa", "deaf", "alexa")
     assert found.words_said == 5
     assert found.only_second_missed == result.words[1].misses.count > 0
     assert found.only_first_missed == 0
@@ -306,7 +306,7 @@ def test_refused_model_is_listed_and_others_are_evaluated(tmp_path: Path) -> Non
 
     assert [word.word for word in result.words] == ["alexa"]
     assert [(trouble.item, "no model" in trouble.why) for trouble in result.missing] == [
-        ("no-such", True)
+        ("earmark: no-such", True)
     ]
 
 

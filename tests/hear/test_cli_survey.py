@@ -1,6 +1,9 @@
 """The verb, as a process."""
 
 import json
+import os
+import pty
+import re
 import signal
 import subprocess
 import sys
@@ -54,6 +57,32 @@ def test_survey_records_the_wakes_of_hear(
     assert opened.words["alexa"].threshold == 0.5
     wakes = [f for line in heard if isinstance(line, trace.HeardLine) for f in line.found]
     assert [found.kind for found in wakes if found.score >= 0.5] == ["wake", "wake"]
+
+
+def test_fast_survey_shows_its_progress_on_a_terminal(tmp_path: Path) -> None:
+    terminal, process_side = pty.openpty()
+    os.set_blocking(terminal, False)
+    sounds = [*FAST, str(FIXTURES / "talk.flac"), "--microphone", str(FIXTURES / "near.flac")]
+
+    done = subprocess.run(
+        [
+            *(sys.executable, "-m", "listener", "survey", "--home", str(tmp_path)),
+            *("--trace", str(tmp_path / "a.trace"), *sounds, "--json"),
+        ],
+        stdout=subprocess.PIPE,
+        stderr=process_side,
+        text=True,
+        check=False,
+        timeout=60,
+    )
+    shown = os.read(terminal, 1 << 16).decode()
+    os.close(process_side)
+    os.close(terminal)
+
+    assert done.returncode == 0, shown
+    assert json.loads(done.stdout)["heard_s"] > 1
+    assert re.search(r"earmark: +\d+% done", shown)
+    assert shown.endswith(" \r")
 
 
 def test_existing_trace_is_continued(tmp_path: Path) -> None:

@@ -1,5 +1,6 @@
 """Playback of items: blocks of samples at 16 kHz, from any phase of a step."""
 
+import functools
 import hashlib
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -17,6 +18,7 @@ ROUNDING_S: Final = 0.1
 """Tolerance of a label's end beyond the end of the audio: manifests are rounded."""
 
 _HASHED_BYTES: Final = 1 << 20
+_KEPT_HASHES: Final = 1 << 12
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,3 +108,27 @@ def file_hash(path: Path) -> str:
         )
         raise Unavailable(f"cannot read {path}: {reason}") from error
     return digest.hexdigest()
+
+
+def cached_file_hash(path: Path) -> str:
+    """Return the SHA-256 of a file, computed once for its segments and for each engine.
+
+    Raises:
+        Unavailable: it cannot be read.
+    """
+    version = file_version(path)
+    return file_hash(path) if version is None else _hash_version(path, version)
+
+
+def file_version(path: Path) -> tuple[int, int, int] | None:
+    """Return the inode, size in bytes and time of change in ns; None if it cannot be read."""
+    try:
+        status = path.stat()
+    except (OSError, ValueError):
+        return None
+    return status.st_ino, status.st_size, status.st_mtime_ns
+
+
+@functools.lru_cache(maxsize=_KEPT_HASHES)
+def _hash_version(path: Path, _version: tuple[int, int, int]) -> str:
+    return file_hash(path)

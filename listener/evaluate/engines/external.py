@@ -157,6 +157,11 @@ class ExternalEngine:
             length,
         )
 
+    @property
+    def process_id(self) -> int:
+        """Process id of the program."""
+        return self._process.pid
+
     def close(self) -> None:
         """Close the program's input and wait for its exit; idempotent."""
         for pipe in (self._stdin, self._stdout):

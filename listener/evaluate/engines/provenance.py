@@ -22,6 +22,8 @@ MIXING: Final = (
     "evaluate/corpus/speech_level.py",
 )
 """Code that the augmented audio depends on."""
+STREAMING: Final = ("evaluate/corpus/stream.py",)
+"""Code that the audio of a stream depends on besides."""
 
 
 def versions() -> dict[str, str]:

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from listener.audio.pcm import SAMPLE_RATE_HZ
 from listener.evaluate.corpus.items import Item
+from listener.evaluate.corpus.stream import SpanLabel
 from listener.evaluate.engines.interface import Scores
 from listener.wakeword.detector import Rule
 
@@ -72,7 +73,9 @@ def hit_windows(item: Item, word: str, length_samples: int, tail_s: float) -> tu
             end = round(label.end_s * SAMPLE_RATE_HZ)
             windows.append(
                 Window(
-                    round(label.start_s * SAMPLE_RATE_HZ), end + round(tail_s * SAMPLE_RATE_HZ), end
+                    round(label.start_s * SAMPLE_RATE_HZ),
+                    end + round(tail_s * SAMPLE_RATE_HZ),
+                    None if isinstance(label, SpanLabel) else end,
                 )
             )
     return tuple(sorted(windows, key=lambda window: (window.first_sample, window.end_sample)))

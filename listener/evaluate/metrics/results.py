@@ -100,6 +100,56 @@ class Target(ResultTable, frozen=True, kw_only=True):
     """Further hours without a false wake that the claim needs; None without a threshold."""
 
 
+class Cost(ResultTable, frozen=True, kw_only=True):
+    """A normalised detection cost; a detector that never wakes costs 1."""
+
+    threshold: float
+    value: float
+    low: float
+    """Lower end of the interval (method of variance estimates recovery)."""
+    high: float
+    confidence: float
+
+
+class DetectionCost(ResultTable, frozen=True, kw_only=True):
+    """The detection cost at a prior; see ``metrics/cost.py``."""
+
+    prior: float
+    """Probability that a second contains the word."""
+    cost_miss: float
+    """Cost of a miss."""
+    cost_false_wake: float
+    """Cost of a false wake."""
+    actual: Cost
+    """Cost at the threshold in use."""
+    minimum: Cost
+    """Least cost at any threshold; it was selected on these recordings."""
+
+
+class WordOutcome(ResultTable, frozen=True, kw_only=True):
+    """Whether a labelled word woke in the first play."""
+
+    item: str
+    index: int
+    """Index of the word in its item, in the order of time."""
+    woke: bool
+
+
+class EngineSpeed(ResultTable, frozen=True, kw_only=True):
+    """Speed of an engine on this machine; the only part of a result that is not reproducible."""
+
+    engine: str
+    audio_s: float
+    """Length of the audio that was scored, in seconds."""
+    real_time_factor: float
+    """Elapsed time over the length of the audio: the median of the runs."""
+    cpu_share: float
+    """CPU time, of this process and of the engine's own, over the length of the audio."""
+    runs: int
+    machine: str
+    """Name of the processor."""
+
+
 class Breakdown(ResultTable, frozen=True, kw_only=True):
     """The rates of one speaker, or of one condition of the corpus."""
 
@@ -191,6 +241,10 @@ class WordResult(ResultTable, frozen=True, kw_only=True):
     histogram: Histogram | None = None
     excerpts: tuple[Excerpt, ...] = ()
     """Scores around each false wake; see ``metrics/excerpts.py``."""
+    costs: tuple[DetectionCost, ...] = ()
+    """Detection costs, one for each prior; empty without words or hours."""
+    outcomes: tuple[WordOutcome, ...] = ()
+    """Outcome of each labelled word, which ``earmark evaluate compare`` pairs."""
 
 
 class Comparison(ResultTable, frozen=True, kw_only=True):
@@ -245,3 +299,5 @@ class Result(ResultTable, frozen=True, kw_only=True):
     """Items that could not be evaluated."""
     words: tuple[WordResult, ...]
     comparisons: tuple[Comparison, ...] = ()
+    speeds: tuple[EngineSpeed, ...] = ()
+    """Speed of each engine, if it was measured."""

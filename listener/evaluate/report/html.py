@@ -23,8 +23,19 @@ from listener.evaluate.metrics.results import (
     WordResult,
 )
 from listener.evaluate.report import charts
-from listener.evaluate.report.svg import clean, format_value
-from listener.evaluate.report.text import format_rate, format_rate_html, list_figures
+from listener.evaluate.report.figures import (
+    EngineFigures,
+    Figure,
+    SectionFigures,
+    collect_sections,
+)
+from listener.evaluate.report.svg import SERIES, clean, format_value, series_style
+from listener.evaluate.report.text import (
+    format_per_hour,
+    format_rate,
+    format_rate_html,
+    list_figures,
+)
 
 MOST_CARDS: Final = 60
 """False wakes of one result that the page shows."""
@@ -55,13 +66,9 @@ class _EnginePart:
 
     word: WordResult
     series: str
-    histogram: Markup
-    speakers: Markup
+    figures: EngineFigures
     speakers_left: int
-    groups: Markup
     groups_left: int
-    false_groups: Markup
-    timeline: Markup
     lanes_left: int
     cards: Sequence[_Card]
     cards_left: int
@@ -76,8 +83,10 @@ class _Section:
     word: str
     condition: str
     engines: Sequence[str]
-    det: Markup
-    thresholds: Markup
+    det: Figure | None
+    thresholds: Figure | None
+    coinciding: Sequence[Sequence[str]]
+    """Engines whose curves are the same, a group for each such curve."""
     parts: Sequence[_EnginePart]
 
 
@@ -92,17 +101,15 @@ def render_page(result: Result, title: str, sound: Sound | None = None) -> str:
     Returns:
         HTML, in UTF-8; the same arguments give the same bytes.
     """
-    groups: dict[tuple[str, str], list[WordResult]] = {}
-    for word in result.words:
-        groups.setdefault((word.word, word.condition), []).append(word)
+    collected = collect_sections(result)
     series = {
-        id(word): f"s{index % charts.SERIES}"
-        for words in groups.values()
-        for index, word in enumerate(words)
+        id(word): f"s{index % SERIES}"
+        for section in collected
+        for index, word in enumerate(section.words)
     }
     sections = [
-        _section(words, [_part(word, series[id(word)], sound) for word in words])
-        for words in groups.values()
+        _section(section, [_part(each, series[id(each.word)], sound) for each in section.engines])
+        for section in collected
     ]
     confidences = {word.misses.confidence for word in result.words}
     environment = jinja2.Environment(
@@ -116,6 +123,8 @@ def render_page(result: Result, title: str, sound: Sound | None = None) -> str:
             result=result,
             sections=sections,
             series=[series[id(word)] for word in result.words],
+            series_style=Markup(series_style()),  # noqa: S704 - constants
+            chart=lambda figure: _markup(figure.svg),
             confidence=" and ".join(f"{value * 100:g} %" for value in sorted(confidences)),
             plan=msgspec.json.format(msgspec.json.encode(result.plan), indent=2).decode(),
             has_sound=any(card.sound for s in sections for p in s.parts for card in p.cards),
@@ -126,26 +135,30 @@ def render_page(result: Result, title: str, sound: Sound | None = None) -> str:
             hours=lambda value: f"{value:,.1f}" if value < 10 else f"{value:,.0f}",  # noqa: PLR2004 - one decimal below 10
             clock=lambda seconds: format_value(seconds, "clock"),
             facts=list_figures,
+            rarely=format_per_hour,
+            has_costs=any(word.costs for word in result.words),
+            cost_of=lambda cost: format_rate_html(cost, 1, ""),
+            plain_cost=lambda cost: format_rate(cost, 1, ""),
+            speeds={speed.engine: speed for speed in result.speeds},
         )
     )
 
 
-def _section(words: Sequence[WordResult], parts: Sequence[_EnginePart]) -> _Section:
-    with_curve = [word for word in words if word.curve]
-    with_both = [word for word in with_curve if word.words_said and word.hours]
+def _section(figures: SectionFigures, parts: Sequence[_EnginePart]) -> _Section:
+    words = figures.words
     return _Section(
         word=words[0].word,
         condition=words[0].condition,
         engines=[word.engine for word in words],
-        det=_markup(with_both and charts.draw_det(with_both)),
-        thresholds=_markup(
-            any(word.hours for word in with_curve) and charts.draw_thresholds(with_curve)
-        ),
+        det=figures.det,
+        thresholds=figures.thresholds,
+        coinciding=charts.coinciding([word for word in words if word.curve]),
         parts=parts,
     )
 
 
-def _part(word: WordResult, series: str, sound: Sound | None) -> _EnginePart:
+def _part(figures: EngineFigures, series: str, sound: Sound | None) -> _EnginePart:
+    word = figures.word
     false = [event for event in word.events if event.kind is EventKind.FALSE_WAKE]
     misses = sorted(
         (event for event in word.events if event.kind is EventKind.MISS),
@@ -153,20 +166,12 @@ def _part(word: WordResult, series: str, sound: Sound | None) -> _EnginePart:
     )
     shown = _select_events(false, word.repeatability)
     excerpts = {(e.item, e.play, e.at_s): e for e in word.excerpts}
-    lengths_s = {excerpt.item: excerpt.length_s for excerpt in word.excerpts}
-    speakers = [row for row in word.speakers if row.misses.exposure]
-    groups = [row for row in word.groups if row.misses.exposure]
-    false_groups = [row for row in word.groups if row.false_wakes.exposure]
     return _EnginePart(
         word=word,
         series=series,
-        histogram=_markup(word.histogram and charts.draw_histogram(word.histogram, word.threshold)),
-        speakers=_markup(speakers and charts.draw_breakdown(speakers)),
-        speakers_left=max(0, len(speakers) - charts.MOST_ROWS),
-        groups=_markup(groups and charts.draw_breakdown(groups)),
-        groups_left=max(0, len(groups) - charts.MOST_ROWS),
-        false_groups=_markup(len(false_groups) > 1 and charts.draw_false_breakdown(false_groups)),
-        timeline=_markup(false and charts.draw_timeline(false, lengths_s)),
+        figures=figures,
+        speakers_left=max(0, _rows(figures.speakers) - charts.MOST_ROWS),
+        groups_left=max(0, _rows(figures.groups) - charts.MOST_ROWS),
         lanes_left=max(0, len({event.item for event in false}) - charts.MOST_LANES),
         cards=[
             _card(word, event, repeat, excerpts.get((event.item, event.play, event.at_s)), sound)
@@ -176,6 +181,10 @@ def _part(word: WordResult, series: str, sound: Sound | None) -> _EnginePart:
         misses=misses[:MOST_MISSES],
         misses_left=max(0, len(misses) - MOST_MISSES),
     )
+
+
+def _rows(figure: Figure | None) -> int:
+    return len(figure.rows) if figure else 0
 
 
 def _card(

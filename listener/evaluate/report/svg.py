@@ -1,21 +1,75 @@
 """Charts in SVG: scales, axes and shapes. Pure.
 
-Elements are built as a tree, so that no text can become markup. Colours come from the page by class
-name, for light and dark themes. Coordinates have one decimal: the same numbers give the same bytes.
+Elements are built as a tree, so that no text can become markup. Colours, line styles and sizes of
+text come from a style sheet by class name: on the page from its own, for light and dark themes and
+for narrow screens; in a file of its own from ``standalone``. Coordinates have one decimal: the same
+numbers give the same bytes.
+
+A series is told by three signs, so that print without colour and readers without colour vision
+separate them: its colour, its line style, and the shape of its marker. The first three colours are
+the blue, vermilion and bluish green of Okabe and Ito (2008), darkened for contrast on white.
 """
 
 import math
 import re
-from collections.abc import Iterable, Sequence
+import unicodedata
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
-from typing import Final
+from typing import Final, Protocol
 from xml.etree import ElementTree as ET
+
+from scipy import special
 
 Place = tuple[float, float]
 
 _LOG_TICKS: Final = (1, 2, 5)
 _MOST_TICKS: Final = 7
+_LARGEST_TEXT: Final = 13.0
+"""Largest size of text that a style sheet uses, in user units: on the narrowest screens."""
+_LETTER: Final = 0.6
+"""Width of a letter relative to the size of text, an upper estimate for digits and names."""
+_LABEL_GAP: Final = 6.0
+"""Least distance of two labels of an axis, in user units."""
+_NORMAL_TICKS: Final = (1e-6, 2e-6, 5e-6, 1e-5, 2e-5, 5e-5, 1e-4, 2e-4, 5e-4, 1e-3, 2e-3, 5e-3)
+_SHARES: Final = (*_NORMAL_TICKS, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 0.8, 0.9, 0.95, 0.98, 0.99)
+
+SERIES: Final = 6
+"""Number of series that a style sheet tells apart; further ones repeat."""
+DASHES: Final = ("", "7 3", "2 2.5", "9 3 2 3", "12 4", "5 2 1 2 1 2")
+"""Line style of each series, as ``stroke-dasharray`` in user units; empty: solid."""
+COLOURS: Final = ("#0060a0", "#b84a00", "#007a5a", "#7a3fb5", "#a3195b", "#5f6b00")
+"""Colour of each series on white."""
 _NICE: Final = (1.0, 2.0, 2.5, 5.0, 10.0)
+LEGEND_ROW: Final = 16.0
+"""Height of a row of the legend, in user units."""
+LABEL_LETTERS: Final = 44
+"""Letters of a label over the width of a chart of 360 units, at the largest size of text."""
+_SHAPES: Final = (
+    ((-0.9, -0.9), (0.9, -0.9), (0.9, 0.9), (-0.9, 0.9)),
+    ((0, -1.2), (1.1, 0.8), (-1.1, 0.8)),
+    ((0, -1.3), (1.3, 0), (0, 1.3), (-1.3, 0)),
+    ((0, 1.2), (1.1, -0.8), (-1.1, -0.8)),
+    ((-0.5, -1.2), (0.5, -1.2), (1.2, 0), (0.5, 1.2), (-0.5, 1.2), (-1.2, 0)),
+)
+"""Corners of the markers after the circle, in units of their radius."""
+FONTS: Final = (
+    "'DejaVu Sans','Liberation Sans','Noto Sans','Open Sans',Ubuntu,Cantarell,FreeSans,"
+    "Helvetica,Arial,sans-serif"
+)
+"""Font families of a figure's file, the first of which the machine has is taken."""
+_FILE_STYLE: Final = (
+    "text{font-size:9px;fill:#222;"
+    f"font-family:{FONTS}}}"
+    ".middle{text-anchor:middle}.end{text-anchor:end}"
+    ".grid{stroke:#dcdcdc;stroke-width:.6}.axis{stroke:#555;stroke-width:.8}"
+    ".lane{stroke:#dcdcdc;stroke-width:4;stroke-linecap:round}"
+    ".curve,.sample{fill:none;stroke-width:1.4;stroke-linejoin:round}"
+    ".under{stroke-width:3.4}"
+    ".band{fill-opacity:.12;stroke:none}"
+    ".whisker{stroke-width:1.2;stroke-opacity:.75;stroke-linecap:round}"
+    ".point,.mark{stroke:#fff;stroke-width:.8}"
+    ".threshold{stroke:#222;stroke-width:.9;stroke-dasharray:4 3}"
+)
 _FORBIDDEN: Final = re.compile(
     "[\x00-\x08\x0b-\x1f\x7f-\x9f\u200e\u200f\u202a-\u202e\u2066-\u2069\ud800-\udfff\ufffe\uffff]"
 )
@@ -68,13 +122,66 @@ class Logarithmic:
         return ((0.0,) if self.zero_part else ()) + inside
 
 
-Scale = Linear | Logarithmic
+@dataclass(frozen=True, slots=True)
+class NormalDeviate:
+    """A scale of normal deviates, as of DET curves, with separate places for 0 and 1.
+
+    The place of a probability is the quantile of the standard normal distribution (Martin et al.,
+    "The DET curve in assessment of detection task performance", 1997).
+    """
+
+    low: float
+    """The smallest probability that is not drawn as 0."""
+    high: float
+    """The largest probability that is not drawn as 1."""
+    trials: float = 1.0
+    """Trials of one unit of the values: 3600 for events per hour at one trial a second."""
+    zero_part: float = 0.08
+    """Part of the scale for 0."""
+    one_part: float = 0.08
+    """Part of the scale for 1; 0 means no such place."""
+
+    def fraction(self, value: float) -> float:
+        """Return the position of ``value``, 0 at zero to 1 at the high end, clamped."""
+        share = value / self.trials
+        if share < self.low * (1 - 1e-9):
+            return 0.0
+        if share > self.high * (1 + 1e-9):
+            return 1.0
+        low, high = special.ndtri(self.low), special.ndtri(self.high)
+        along = (special.ndtri(min(max(share, self.low), self.high)) - low) / (high - low)
+        return float(self.zero_part + (1 - self.zero_part - self.one_part) * along)
+
+    def ticks(self) -> tuple[float, ...]:
+        """Return 0, round values, and the value of probability 1 if it has a place."""
+        inside: tuple[float, ...] = _SHARES
+        if self.trials != 1:
+            powers = range(-4, 5)
+            inside = tuple(
+                step * 10.0**power / self.trials for power in powers for step in _LOG_TICKS
+            )
+        shown = tuple(
+            round(share * self.trials, 9)
+            for share in inside
+            if self.low * 0.999 <= share <= self.high * 1.001
+        )
+        return (0.0, *shown, *((self.trials,) if self.one_part else ()))
+
+
+class Scale(Protocol):
+    """A scale of an axis."""
+
+    def fraction(self, value: float) -> float:
+        """Return the position of ``value``, 0 at the low end to 1 at the high end, clamped."""
+
+    def ticks(self) -> tuple[float, ...]:
+        """Return the values that the axis marks, rising."""
 
 
 class SvgChart:
     """A chart under construction. Not thread-safe."""
 
-    def __init__(self, about: str, width: float = 520, height: float = 320) -> None:
+    def __init__(self, about: str, width: float = 360, height: float = 240) -> None:
         """Create an empty chart.
 
         Args:
@@ -83,7 +190,9 @@ class SvgChart:
             height: height in user units.
         """
         self.width, self.height = width, height
-        self.left, self.right, self.top, self.bottom = 60.0, 14.0, 14.0, 44.0
+        self.left, self.right, self.top, self.bottom = 54.0, 12.0, 22.0, 40.0
+        self.name_y = height - 7
+        """y coordinate of the name of the horizontal axis, to be moved above a legend."""
         self._root = ET.Element(
             "svg",
             {"viewBox": f"0 0 {width:g} {height:g}", "role": "img", "aria-label": about},
@@ -116,19 +225,50 @@ class SvgChart:
             names: names of the horizontal and the vertical axis.
             formats: formats of their values.
         """
-        for value in across.ticks():
-            place = self.x(across.fraction(value))
-            self.line((place, self.y(0)), (place, self.y(1)), "grid")
-            self.text((place, self.y(0) + 16), formats.format_x(value), "tick middle")
+        self.horizontal_axis(across, names[0], formats.format_x)
+        last = math.inf
         for value in up.ticks():
             place = self.y(up.fraction(value))
             self.line((self.x(0), place), (self.x(1), place), "grid")
-            self.text((self.x(0) - 7, place + 4), formats.format_y(value), "tick end")
+            if last - place >= _LARGEST_TEXT:
+                self.text((self.x(0) - 5, place + 4), formats.format_y(value), "tick end")
+                last = place
         self.line((self.x(0), self.y(0)), (self.x(1), self.y(0)), "axis")
         self.line((self.x(0), self.y(0)), (self.x(0), self.y(1)), "axis")
-        self.text((self.x(0.5), self.height - 8), names[0], "name middle")
-        name = self.text((12, self.y(0.5)), names[1], "name middle")
-        name.set("transform", f"rotate(-90 12 {_number(self.y(0.5))})")
+        # Above the axis and not beside it: turned text would take the room of the tick labels.
+        self.text((2, 12), names[1], "name")
+
+    def horizontal_axis(self, scale: Scale, name: str, format_tick: Callable[[float], str]) -> None:
+        """Draw the grid of the horizontal axis, its name, and the labels that do not overlap.
+
+        Args:
+            scale: horizontal scale.
+            name: name of the axis.
+            format_tick: returns the label of a value.
+        """
+        free = -math.inf
+        for value in scale.ticks():
+            place = self.x(scale.fraction(value))
+            self.line((place, self.y(0)), (place, self.y(1)), "grid")
+            label = format_tick(value)
+            half = len(label) * _LARGEST_TEXT * _LETTER / 2
+            if place - half >= free and place + half <= self.width + 2:
+                self.text((place, self.y(0) + 14), label, "tick middle")
+                free = place + half + _LABEL_GAP
+        self.text((self.x(0.5), self.name_y), name, "name middle")
+
+    def legend(self, names: Sequence[str], first_y: float) -> None:
+        """Draw a row for each series: its line, its marker, and its name.
+
+        Args:
+            names: names of the series in their order.
+            first_y: y coordinate of the first row.
+        """
+        for index, name in enumerate(names):
+            down, series = first_y + LEGEND_ROW * index, f"s{index % SERIES}"
+            self.line((4, down), (34, down), f"sample {series}")
+            self.marker((19, down), index, f"mark {series}")
+            self.text((41, down + 4), shorten(name, LABEL_LETTERS - 7), "tick")
 
     def line(self, begin: Place, end: Place, kind: str, about: str = "") -> None:
         """Draw a straight line."""
@@ -152,14 +292,38 @@ class SvgChart:
         where = {"cx": _number(place[0]), "cy": _number(place[1]), "r": _number(radius)}
         self._add("circle", kind, about, where)
 
-    def text(self, place: Place, words: str, kind: str) -> ET.Element:
-        """Draw text; return its element."""
+    def marker(
+        self, place: Place, index: int, kind: str, about: str = "", radius: float = 4
+    ) -> None:
+        """Draw the marker of a series: circle, square, triangle, diamond, and two more.
+
+        Args:
+            place: centre.
+            index: index of the series, from 0.
+            kind: classes of the element.
+            about: tooltip.
+            radius: size from the centre, in user units.
+        """
+        shape = index % SERIES
+        if not shape:
+            self.dot(place, kind, about, radius)
+            return
+        across, down = place
+        corners = [(across + x * radius, down + y * radius) for x, y in _SHAPES[shape - 1]]
+        steps = " L".join(f"{_number(x)} {_number(y)}" for x, y in corners)
+        self._add("path", kind, about, {"d": f"M{steps}Z"})
+
+    def text(self, place: Place, words: str, kind: str, about: str = "") -> None:
+        """Draw text, with ``about`` as its tooltip where it was shortened."""
         element = self._add("text", kind, "", {"x": _number(place[0]), "y": _number(place[1])})
         element.text = clean(words)
-        return element
+        if about and about != words:
+            # The tooltip comes first: it is a child, and the text follows it.
+            tip = ET.SubElement(element, "title")
+            tip.text, tip.tail, element.text = clean(about), element.text, None
 
     def svg(self) -> str:
-        """Return the chart as markup."""
+        """Return the chart as markup of a page, without a style of its own."""
         return ET.tostring(self._root, encoding="unicode")
 
     def _add(self, tag: str, kind: str, about: str, where: dict[str, str]) -> ET.Element:
@@ -184,6 +348,38 @@ class AxisFormat:
     def format_y(self, value: float) -> str:
         """Format a value of the vertical axis."""
         return format_value(value, self.up_form)
+
+
+def standalone(svg: str) -> str:
+    """Return a chart of ``SvgChart.svg`` as a file of its own: light colours, white background.
+
+    A figure in a column of 88 mm has text of 6.5 points.
+    """
+    root = ET.fromstring(svg)  # noqa: S314 - markup of SvgChart
+    root.set("xmlns", "http://www.w3.org/2000/svg")
+    width, height = root.attrib["viewBox"].split()[2:]
+    root.set("width", width)
+    root.set("height", height)
+    style = ET.Element("style")
+    style.text = _FILE_STYLE + "".join(
+        f".s{index}.curve,.s{index}.sample{{stroke:{colour};stroke-dasharray:{dash or 'none'}}}"
+        f".s{index}.whisker{{stroke:{colour}}}"
+        f".s{index}.band,.s{index}.bar,.s{index}.point,.s{index}.mark{{fill:{colour}}}"
+        for index, (colour, dash) in enumerate(zip(COLOURS, DASHES, strict=True))
+    )
+    root.insert(0, style)
+    paper = ET.Element("rect", {"width": width, "height": height, "fill": "#ffffff"})
+    root.insert(1, paper)
+    return ET.tostring(root, encoding="unicode") + "\n"
+
+
+def series_style() -> str:
+    """Return the rules of a style sheet that give each series its line style."""
+    return " ".join(
+        f".s{index}.curve, .s{index}.sample {{ stroke-dasharray: {dash}; }}"
+        for index, dash in enumerate(DASHES)
+        if dash
+    )
 
 
 def format_value(value: float, form: str) -> str:
@@ -225,5 +421,19 @@ def clean(text: str) -> str:
 
 
 def shorten(name: str, most: int = 24) -> str:
-    """Shorten a long name to its end, where names differ."""
-    return name if len(name) <= most else "…" + name[1 - most :]
+    """Shorten a long name in its middle: names of files differ at both ends.
+
+    Args:
+        name: any text; wide letters of East Asian scripts count twice.
+        most: largest number of letters, at least 3.
+    """
+    if _letters(name) <= most:
+        return name
+    head, tail = name[: (most - 1) // 2], name[-(most - 1 - (most - 1) // 2) :]
+    while _letters(head) + 1 + _letters(tail) > most:
+        head, tail = (head[:-1], tail) if _letters(head) > _letters(tail) else (head, tail[1:])
+    return f"{head}…{tail}"
+
+
+def _letters(text: str) -> int:
+    return sum(2 if unicodedata.east_asian_width(letter) in "WF" else 1 for letter in text)

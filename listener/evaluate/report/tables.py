@@ -1,4 +1,4 @@
-"""Output files of an evaluation: ``result.json``, CSV tables and the HTML report.
+"""Output files of an evaluation: ``result.json``, CSV and LaTeX tables, figures, HTML report.
 
 Numbers are written with all digits, so that they read back equal. A text that a spreadsheet would
 interpret as a formula gets a leading apostrophe; ``result.json`` has it unchanged.
@@ -6,7 +6,8 @@ interpret as a formula gets a leading apostrophe; ``result.json`` has it unchang
 
 import csv
 import io
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
@@ -15,22 +16,47 @@ import msgspec
 from listener.errors import Unavailable
 from listener.evaluate.metrics.intervals import Rate
 from listener.evaluate.metrics.results import Result
+from listener.evaluate.report.figures import Cell, collect_sections, list_all
 from listener.evaluate.report.html import Sound, render_page
+from listener.evaluate.report.latex import latex_table
+from listener.evaluate.report.png import has_font, render_png
+from listener.evaluate.report.svg import standalone
 
 TITLE: Final = "Wake-word evaluation"
 
 _FORMULA: Final = ("=", "+", "-", "@", "\t", "\r")
 
-Cell = str | float | None
+FIGURES: Final = "figures"
+"""Folder of the figures, each as SVG and PNG, and its data as CSV."""
+NO_FONT: Final = "README.txt"
+"""File in that folder that says why there is no PNG."""
+
+_NO_FONT: Final = (
+    "No font was found on this machine, so the figures have no PNG, which would have no text.\n"
+    "Install one, for example: apt install fonts-dejavu-core\n"
+)
 
 
-def events_csv(result: Result) -> str:
-    """Return ``events.csv``: hits, misses, false wakes and near misses."""
+@dataclass(frozen=True, slots=True)
+class Table:
+    """A table of a result."""
+
+    head: tuple[str, ...]
+    rows: Iterable[tuple[Cell, ...]]
+    """Rows in the order of the columns; consumed once."""
+
+    def csv(self) -> str:
+        """Return the table as CSV, safe to open in a spreadsheet."""
+        return _csv(self.head, self.rows)
+
+
+def events_table(result: Result) -> Table:
+    """Return the table of hits, misses, false wakes and near misses."""
     head = (
         *("engine", "condition", "word", "kind", "item", "play", "at_s", "score", "peak"),
         *("activation_s", "latency_s", "speaker", "clip", "transcript"),
     )
-    return _csv(
+    return Table(
         head,
         (
             (
@@ -44,10 +70,10 @@ def events_csv(result: Result) -> str:
     )
 
 
-def curve_csv(result: Result) -> str:
-    """Return ``curve.csv``: the rates at every threshold of the curves."""
+def curve_table(result: Result) -> Table:
+    """Return the table of the rates at every threshold of the curves."""
     head = ("engine", "condition", "word", "threshold", *_head("misses"), *_head("false_wakes"))
-    return _csv(
+    return Table(
         head,
         (
             (
@@ -61,8 +87,8 @@ def curve_csv(result: Result) -> str:
     )
 
 
-def rates_csv(result: Result) -> str:
-    """Return ``rates.csv``: rates at the threshold in use, total, by speaker and by group."""
+def rates_table(result: Result) -> Table:
+    """Return the table of the rates at the threshold in use: total, by speaker and by group."""
     head = (
         *("engine", "condition", "word", "threshold", "of", "name"),
         *_head("misses"),
@@ -77,7 +103,30 @@ def rates_csv(result: Result) -> str:
                 (*key, of, row.name, *_cells(row.misses), *_cells(row.false_wakes))
                 for row in breakdowns
             ]
-    return _csv(head, rows)
+    return Table(head, rows)
+
+
+def events_csv(result: Result) -> str:
+    """Return ``events.csv``."""
+    return events_table(result).csv()
+
+
+def curve_csv(result: Result) -> str:
+    """Return ``curve.csv``."""
+    return curve_table(result).csv()
+
+
+def rates_csv(result: Result) -> str:
+    """Return ``rates.csv``."""
+    return rates_table(result).csv()
+
+
+TABLES: Final[Mapping[str, Callable[[Result], Table]]] = {
+    "rates": rates_table,
+    "curve": curve_table,
+    "events": events_table,
+}
+"""The tables by name; each is a CSV file too."""
 
 
 def write_outputs(result: Result, folder: Path, sound: Sound | None = None) -> None:
@@ -96,14 +145,37 @@ def write_outputs(result: Result, folder: Path, sound: Sound | None = None) -> N
         "rates.csv": rates_csv(result).encode(),
         "curve.csv": curve_csv(result).encode(),
         "events.csv": events_csv(result).encode(),
+        "table.tex": latex_table(result).encode(),
         "report.html": render_page(result, TITLE, sound).encode(),
     }
+    figures = figure_files(result)
     try:
-        folder.mkdir(parents=True, exist_ok=True)
+        (folder / FIGURES).mkdir(parents=True, exist_ok=True)
         for name, data in contents.items():
             (folder / name).write_bytes(data)
+        # Files of an earlier run under other names would pass for figures of this result.
+        for old in (folder / FIGURES).glob("figure-*"):
+            old.unlink()
+        (folder / FIGURES / NO_FONT).unlink(missing_ok=True)
+        for name, data in figures.items():
+            (folder / FIGURES / name).write_bytes(data)
     except OSError as error:
         raise Unavailable(f"cannot write {error.filename or folder}: {error.strerror}") from error
+
+
+def figure_files(result: Result) -> dict[str, bytes]:
+    """Return the files of the figures by name: SVG, CSV, and PNG if the machine has a font."""
+    files: dict[str, bytes] = {}
+    with_png = has_font()
+    for figure in list_all(collect_sections(result)):
+        svg = standalone(figure.svg)
+        files[f"{figure.stem}.svg"] = svg.encode()
+        files[f"{figure.stem}.csv"] = _csv(figure.head, figure.rows).encode()
+        if with_png:
+            files[f"{figure.stem}.png"] = render_png(svg)
+    if not with_png:
+        files[NO_FONT] = _NO_FONT.encode()
+    return files
 
 
 def _head(name: str) -> tuple[str, ...]:

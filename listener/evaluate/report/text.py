@@ -1,5 +1,6 @@
 """Text of a result: definitions, warnings, rates with intervals, and the printed summary. Pure."""
 
+import math
 from collections.abc import Iterator, Sequence
 from typing import Any, Final
 
@@ -9,6 +10,7 @@ from markupsafe import Markup
 from listener.evaluate.metrics.intervals import CONFIDENCE, FEWEST_GROUPS, Rate
 from listener.evaluate.metrics.results import (
     Comparison,
+    Cost,
     EventKind,
     Hours,
     Result,
@@ -20,6 +22,9 @@ from listener.quantities import quantity
 
 CORPUS_NOTE: Final = "corpus: "
 """Start of the warnings about what is left out of the corpus, or counted differently."""
+
+_MOST_DECIMALS: Final = 6
+_PERIODS: Final = ((1.0, "an hour"), (24.0, "a day"), (168.0, "a week"), (720.0, "a month"))
 
 
 def list_definitions(plan: EvaluationPlan) -> dict[str, str]:
@@ -47,6 +52,10 @@ def list_definitions(plan: EvaluationPlan) -> dict[str, str]:
         f" or recordings, if there are at least {FEWEST_GROUPS}: wider if events cluster",
         "claim": f"fewer than this many false wakes per hour: supported if the one-sided {level}"
         " upper bound is below",
+        "detection cost": "P(miss) + beta P(false wake in a second), with beta = cost of a false"
+        " wake x (1 - prior) / (cost of a miss x prior); 1 is that of a detector that never wakes;"
+        f" {level} interval of a sum of independent estimates (Zou and Donner); the least cost is"
+        " that of a threshold selected on these recordings",
         "comparison": "on the first play; misses by McNemar's exact test, false wakes of only one"
         " of the two engines by the binomial test",
     }
@@ -110,19 +119,32 @@ def list_figures(word: WordResult) -> list[tuple[str, str]]:
 
 def percent(rate: Rate) -> str:
     """Format a rate of misses with its interval."""
-    if rate.value is None or rate.low is None or rate.high is None:
-        return "no labelled word"
-    return f"{rate.value:.1%} ({rate.low:.1%} to {rate.high:.1%})".replace("%", " %")
+    return "no labelled word" if rate.value is None else format_rate(rate, 100, " %")
 
 
 def per_hour(rate: Rate) -> str:
     """Format a rate of false wakes with its interval."""
-    if rate.value is None or rate.low is None or rate.high is None:
-        return "no hours"
-    return f"{rate.value:.3g} per hour ({rate.low:.2g} to {rate.high:.3g})"
+    return "no hours" if rate.value is None else format_rate(rate, 1, " per hour")
 
 
-def format_rate_html(rate: Rate, factor: float, unit: str) -> Markup:
+def format_per_hour(value: float) -> str:
+    """Format a rate that was stated: ``0.5 per hour``, or ``one a day``.
+
+    Args:
+        value: events per hour, above 0.
+    """
+    for hours, period in _PERIODS:
+        if math.isclose(value * hours, 1, rel_tol=1e-4):
+            return f"one {period}"
+    return f"{value:.3g} per hour"
+
+
+def format_cost(cost: Cost) -> str:
+    """Format a detection cost with its interval."""
+    return " ".join(_value(cost, 1, ""))
+
+
+def format_rate_html(rate: Rate | Cost, factor: float, unit: str) -> Markup:
     """Format a rate in bold with its interval, as markup.
 
     Args:
@@ -134,9 +156,9 @@ def format_rate_html(rate: Rate, factor: float, unit: str) -> Markup:
     return Markup("<b>{}</b> {}").format(value, interval)
 
 
-def format_rate(rate: Rate, factor: float, unit: str) -> str:
+def format_rate(rate: Rate | Cost, factor: float, unit: str) -> str:
     """Format a rate with its interval as text; see ``format_rate_html``."""
-    return " ".join(_value(rate, factor, unit))
+    return " ".join(part for part in _value(rate, factor, unit) if part)
 
 
 def summary_lines(result: Result) -> Iterator[str]:
@@ -144,21 +166,45 @@ def summary_lines(result: Result) -> Iterator[str]:
     for word in result.words:
         yield from _word(word)
     for comparison in result.comparisons:
-        yield from _comparison(comparison)
+        yield from comparison_lines(comparison)
+    for speed in result.speeds:
+        yield (
+            f"{speed.engine}: real-time factor {speed.real_time_factor:.3g},"
+            f" {speed.cpu_share:.2%} of a core, on {speed.machine}"
+        )
     for skipped in result.missing:
         yield f"missing: {skipped.item}: {skipped.why}"
     for warning in result.warnings:
         yield f"note: {warning}"
 
 
+def comparison_lines(pair: Comparison) -> Iterator[str]:
+    """Yield the lines of a comparison as text."""
+    yield f"{pair.first} compared with {pair.second}, {pair.word}, {pair.condition}"
+    yield (
+        f"  misses       first only {pair.only_first_missed},"
+        f" second only {pair.only_second_missed}, both {pair.both_missed} of {pair.words_said}:"
+        f" p = {pair.misses_p:.3g}"
+    )
+    yield (
+        f"  false wakes  first only {pair.only_first_false}, second only {pair.only_second_false},"
+        f" both {pair.both_false}: p = {pair.false_wakes_p:.3g}"
+    )
+    high = "unbounded" if pair.ratio_high is None else f"{pair.ratio_high:.3g}"
+    yield f"               ratio of those of only one: {pair.ratio_low:.3g} to {high}"
+
+
 def summary_objects(result: Result) -> Iterator[bytes]:
     """Yield the summary as JSON objects: words, comparisons and missing items."""
-    omitted = {"events", "excerpts", "curve", "repeatability", "histogram", "speakers", "groups"}
+    omitted = {"events", "excerpts", "curve", "repeatability", "histogram", "outcomes"}
+    omitted |= {"speakers", "groups"}
     for word in result.words:
         figures: dict[str, Any] = msgspec.to_builtins(word)
         yield msgspec.json.encode({k: v for k, v in figures.items() if k not in omitted})
     for comparison in result.comparisons:
         yield msgspec.json.encode({"comparison": comparison})
+    for speed in result.speeds:
+        yield msgspec.json.encode({"speed": speed})
     for skipped in result.missing:
         yield msgspec.json.encode({"missing": skipped})
 
@@ -168,18 +214,19 @@ def _unsupported_claim(name: str, word: WordResult) -> str:
     if target is None or target.threshold is None or target.still_needed_h is None:
         return f"{name}: no threshold has so few false wakes on these recordings"
     return (
-        f"{name}: {word.hours:.2f} h do not support a claim of fewer than {target.per_hour:g} false"
-        f" wakes per hour; it needs {target.still_needed_h:.1f} h more without a false wake"
+        f"{name}: {word.hours:.2f} h do not support a claim of fewer than {target.per_hour:.3g}"
+        f" false wakes per hour; it needs {target.still_needed_h:.1f} h more without a false wake"
     )
 
 
 def _word(word: WordResult) -> Iterator[str]:
-    name = word.word if word.engine == word.word else f"{word.engine}: {word.word}"
+    is_named = word.engine.endswith(word.word)
+    name = word.engine if is_named else f"{word.engine}: {word.word}"
     yield f"{name}, {word.condition}, threshold {word.threshold:g} ({word.threshold_from})"
     if word.target is not None and word.target.threshold is not None:
         low, high = word.target.low, word.target.high
         yield (
-            f"  threshold for {word.target.per_hour:g} per hour: {word.target.threshold:g},"
+            f"  threshold for {format_per_hour(word.target.per_hour)}: {word.target.threshold:g},"
             f" interval {_or(low, 'unknown')} to {_or(high, 'unknown')}"
         )
     missed, false = word.misses, word.false_wakes
@@ -193,7 +240,12 @@ def _word(word: WordResult) -> Iterator[str]:
         yield f"               {_shown(per_words, 1, ' per 10,000 words')}"
     yield f"  near misses  {word.near_misses}"
     for claim in word.claims:
-        yield f"  fewer than {claim.claim_per_hour:g} per hour: {_claim(claim)}"
+        yield f"  fewer than {format_per_hour(claim.claim_per_hour)}: {_claim(claim)}"
+    for cost in word.costs:
+        yield (
+            f"  cost         {format_cost(cost.actual)} at prior {cost.prior:g};"
+            f" least {format_cost(cost.minimum)} at threshold {cost.minimum.threshold:g}"
+        )
 
 
 def _claim(claim: Hours) -> str:
@@ -204,36 +256,35 @@ def _claim(claim: Hours) -> str:
     return f"not supported: {claim.still_needed_h:.1f} h more without a false wake needed"
 
 
-def _comparison(pair: Comparison) -> Iterator[str]:
-    yield f"{pair.first} compared with {pair.second}, {pair.word}, {pair.condition}"
-    yield (
-        f"  misses       first only {pair.only_first_missed},"
-        f" second only {pair.only_second_missed}, both {pair.both_missed} of {pair.words_said}:"
-        f" p = {pair.misses_p:.3g}"
-    )
-    yield (
-        f"  false wakes  first only {pair.only_first_false}, second only {pair.only_second_false},"
-        f" both {pair.both_false}: p = {pair.false_wakes_p:.3g}"
-    )
-
-
-def _shown(rate: Rate, factor: float, unit: str) -> str:
-    if rate.value is None or rate.low is None or rate.high is None:
-        return "no rate"
-    return f"{rate.value * factor:.3g}{unit} ({rate.low * factor:.3g} to {rate.high * factor:.3g})"
-
-
 def _or(value: float | None, otherwise: str) -> str:
     return otherwise if value is None else f"{value:g}"
 
 
-def _value(rate: Rate, factor: float, unit: str) -> tuple[str, str]:
+def _shown(rate: Rate, factor: float, unit: str) -> str:
+    return "no rate" if rate.value is None else format_rate(rate, factor, unit)
+
+
+def _value(rate: Rate | Cost, factor: float, unit: str) -> tuple[str, str]:
+    """Return a value with its unit, and its interval in brackets."""
     if rate.value is None:
         return "none", ""
     if rate.low is None or rate.high is None:
         return f"{_digits(rate.value * factor)}{unit}", ""
-    bounds = f"({_digits(rate.low * factor)} to {_digits(rate.high * factor)})"
-    return f"{_digits(rate.value * factor)}{unit}", bounds
+    value, low, high = (number * factor for number in (rate.value, rate.low, rate.high))
+    decimals = _decimals(high - low)
+    shown = [f"{number:,.{decimals}f}" for number in (value, low, high)]
+    return f"{shown[0]}{unit}", f"({shown[1]} to {shown[2]})"
+
+
+def _decimals(width: float) -> int:
+    """Return the decimals of a value and of both ends of its interval.
+
+    An interval of this width is written with two significant digits, and its ends and the value
+    with as many decimals: more would claim a precision that the interval denies.
+    """
+    if width <= 0:
+        return 1
+    return min(max(0, 1 - math.floor(math.log10(width))), _MOST_DECIMALS)
 
 
 def _digits(value: float) -> str:

@@ -1,4 +1,5 @@
 import base64
+import html as html_module
 import os
 import shutil
 import subprocess
@@ -8,7 +9,15 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from listener.evaluate.metrics.results import DetectionEvent, EventKind, Target, WordResult
+from listener.evaluate.metrics.cost import detection_costs
+from listener.evaluate.metrics.results import (
+    Breakdown,
+    DetectionEvent,
+    EngineSpeed,
+    EventKind,
+    Target,
+    WordResult,
+)
 from listener.evaluate.report import charts, html
 from tests.evaluate import sample
 
@@ -104,7 +113,7 @@ def test_every_rate_on_the_page_has_its_interval() -> None:
     assert rate.value is not None
     assert rate.low is not None
     assert rate.high is not None
-    assert f"<b>{rate.value:.3g}</b> ({rate.low:.3g} to {rate.high:.3g})" in text
+    assert f"<b>{rate.value:.1f}</b> ({rate.low:.1f} to {rate.high:.1f})" in text
     assert "95 % interval" in text
 
 
@@ -143,6 +152,54 @@ def test_events_are_sorted_by_plays_and_listed_once() -> None:
     assert "woke in 4 of 8 plays" in cards[0]
     assert "woke in 3 of 8 plays" in cards[1]
     assert sum("woke in 4 of 8" in card for card in cards) == 1
+
+
+def test_engines_with_the_same_curve_are_named() -> None:
+    result = sample.result("a.flac")
+    words = [
+        msgspec.structs.replace(result.words[0], engine=name)
+        for name in ("earmark: alexa", "openwakeword: alexa")
+    ]
+
+    same = html.render_page(msgspec.structs.replace(result, words=tuple(words)), "a test", None)
+
+    assert "The curves of earmark: alexa and openwakeword: alexa are the same" in same
+    assert "are the same" not in render("a.flac")
+
+
+def test_a_single_miss_is_not_plural() -> None:
+    assert "<summary>the miss with the lowest score</summary>" in render("a.flac")
+
+
+def test_costs_and_speeds_have_columns_where_they_were_measured() -> None:
+    result = sample.result("a.flac")
+    word = result.words[0]
+    costs = detection_costs(
+        *(word.threshold, word.misses, word.false_wakes, word.curve, (0.0001,)),
+        cost_miss=1,
+        cost_false_wake=0.1,
+    )
+    speed = EngineSpeed(
+        engine="earmark",
+        audio_s=60,
+        real_time_factor=0.0042,
+        cpu_share=0.0031,
+        runs=3,
+        machine="a board",
+    )
+    with_both = msgspec.structs.replace(
+        result,
+        words=(msgspec.structs.replace(word, costs=costs), result.words[1]),
+        speeds=(speed,),
+    )
+
+    text = html.render_page(with_both, "a test", None)
+
+    assert "<th>detection cost</th><th>speed</th>" in text
+    assert "<b>0.0042</b> real-time factor<small>0.31 % of a core" in text
+    assert "not measured" in text
+    assert "<th>detection cost</th>" not in render("a.flac")
+    assert "<th>speed</th>" not in render("a.flac")
 
 
 def test_result_without_labelled_words_has_no_miss_curve() -> None:
@@ -201,42 +258,22 @@ def test_long_lists_are_truncated_with_a_note() -> None:
     assert f"({50 - charts.MOST_LANES} more recordings in events.csv)" in text
 
 
-@pytest.mark.system
-def test_browser_shows_the_page_at_phone_width_without_errors(
-    tmp_path: Path,
-) -> None:
+BROWSER = (
+    "--headless=new",
+    "--no-sandbox",
+    "--disable-gpu",
+    "--allow-file-access-from-files",
+    "--enable-logging=stderr",
+    "--virtual-time-budget=10000",
+)
+LONG = "negative/speech_commands/a_folder_with_a_long_name/2021-03-04_recording_00017.wav"
+
+
+def browse(folder: Path, *options: str) -> subprocess.CompletedProcess[str]:
     chromium = shutil.which("chromium")
     assert chromium, "make debian installs it"
-    file = tmp_path / "report.html"
-    file.write_text(render("a.flac", sample.HOSTILE, sound=lambda _word, _event: FLAC), "utf-8")
-    # A page of our own around it, which measures it; the page itself may run no script.
-    frame = tmp_path / "frame.html"
-    frame.write_text(
-        """<!DOCTYPE html><iframe id="f" src="report.html" style="width:375px;height:800px">
-        </iframe><script>f.onload = () => {
-            const page = f.contentDocument, root = page.documentElement;
-            const seen = [...page.querySelectorAll("figure > svg, .card > svg")];
-            document.title = JSON.stringify([root.scrollWidth, root.clientWidth, seen.length,
-                seen.filter(s => s.getBoundingClientRect().height < 40).length,
-                page.querySelectorAll("script").length]);
-            document.body.textContent = document.title;
-        }</script>""",
-        "utf-8",
-    )
-
-    done = subprocess.run(
-        [
-            chromium,
-            "--headless=new",
-            "--no-sandbox",
-            "--disable-gpu",
-            "--allow-file-access-from-files",
-            "--enable-logging=stderr",
-            "--virtual-time-budget=10000",
-            f"--user-data-dir={tmp_path / 'profile'}",
-            "--dump-dom",
-            frame.as_uri(),
-        ],
+    return subprocess.run(
+        [chromium, *BROWSER, f"--user-data-dir={folder / 'profile'}", *options],
         # Under libfaketime chromium never draws its first frame.
         env={
             name: value
@@ -249,11 +286,95 @@ def test_browser_shows_the_page_at_phone_width_without_errors(
         timeout=50,
     )
 
-    width, room, drawn, flat, scripts = msgspec.json.decode(
-        done.stdout.partition("<body>")[2].partition("</body>")[0]
+
+@pytest.mark.system
+@pytest.mark.parametrize("px", [1200, 500, 320])
+def test_browser_shows_the_page_at_any_width_without_errors(tmp_path: Path, px: int) -> None:
+    file = tmp_path / "report.html"
+    names = ("a.flac", sample.HOSTILE, LONG)
+    result = sample.result(*names)
+    words = (
+        *(sample.word_result(engine, 1.0, names) for engine in ("earmark: alexa", "other: alexa")),
+        msgspec.structs.replace(
+            sample.word_result("openwakeword: alexa", 2.0, names),
+            speakers=(
+                Breakdown(
+                    name=LONG, misses=sample.misses(1, 9), false_wakes=sample.false_wakes(1, 1)
+                ),
+            ),
+        ),
     )
-    assert width <= room <= 375
+    page = html.render_page(
+        msgspec.structs.replace(result, words=words), "a test", lambda _word, _event: FLAC
+    )
+    file.write_text(page, "utf-8")
+    # A page of our own around it, which measures it; the page itself may run no script.
+    frame = tmp_path / "frame.html"
+    frame.write_text(
+        f"""<!DOCTYPE html><iframe id="f" src="report.html" style="width:{px}px;height:800px">
+        </iframe>"""
+        """<script>f.onload = () => {
+            const page = f.contentDocument, root = page.documentElement;
+            const seen = [...page.querySelectorAll("figure > svg, .card > svg")];
+            const cut = seen.flatMap(svg => {
+                const frame = svg.getBoundingClientRect();
+                return [...svg.querySelectorAll("text")].filter(text => {
+                    const box = text.getBoundingClientRect();
+                    return box.left < frame.left - 1 || box.right > frame.right + 1;
+                }).map(text => text.textContent);
+            });
+            const table = page.querySelector(".wide");
+            document.title = JSON.stringify([root.scrollWidth, root.clientWidth, seen.length,
+                seen.filter(s => s.getBoundingClientRect().height < 40).length,
+                page.querySelectorAll("script").length, cut,
+                table.scrollWidth - table.clientWidth]);
+            document.body.textContent = document.title;
+        }</script>""",
+        "utf-8",
+    )
+
+    done = browse(tmp_path, "--dump-dom", "--window-size=1300,900", frame.as_uri())
+
+    width, room, drawn, flat, scripts, cut, hidden = msgspec.json.decode(
+        html_module.unescape(done.stdout.partition("<body>")[2].partition("</body>")[0])
+    )
+    assert width <= room <= px
     assert drawn > 10
     assert flat == 0
     assert scripts == 0
+    assert cut == []
+    assert hidden == 0
     assert "CONSOLE" not in done.stderr
+
+
+@pytest.mark.system
+def test_printed_page_loses_no_column_and_has_no_background(tmp_path: Path) -> None:
+    file = tmp_path / "report.html"
+    page = render("a.flac", sample.HOSTILE, LONG)
+    # The rules for print apply to the screen here, at the width of A4 within its margins.
+    file.write_text(page.replace("@media print", "@media all").replace("@page", "@media none"))
+    frame = tmp_path / "frame.html"
+    frame.write_text(
+        """<!DOCTYPE html><iframe id="f" src="report.html" style="width:703px;height:900px">
+        </iframe><script>f.onload = () => {
+            const page = f.contentDocument, view = f.contentWindow;
+            const hidden = [...page.querySelectorAll(".wide")].map(
+                e => e.scrollWidth - e.clientWidth);
+            document.body.textContent = JSON.stringify([Math.max(...hidden),
+                page.querySelectorAll(".rates tr:nth-child(1) td").length,
+                view.getComputedStyle(page.querySelector(".rates td")).display,
+                view.getComputedStyle(page.body).backgroundColor,
+                page.documentElement.scrollWidth]);
+        }</script>""",
+        "utf-8",
+    )
+
+    done = browse(tmp_path, "--dump-dom", "--window-size=800,1000", frame.as_uri())
+
+    hidden, columns, display, background, width = msgspec.json.decode(
+        html_module.unescape(done.stdout.partition("<body>")[2].partition("</body>")[0])
+    )
+    assert hidden == 0
+    assert (columns, display) == (6, "table-cell")
+    assert background == "rgba(0, 0, 0, 0)"
+    assert width <= 703

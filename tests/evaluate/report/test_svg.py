@@ -1,5 +1,6 @@
 import itertools
 import math
+import re
 from collections.abc import Callable
 from xml.etree import ElementTree as ET
 
@@ -8,14 +9,17 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from listener.evaluate.report.svg import (
+    SERIES,
     AxisFormat,
     Linear,
     Logarithmic,
+    NormalDeviate,
     Scale,
     SvgChart,
     clean,
     format_value,
     shorten,
+    standalone,
     step_path,
 )
 
@@ -127,6 +131,57 @@ def test_step_path_has_only_axis_parallel_segments() -> None:
     )
 
 
-def test_long_name_is_shortened_to_its_end() -> None:
+def test_long_name_is_shortened_in_its_middle() -> None:
     assert shorten("a" * 24) == "a" * 24
-    assert shorten("speakers/1737/0001.flac", 12) == "…7/0001.flac"
+    assert shorten("speakers/1737/0001.flac", 12) == "speak…1.flac"
+    assert shorten("\u8a9e" * 24, 11) == "\u8a9e\u8a9e\u8a9e…\u8a9e\u8a9e"
+
+
+@given(st.floats(1e-6, 0.4), st.floats(0, 4000), st.sampled_from((1.0, 3600.0)))
+def test_normal_deviate_rises_with_the_value(low: float, value: float, trials: float) -> None:
+    scale = NormalDeviate(low, 0.99, trials)
+
+    assert 0 <= scale.fraction(value) <= scale.fraction(value * 1.5 + 1e-9) <= 1
+    assert scale.fraction(0) == 0
+    assert scale.fraction(trials) == 1
+    assert scale.fraction(trials / 2) == pytest.approx(
+        0.08 + 0.84 * NormalDeviate(low, 0.99, 1, 0, 0).fraction(0.5)
+    )
+    assert list(scale.ticks()) == sorted(set(scale.ticks()))
+
+
+def test_labels_of_an_axis_do_not_overlap() -> None:
+    drawing = SvgChart("x")
+
+    drawing.horizontal_axis(NormalDeviate(1e-6, 0.9, 3600), "x", lambda value: f"{value:g}")
+
+    labels = [
+        (float(e.attrib["x"]), len(e.text or ""))
+        for e in ET.fromstring(drawing.svg()).iter("text")
+        if "tick" in e.attrib["class"]
+    ]
+    assert len(labels) > 3
+    for (left, one), (right, two) in itertools.pairwise(labels):
+        assert right - left >= (one + two) / 2 * 7
+
+
+def test_file_of_a_chart_has_its_own_style_and_line_styles() -> None:
+    drawing = SvgChart("x")
+    drawing.legend(["<one>", "two"], 200)
+
+    root = ET.fromstring(standalone(drawing.svg()))
+
+    name = "{http://www.w3.org/2000/svg}"
+    style = root[0].text or ""
+    assert (root[0].tag, root[1].attrib["fill"]) == (f"{name}style", "#ffffff")
+    assert root.attrib["width"] == "360"
+    dashes = re.findall(r"\.sample\{stroke:[^;]+;stroke-dasharray:([^}]*)", style)
+    assert len(set(dashes)) == len(dashes) == SERIES
+    assert len(set(markers())) == SERIES
+
+
+def markers() -> list[str]:
+    drawing = SvgChart("x")
+    for index in range(SERIES):
+        drawing.marker((50, 50), index, "mark")
+    return [ET.tostring(e, encoding="unicode") for e in ET.fromstring(drawing.svg())]

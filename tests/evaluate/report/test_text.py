@@ -78,16 +78,46 @@ def test_rate_without_exposure_is_printed_as_none() -> None:
 
 
 def test_rate_is_printed_with_its_interval() -> None:
-    assert text.percent(RATE) == "3.0 % (1.0 % to 8.5 %)"
-    assert text.per_hour(RATE) == "0.03 per hour (0.01 to 0.0846)"
-    assert text.format_rate(RATE, 100, " %") == "3 % (1.03 to 8.46)"
-    assert text.format_rate_html(RATE, 100, " %") == "<b>3 %</b> (1.03 to 8.46)"
+    assert text.percent(RATE) == "3.0 % (1.0 to 8.5)"
+    assert text.per_hour(RATE) == "0.030 per hour (0.010 to 0.085)"
+    assert text.format_rate(RATE, 100, " %") == "3.0 % (1.0 to 8.5)"
+    assert text.format_rate_html(RATE, 100, " %") == "<b>3.0 %</b> (1.0 to 8.5)"
 
 
 def test_large_rate_has_no_exponent() -> None:
     many = replace(RATE, value=123_456.7, low=None)
 
     assert text.format_rate(many, 1, " per hour").strip() == "123,457 per hour"
+
+
+@pytest.mark.parametrize(
+    ("rate", "shown"),
+    [
+        (wilson(1, 100), "1.0 (0.2 to 5.4)"),
+        (wilson(0, 5), "0 (0 to 43)"),
+        (wilson(30, 12_000), "0.25 (0.18 to 0.36)"),
+        (poisson(9, 1.94), "464 (212 to 881)"),
+        (poisson(3, 0.0001), "3,000,000 (618,672 to 8,767,273)"),
+    ],
+)
+def test_value_and_both_bounds_have_the_same_decimals(rate: Rate, shown: str) -> None:
+    assert text.format_rate(rate, 100, "") == shown
+
+
+@pytest.mark.parametrize(
+    ("per_hour", "shown"),
+    [
+        (1 / 24, "one a day"),
+        (0.0416667, "one a day"),
+        (1 / 168, "one a week"),
+        (1.0, "one an hour"),
+        (0.5, "0.5 per hour"),
+        (0.1, "0.1 per hour"),
+        (1 / 3, "0.333 per hour"),
+    ],
+)
+def test_stated_rate_is_a_round_number(per_hour: float, shown: str) -> None:
+    assert text.format_per_hour(per_hour) == shown
 
 
 def test_unknown_figures_are_omitted() -> None:
@@ -105,8 +135,8 @@ def test_unknown_figures_are_omitted() -> None:
         "near misses": "14",
         "latency": "median 120 ms, 90 % 240 ms, 95 % 310 ms",
         "activation of false wakes": "median 0.24 s, 90 % 0.48 s, longest 0.80 s",
-        "misses, bootstrap by speaker": "3 % (0 to 7.38)",
-        "false wakes, bootstrap by recording": "1.03 per hour (0 to 4.04)",
+        "misses, bootstrap by speaker": "3.0 % (0.0 to 7.4)",
+        "false wakes, bootstrap by recording": "1.0 per hour (0.0 to 4.0)",
     }
 
 
@@ -116,7 +146,7 @@ def test_text_summary_has_a_paragraph_for_each_word() -> None:
     text = "\n".join(summary_lines(found))
 
     assert "earmark: alexa, clean, threshold 0.5 (manifest)" in text
-    assert "misses       3 of 100: 3 % (" in text
+    assert "misses       3 of 100: 3.0 % (" in text
     assert "per hour (" in text
     assert "by recording" in text
     assert "per 10,000 words" in text
