@@ -1,6 +1,7 @@
 """Fixtures that more than one folder of tests uses."""
 
 import os
+import signal
 import time
 import uuid
 from collections.abc import Callable
@@ -33,7 +34,19 @@ def pytest_configure() -> None:
     # make unit draws fewer examples, where a test does not say how many it needs.
     settings.register_profile("quick", settings.get_profile("untimed"), max_examples=25)
     settings.load_profile("untimed")
+    _restore_signals()
     _let_confined_processes_be_measured()
+
+
+def _restore_signals() -> None:
+    """Let the processes of tests be ended by signals, even if these tests run in the background.
+
+    A shell starts what ends in & with both ignored, and each process inherits that.
+    """
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+    if signal.getsignal(signal.SIGQUIT) is signal.SIG_IGN:
+        signal.signal(signal.SIGQUIT, signal.SIG_DFL)
 
 
 def _let_confined_processes_be_measured() -> None:

@@ -99,7 +99,7 @@ def test_no_mqtt_message_redirects_a_clip(
     assert {message.payload for message in envelopes} == {b"sealed to ada"}
     assert broker.subscribed == [
         *("earmark/v1/ack/hall/+", "earmark/v1/keys/hall", "earmark/v1/consents/hall"),
-        *("earmark/v1/retention/+", "earmark/v1/sequence/hall"),
+        *("earmark/v1/owner-answers/hall", "earmark/v1/retention/+", "earmark/v1/sequence/hall"),
     ]
     assert [entry.clip for entry in spool.waiting()] == [clip]
 

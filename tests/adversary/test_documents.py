@@ -54,6 +54,8 @@ HTTP_API: Final = (ROOT / "docs" / "reference" / "http-api.md").read_text("utf-8
 YOUR_CLIPS: Final = (ROOT / "docs" / "guides" / "your-clips.md").read_text("utf-8")
 BLOCKS: Final = re.findall(r"^```sh\n(.*?)^```$", HTTP_API, re.MULTILINE | re.DOTALL)
 SOCKET_BLOCK, TLS_BLOCK, EXPORT_BLOCK, CHECK_BLOCK, OPEN_BLOCK = BLOCKS
+ANSWERS: Final = "\nscp ada.answers ada@kitchen.local:"
+"""Of the guide of the first day: tests/household/test_owner_round.py is the hub that lies."""
 SHOW_KEY: Final = (
     "curl -sS --unix-socket ~/.local/share/earmark/archive.sock"
     " http://archive/v1/archive | jq .archive"
@@ -547,7 +549,7 @@ def test_lines_of_other_documents_reach_no_server() -> None:
                     r"scp|ftp|ssh|rsync) +[-/\w$]*[-:/.]",
                     line,
                 )
-                and line not in f"{SOCKET_BLOCK}{TLS_BLOCK}{SHOW_KEY}".splitlines()
+                and line not in f"{SOCKET_BLOCK}{TLS_BLOCK}{SHOW_KEY}{ANSWERS}".splitlines()
             ):
                 found.append(f"{path.relative_to(ROOT)}:{number}: {line.strip()}")
 
@@ -555,8 +557,10 @@ def test_lines_of_other_documents_reach_no_server() -> None:
 
 
 def clips_lines() -> list[str]:
-    """Every line of the owner's guide with ``earmark clips`` and the archive."""
-    lines = re.findall(r"^earmark clips .*\$me.*$", YOUR_CLIPS, re.MULTILINE)
+    """Every line of the owner's guide with ``earmark clips`` and the archive that it remembers."""
+    lines = re.findall(
+        r"^earmark clips (?!verify|.* --verify|.* --owner).*$", YOUR_CLIPS, re.MULTILINE
+    )
     return [re.split(r" +#| >", line)[0] for line in lines]
 
 
@@ -577,7 +581,7 @@ def test_lines_of_the_guide_send_no_clip_to_a_false_archive(
     (owner.folder / "next.key").write_text(f"{next_key}\n")
     socket_path = owner.folder / ".local" / "share" / "earmark" / "archive.sock"
     who = f"--owner ada --identity ada.key --archive unix:{socket_path} --home home"
-    words = shlex.split(line.replace("$me", who).replace("CLIP", CLIP))[2:]
+    words = shlex.split(f"{line.replace('CLIP', CLIP)} {who}")[2:]
     if words[0] == "erase":
         words.append("--yes")
     codes = []

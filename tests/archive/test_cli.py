@@ -91,7 +91,7 @@ def test_list_counts_quarantined_files(
 def test_list_without_an_archive_is_empty(home: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert archive(home, "list") == 0
 
-    assert capsys.readouterr().out == ""
+    assert capsys.readouterr().out == "no clips\n"
     assert not (home / "archive").exists()
 
 
@@ -261,8 +261,8 @@ def test_open_on_a_computer_without_a_roster_names_what_to_do(
 
     errors = capsys.readouterr().err
     assert code == 1
-    assert "there is no roster on this computer" in errors
-    assert "earmark clips export --open" in errors
+    assert "this computer does not know the key of the speaker hall" in errors
+    assert "pass --archive https://HOST:PORT" in errors
 
 
 def test_missing_identity_is_not_replaced_by_a_new_key(

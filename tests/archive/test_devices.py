@@ -120,8 +120,10 @@ def test_nothing_new_is_accepted_of_a_retired_key(
     remove_hall(household)
     later = household.header(2)
 
-    assert receiver.receive(message_of(later, household.seal(later))) is None
+    answer = receiver.receive(message_of(later, household.seal(later)))
 
+    assert answer is not None
+    assert answer.payload.startswith(b"waiting:device:")
     assert receiver.refused == {Refusal.DEVICE: 1}
     assert [clip.clip for clip in store.clips()] == [header.clip]
 

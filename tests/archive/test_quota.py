@@ -238,9 +238,13 @@ def test_new_clips_wait_while_the_disk_is_almost_full(
 
     monkeypatch.setattr(flood.disk, "check_room", refuse)
 
-    assert flood.offer() is None
+    waiting = flood.offer()
+    assert waiting is not None
+    assert waiting.payload.startswith(b"waiting:unavailable:")
     assert list(store.clips()) == []
     assert "almost full" in caplog.text
 
     monkeypatch.undo()
-    assert flood.receiver.receive(flood.last) is not None
+    stored = flood.receiver.receive(flood.last)
+    assert stored is not None
+    assert not stored.payload.startswith(b"waiting:")

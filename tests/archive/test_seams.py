@@ -138,9 +138,14 @@ def test_no_clip_is_stored_before_the_start_of_the_computer_is_recorded(
     receiver = Receiver(keyed_store, household.home.roster, clock.accepted_s, None, clock)
     header = household.header(7)
     data = household.seal(header)
-    assert receiver.receive(message_of(header, data)) is None
+    answer = receiver.receive(message_of(header, data))
+    assert answer is not None
+    assert answer.payload.startswith(b"waiting:unavailable:")
+    assert list(keyed_store.clips()) == []
     run(clock, computer, 30)
-    assert receiver.receive(message_of(header, data)) is not None
+    answer = receiver.receive(message_of(header, data))
+    assert answer is not None
+    assert not answer.payload.startswith(b"waiting:")
     assert keyed_store.newest_start() == 2
 
 

@@ -96,6 +96,7 @@ def test_lines_of_the_guide_are_those_of_the_households_broker() -> None:
             ("read", topics.EVENT.topic_filter()),
             ("read", BRIDGE_STATE),
             ("write", topics.COMMAND.topic_filter()),
+            ("write", topics.ANNOUNCE.topic_filter()),
         }
     }
 

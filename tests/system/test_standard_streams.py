@@ -7,6 +7,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -131,9 +132,11 @@ def test_signal_ends_the_workers_of_evaluate_without_a_traceback(
     os.close(end)
     while len(workers(process.pid)) < 2:
         assert process.poll() is None
+        time.sleep(0.01)
     if not is_early:
         while not list(tmp_path.glob("evaluation/scores/*")):
             assert process.poll() is None
+            time.sleep(0.01)
 
     if number is signal.SIGINT:
         os.killpg(process.pid, number)  # as a terminal does
