@@ -58,7 +58,7 @@ def test_schema_is_valid_and_so_is_a_result() -> None:
         (("format",), "earmark-evaluation/2"),
         (("words", 0, "misses", "value"), "1 %"),
         (("words", 0, "events", 0, "kind"), "almost"),
-        (("words", 0, "thresold"), 0.5),
+        (("words", 0, "threshold_of"), 0.5),
         (("speeds", 0, "machine"), None),
     ],
 )
