@@ -71,7 +71,8 @@ ARCHIVE_LOCATIONS: Final = (
         r"archive\.key|archive\.pub|archive\.lock|archive\.sock|lock|roster\.json", "none", "never"
     ),
     Location(
-        r"\.(?:archive\.key|archive\.pub|roster\.json)\.part|archive/\.limits\.json\.part",
+        r"\.(?:archive\.key|archive\.pub|roster\.json)\.part"
+        r"|archive/\.(?:limits\.json|link|linked)\.part",
         "none",
         "write",
     ),
