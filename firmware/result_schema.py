@@ -37,7 +37,7 @@ def _any_value(kind: type) -> dict[str, Any]:
     """Return the schema of a value of the plan, whose keys the plan defines."""
     if kind is object:
         return {"type": ["array", "boolean", "integer", "null", "number", "object", "string"]}
-    raise NotImplementedError
+    raise TypeError(f"a result has no value of the type {kind}")
 
 
 def _describe(name: str, definition: dict[str, Any], about: Mapping[str, str]) -> None:

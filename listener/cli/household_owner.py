@@ -16,9 +16,10 @@ from typing import Any, Final
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 
 from listener import config
+from listener.cli.input_file import read_input
 from listener.config import LIMIT_BYTES, parse_settings
 from listener.envelope import keys
-from listener.errors import EarmarkError, Unavailable, UsageError
+from listener.errors import EarmarkError, UsageError
 from listener.household import broker_config, identity
 from listener.household.owner_statements import OwnerRound
 from listener.household.registry import Registry
@@ -126,7 +127,7 @@ def confirm_owner(arguments: argparse.Namespace, settings: config.Config, home: 
         Unavailable: the broker does not answer.
     """
     del settings
-    file = parse_answer_file(_read(arguments.answers))
+    file = parse_answer_file(read_input(arguments.answers, LONGEST_BYTES))
     home.roster().known_owner(file.owner)
     answers = {one.place: one.answer for one in file.answers}
     states: dict[str, str] = {}
@@ -248,13 +249,3 @@ def _write(path: str, data: bytes) -> None:
         sys.stdout.flush()
         return
     write_atomic(Path(path), data, PUBLIC_MODE)
-
-
-def _read(path: str) -> bytes:
-    try:
-        if path == "-":
-            return sys.stdin.buffer.read(LONGEST_BYTES + 1)
-        with Path(path).open("rb") as file:
-            return file.read(LONGEST_BYTES + 1)
-    except OSError as error:
-        raise Unavailable(f"cannot read {path}: {error.strerror}") from error

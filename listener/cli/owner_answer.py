@@ -8,12 +8,13 @@ from typing import Final
 
 import pyrage
 
+from listener.cli.input_file import read_input
 from listener.clips.remembered import RememberedClips, remember, store_ca
 from listener.clips.trust_store import TrustStore
 from listener.config import Config
 from listener.envelope import keys
 from listener.envelope.open import Identity
-from listener.errors import EarmarkError, Unavailable
+from listener.errors import EarmarkError
 from listener.mqtt.owner_statement import read_statement
 from listener.owner.bundle import (
     LONGEST_BYTES,
@@ -41,7 +42,7 @@ def answer_bundle(arguments: argparse.Namespace, settings: Config, home: Home) -
             something else; no file of answers is written.
     """
     del settings
-    bundle = parse_bundle(_read(arguments.bundle))
+    bundle = parse_bundle(read_input(arguments.bundle, LONGEST_BYTES))
     path = Path(arguments.identity)
     secret = _identity(bundle, path)
     known = TrustStore(home.path)
@@ -127,13 +128,3 @@ def _report(bundle: OwnerBundle, arguments: argparse.Namespace, target: str, sav
         print(f"wrote {target}; run on the archive's computer:", file=out)
         print(f"  earmark household confirm-owner {Path(target).name}", file=out)
     print(f"earmark clips uses this owner and archive from now on: {saved}", file=out)
-
-
-def _read(path: str) -> bytes:
-    try:
-        if path == "-":
-            return sys.stdin.buffer.read(LONGEST_BYTES + 1)
-        with Path(path).open("rb") as file:
-            return file.read(LONGEST_BYTES + 1)
-    except OSError as error:
-        raise Unavailable(f"cannot read {path}: {error.strerror}") from error

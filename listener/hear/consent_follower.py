@@ -16,13 +16,11 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from listener.errors import EarmarkError, VoiceError
 from listener.owner.roster import Roster
 from listener.spool.files import CONSENTS
-from listener.storage.atomic import read_plain_file
+from listener.storage.atomic import FileVersion, read_plain_file, read_version
 from listener.storage.home import CONSENT_TABLE, WITHDRAWAL_TABLE, Home
 from listener.voice.consent import Consent, parse_consents, verify_consent
 from listener.voice.consent_table import ConsentTable, KeptConsent
 from listener.voice.limits import LONGEST_CONSENTS_BYTES
-
-_Version = tuple[int, int, int] | None
 
 _log = logging.getLogger(__name__)
 
@@ -53,7 +51,7 @@ class ConsentFollower:
         self._keeper: Final = keeper
         self._save_soon: Final = save_soon
         self._said: tuple[Consent, ...] = ()
-        self._versions: tuple[_Version, ...] | None = None
+        self._versions: tuple[FileVersion | None, ...] | None = None
         self._roster = Roster()
         self._is_error_logged = False
         self.active: Mapping[str, KeptConsent] = {}
@@ -75,7 +73,7 @@ class ConsentFollower:
             self._home.path / WITHDRAWAL_TABLE,
             self._home.path / "roster.json",
         )
-        versions = tuple(_version(path) for path in paths)
+        versions = tuple(read_version(path) for path in paths)
         if versions == self._versions:
             return False
         before = self.active, self.counting
@@ -137,11 +135,3 @@ class ConsentFollower:
         except VoiceError as error:
             _log.warning("%s", error)
         return ()
-
-
-def _version(path: Path) -> _Version:
-    try:
-        status = path.stat(follow_symlinks=False)
-    except OSError:
-        return None
-    return status.st_mtime_ns, status.st_ino, status.st_size

@@ -13,7 +13,7 @@ from listener.errors import EarmarkError
 from listener.owner import key_rotation
 from listener.owner.roster import Roster
 from listener.spool.files import FOLLOWING
-from listener.storage.atomic import read_plain_file
+from listener.storage.atomic import FileVersion, read_plain_file, read_version
 from listener.storage.home import Home
 
 _log = logging.getLogger(__name__)
@@ -33,7 +33,7 @@ class RosterUpdater:
         self._device = device
         self._key = key
         self._path = home.path / "spool" / FOLLOWING
-        self._applied: tuple[int, int, int] | None = None
+        self._applied: FileVersion | None = None
 
     def __call__(self) -> Roster:
         """Apply a new key rotation, if there is one, and return the roster.
@@ -42,7 +42,7 @@ class RosterUpdater:
             ConfigError: the roster is damaged.
             Unavailable: the roster cannot be read.
         """
-        version = self._read_version()
+        version = read_version(self._path)
         if version is not None and version != self._applied:
             # Noted only when applied: a failed attempt is repeated with the next clip.
             self._apply()
@@ -70,10 +70,3 @@ class RosterUpdater:
                     owner.name,
                     owner.okey,
                 )
-
-    def _read_version(self) -> tuple[int, int, int] | None:
-        try:
-            status = self._path.stat(follow_symlinks=False)
-        except OSError:
-            return None
-        return status.st_mtime_ns, status.st_ino, status.st_size

@@ -9,7 +9,6 @@ writes names an owner, a key or a keeper.
 import logging
 import time
 from collections.abc import Callable, Sequence
-from pathlib import Path
 from typing import Final
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
@@ -20,7 +19,14 @@ from listener.owner.possession import MOST_CHALLENGES, PossessionChallenge
 from listener.owner.records import CHALLENGE_S, Owner
 from listener.owner.roster import Roster
 from listener.spool.files import OWNER_ANSWERS, OWNER_CHALLENGES
-from listener.storage.atomic import make_folder, read_plain_file, translate_os_errors, write_shared
+from listener.storage.atomic import (
+    FileVersion,
+    make_folder,
+    read_plain_file,
+    read_version,
+    translate_os_errors,
+    write_shared,
+)
 from listener.storage.home import Home
 
 RENEW_S: Final = CHALLENGE_S // 2
@@ -29,7 +35,6 @@ LOOK_EVERY_S: Final = 5.0
 _UPDATE_EVERY_S: Final = 3600.0
 _MOST_ACTIVE: Final = 64
 
-_Version = tuple[int, int, int] | None
 
 _log = logging.getLogger(__name__)
 
@@ -63,7 +68,7 @@ class OwnerConfirmation:
         self._challenges: Final = home.path / "spool" / OWNER_CHALLENGES
         self._looked_s = float("-inf")
         self._due_s = float("-inf")
-        self._seen: tuple[_Version, _Version] | None = None
+        self._seen: tuple[FileVersion | None, FileVersion | None] | None = None
 
     def is_due(self, now_s: float) -> bool:
         """Return whether `update` may have something to do; costs microseconds. Never raises.
@@ -74,7 +79,7 @@ class OwnerConfirmation:
         if not self.is_member or now_s - self._looked_s < LOOK_EVERY_S:
             return False
         self._looked_s = now_s
-        seen = _version(self._answers), _version(self._home.path / "roster.json")
+        seen = read_version(self._answers), read_version(self._home.path / "roster.json")
         if seen == self._seen and now_s < self._due_s:
             return False
         self._seen, self._due_s = seen, now_s + _UPDATE_EVERY_S
@@ -197,11 +202,3 @@ def follow(
     """Update in another thread when something may be to do; see `Sealer.run_soon`."""
     if confirmation.is_due(time.monotonic()):
         run_soon(confirmation.update)
-
-
-def _version(path: Path) -> _Version:
-    try:
-        status = path.stat(follow_symlinks=False)
-    except OSError:
-        return None
-    return status.st_mtime_ns, status.st_ino, status.st_size

@@ -20,6 +20,7 @@ import listener
 from listener.config import ShortName
 from listener.errors import Unavailable
 from listener.household import broker_config, identity
+from listener.household.broker_failures import CHECK_BROKER, raise_on_failure
 from listener.household.registry import Speaker
 from listener.ipc.notices import MOST_THRESHOLDS, CommandEnd, Score
 from listener.mqtt import topics
@@ -27,11 +28,8 @@ from listener.mqtt.client import (
     IN_FLIGHT,
     Broker,
     ConnectedEvent,
-    ConnectionLostEvent,
     DeliveredEvent,
-    DeniedEvent,
     Message,
-    RejectedEvent,
 )
 
 NODE: Final = "earmark-"
@@ -81,9 +79,6 @@ _SPOOL: Final = {
     "dropped": "Clips dropped",
     "quarantined": "Clips quarantined",
 }
-_CHECK_BROKER: Final = (
-    "check that mosquitto runs with the household's configuration: systemctl status mosquitto"
-)
 
 
 class SpeakerFacts(msgspec.Struct, frozen=True, kw_only=True):
@@ -607,9 +602,9 @@ def _read_retained(broker: Broker, monotonic_s: Callable[[], float]) -> _Retaine
                         retained.status[levels["device"]] = payload
                     until_s = monotonic_s() + QUIET_S
                 case _:
-                    _raise_on_failure(event)
+                    raise_on_failure(event)
     if not connected:
-        raise Unavailable("the broker does not answer", _CHECK_BROKER)
+        raise Unavailable("the broker does not answer", CHECK_BROKER)
     return retained
 
 
@@ -628,19 +623,4 @@ def _publish(broker: Broker, messages: list[Message], monotonic_s: Callable[[], 
             if isinstance(event, DeliveredEvent):
                 in_flight.discard(event.ticket)
             else:
-                _raise_on_failure(event)
-
-
-def _raise_on_failure(event: object) -> None:
-    match event:
-        case ConnectionLostEvent():
-            raise Unavailable(
-                f"no connection to the broker{event.describe()}", event.hint or _CHECK_BROKER
-            )
-        case DeniedEvent(reason=reason) | RejectedEvent(reason=reason):
-            raise Unavailable(
-                f"the broker denied access: {reason}",
-                "reload mosquitto to apply the new access list: systemctl reload mosquitto",
-            )
-        case _:
-            pass
+                raise_on_failure(event)

@@ -11,16 +11,13 @@ from typing import Final
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 
 from listener.errors import Unavailable
+from listener.household.broker_failures import CHECK_BROKER, raise_on_failure
 from listener.mqtt import owner_challenges, topics
 from listener.mqtt.client import (
     Broker,
-    BrokerEvent,
     ConnectedEvent,
-    ConnectionLostEvent,
     DeliveredEvent,
-    DeniedEvent,
     Message,
-    RejectedEvent,
 )
 from listener.mqtt.owner_challenges import MOST_ANSWERS, OwnerStatement
 from listener.mqtt.owner_statement import read_statement
@@ -95,9 +92,7 @@ class OwnerRound:
             if connected and self._devices.keys() - self.statements.keys():
                 until_s = max(until_s, min(end_s, self._monotonic_s() + QUIET_S))
         if not connected:
-            raise Unavailable(
-                "the broker does not answer", "check that it runs: systemctl status mosquitto"
-            )
+            raise Unavailable("the broker does not answer", CHECK_BROKER)
 
     def answer(self, answers: Mapping[str, str], patience_s: float) -> None:
         """Publish answers, and wait until the speakers state that the owner is confirmed.
@@ -167,24 +162,3 @@ class OwnerRound:
             statement = read_statement(data, device, self._devices[device])
             if statement is not None and statement.owner == self._owner:
                 self.statements[device] = SignedStatement(statement, data)
-
-
-def raise_on_failure(event: BrokerEvent) -> None:
-    """Raise an error for an event that ends the work.
-
-    Raises:
-        Unavailable: the connection is lost, or the broker denies access.
-    """
-    match event:
-        case ConnectionLostEvent(reason=reason):
-            raise Unavailable(
-                f"no connection to the broker: {reason}",
-                "check that it runs: systemctl status mosquitto",
-            )
-        case DeniedEvent(reason=reason) | RejectedEvent(reason=reason):
-            raise Unavailable(
-                f"the broker denied access: {reason}",
-                "reload mosquitto to apply the new access list: systemctl reload mosquitto",
-            )
-        case _:
-            pass

@@ -8,7 +8,7 @@ from listener.mqtt import topics
 from listener.mqtt.client import Broker, Message
 from listener.mqtt.owner_challenges import LONGEST_BYTES
 from listener.spool.files import OWNER_CHALLENGES
-from listener.storage.atomic import read_plain_file
+from listener.storage.atomic import FileVersion, read_plain_file, read_version
 
 EXPIRY_S: Final = 24 * 3600
 """Message expiry: an answer to an older challenge is not valid."""
@@ -31,7 +31,7 @@ class ChallengePublisher:
         self._path: Final = folder / OWNER_CHALLENGES
         self._topic: Final = topics.OWNER_CHALLENGES.name(device=device)
         self._broker: Final = broker
-        self._published: tuple[int, int, int] | None = None
+        self._published: FileVersion | None = None
 
     def on_connected(self) -> None:
         """Publish the file again in the next turn."""
@@ -39,7 +39,7 @@ class ChallengePublisher:
 
     def turn(self) -> None:
         """Publish the file if it has changed. Call with a connection."""
-        version = self._read_version()
+        version = read_version(self._path)
         if version is None or version == self._published:
             return
         self._published = version
@@ -52,10 +52,3 @@ class ChallengePublisher:
         self._broker.publish(
             Message(self._topic, payload, topic.qos, topic.retain, expiry_s=EXPIRY_S)
         )
-
-    def _read_version(self) -> tuple[int, int, int] | None:
-        try:
-            status = self._path.stat(follow_symlinks=False)
-        except OSError:
-            return None
-        return status.st_mtime_ns, status.st_ino, status.st_size

@@ -22,6 +22,8 @@ from listener.errors import ConfigError, DiskFull, Unavailable
 from listener.storage.free_space import is_full_error
 
 PUBLIC_MODE: Final = 0o644
+FileVersion = tuple[int, int, int]
+"""Inode, size in bytes and time of change in ns of a file."""
 SECRET_MODE: Final = 0o600
 PART: Final = ".part"
 """Suffix of a file that is not completely written."""
@@ -209,6 +211,20 @@ def _write_part(part: Path, data: bytes, mode: int) -> None:
         file.write(data)
         os.fchmod(file.fileno(), mode)
         chown_to_folder_owner(file.fileno(), part.parent)
+
+
+def read_version(path: Path, *, follow_links: bool = False) -> FileVersion | None:
+    """Return what changes when a file is replaced or written; None if it cannot be read.
+
+    Args:
+        path: the file.
+        follow_links: whether a link stands for the file that it names.
+    """
+    try:
+        status = path.stat(follow_symlinks=follow_links)
+    except (OSError, ValueError):  # the latter for a name that no file can have
+        return None
+    return status.st_ino, status.st_size, status.st_mtime_ns
 
 
 def open_plain_file(path: Path | str, folder: int | None = None) -> BinaryIO:

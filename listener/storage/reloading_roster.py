@@ -5,6 +5,7 @@ import threading
 
 from listener.errors import ConfigError, Unavailable
 from listener.owner.roster import Roster
+from listener.storage.atomic import read_version
 from listener.storage.home import Home
 
 _log = logging.getLogger(__name__)
@@ -24,14 +25,14 @@ class ReloadingRoster:
         self._home = home
         self._path = home.path / "roster.json"
         self._lock = threading.Lock()
-        self._version = self._file_version()
+        self._version = read_version(self._path, follow_links=True)
         self._roster = home.roster()
 
     def __call__(self) -> Roster:
         """Return the current roster."""
         # Without the lock, a second thread would use the previous roster while the first one reads.
         with self._lock:
-            version = self._file_version()
+            version = read_version(self._path, follow_links=True)
             if version != self._version:
                 self._version = version
                 try:
@@ -41,10 +42,3 @@ class ReloadingRoster:
                         "cannot reload the roster; the previous one stays in force: %s", error
                     )
             return self._roster
-
-    def _file_version(self) -> tuple[int, int, int] | None:
-        try:
-            status = self._path.stat()
-        except OSError:
-            return None
-        return status.st_mtime_ns, status.st_ino, status.st_size

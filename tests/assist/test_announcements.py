@@ -174,7 +174,7 @@ def test_messages_that_do_not_fit_together_are_spoken_one_after_the_other(assist
 
 
 def test_announcement_gives_no_other_speaker_a_command_key(assist: Assist) -> None:
-    """Whoever writes its text could speak a command to the speaker in the next room."""
+    """The person who writes the text could speak a command to the speaker in the next room."""
     speak(assist, "Alexa, unlock the door")
     sounds_s = len(assist.understanding.sound) / 16_000
     until_s = assist.clocks.boot_s + sounds_s + timing.REPLY_S + timing.ANSWER_S

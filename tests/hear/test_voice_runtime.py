@@ -163,7 +163,7 @@ def test_ask_without_an_answer_is_marked_for_doctor_until_the_next_answer(
 
 
 def payload_of(kind: str, ask: str) -> bytes:
-    """Return a datagram of a flood; whoever floods does not have assist's key."""
+    """Return a datagram of a flood; the sender does not have assist's key."""
     if kind == "poke":
         return messages.POKE
     if kind in {"junk", "too long"}:

@@ -57,7 +57,7 @@ def test_speaker_on_the_hub_joins_without_a_line_or_a_port(
     assert "hall" in roster.device_keys()
     store = HouseholdStore(home)
     assert identity.device("hall") in store.registry().valid(int(store.now().timestamp()))
-    # A key that nobody has confirmed is inactive in both rosters.
+    # A key that its owner has not confirmed is inactive in both rosters.
     assert not roster.known_owner("ada").active
     assert not speaker(settings).roster().known_owner("ada").active
     assert "ada is inactive" in out
