@@ -37,7 +37,7 @@ def check_assist(settings: Config) -> Iterator[Finding]:
     if assist.token_file is None:
         return
     from listener.assist.build import build_address, build_wyoming  # noqa: PLC0415 - loads websockets
-    from listener.assist.speech import find_program  # noqa: PLC0415 - as above
+    from listener.assist.speech import find_program  # noqa: PLC0415 - for a hub alone
 
     try:
         address = build_address(assist)
@@ -137,7 +137,7 @@ def _check_model(home: Path) -> Finding:
 
 def _check_home_file(assist: AssistSettings) -> Finding:
     from listener.assist.understanding.assembly import read_home_text  # noqa: PLC0415 - for a hub alone
-    from listener.assist.understanding.home_file import parse_home_file  # noqa: PLC0415 - as above
+    from listener.assist.understanding.home_file import parse_home_file  # noqa: PLC0415 - for a hub alone
     from listener.assist.understanding.sentences import HomeSentences  # noqa: PLC0415 - loads hassil
 
     if assist.home_file is None:

@@ -35,6 +35,7 @@ from listener.storage.home import Home
 from listener.text_encoding import NotUtf8Error, decode_text
 
 ARCHIVE_PORT: Final = 8443
+_TCP_PORTS: Final = range(1, 1 << 16)
 _LOOPBACK = ("localhost", "127.0.0.1")
 
 
@@ -110,7 +111,7 @@ def _check_addresses(hosts: Sequence[str], ports: Iterable[int | None]) -> None:
         if not ca.is_valid_host(host):
             raise UsageError(f"{host!r} is neither a host name nor an IP address")
     for port in ports:
-        if port is not None and not 1 <= port <= 65535:  # noqa: PLR2004 - TCP ports
+        if port is not None and port not in _TCP_PORTS:
             raise UsageError(f"{port} is not a valid port (1 to 65535)")
 
 

@@ -238,8 +238,8 @@ def restart_services() -> None:
     if os.geteuid() != 0 or not Path("/run/systemd/system").is_dir():
         return
     # Refused where they are not installed, as in a checkout: nothing to restart then.
-    subprocess.run(  # noqa: S603 - fixed words
-        ["systemctl", "--no-block", "restart", *_SERVICES],  # noqa: S607 - wherever it is
+    subprocess.run(  # noqa: S603 - a list of constants without a shell
+        ["systemctl", "--no-block", "restart", *_SERVICES],  # noqa: S607 - the system's own, by PATH
         check=False,
         capture_output=True,
     )

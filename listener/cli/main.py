@@ -284,7 +284,7 @@ def _translate(error: OSError) -> Unavailable:
 
 def _has_working_directory() -> bool:
     try:
-        os.getcwd()  # noqa: PTH109 - Path.cwd() is the same
+        Path.cwd()
     except FileNotFoundError:
         return False
     return True

@@ -43,7 +43,7 @@ def show_unit(unit: str) -> Mapping[str, str]:
     names = ",".join((*_ALSO, *WANTED[unit]))
     try:
         done = subprocess.run(  # noqa: S603 - fixed words
-            ["systemctl", "show", "--no-pager", f"--property={names}", unit],  # noqa: S607 - wherever it is
+            ["systemctl", "show", "--no-pager", f"--property={names}", unit],  # noqa: S607 - the system's own, by PATH
             capture_output=True,
             check=True,
             timeout=_PATIENCE_S,

@@ -90,7 +90,7 @@ def _check_riff(file: BinaryIO, size: int) -> str | None:
                 at + 8,
                 length,
                 size,
-                lambda head: int.from_bytes(head[4:8], order),  # type: ignore[arg-type] # as above
+                lambda head: int.from_bytes(head[4:8], order),  # type: ignore[arg-type] # big or little
             )
         at += 8 + length + length % 2
     return "it has no samples"

@@ -53,7 +53,7 @@ def prepare_streams() -> None:
     if sys.stdin is None:
         sys.stdin = open(0, closefd=False)  # noqa: SIM115 - a descriptor, for the whole run
     if sys.stderr is None:
-        sys.stderr = open(2, "w", errors="backslashreplace", closefd=False)  # noqa: SIM115 - as above
+        sys.stderr = open(2, "w", errors="backslashreplace", closefd=False)  # noqa: SIM115 - a descriptor, for the whole run
     encoding, is_lines = "utf-8", False
     if isinstance(sys.stdout, io.TextIOWrapper):
         encoding, is_lines = sys.stdout.encoding, sys.stdout.line_buffering

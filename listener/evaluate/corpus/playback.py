@@ -10,6 +10,7 @@ from typing import Final
 from listener.audio.pcm import FRAME_SAMPLES, SAMPLE_RATE_HZ, Samples
 from listener.errors import Unavailable, UsageError
 from listener.evaluate.corpus.items import Item
+from listener.storage.atomic import read_version
 from listener.storage.recordings import open_recording
 
 BLOCK_SAMPLES: Final = 8 * SAMPLE_RATE_HZ
@@ -116,17 +117,8 @@ def cached_file_hash(path: Path) -> str:
     Raises:
         Unavailable: it cannot be read.
     """
-    version = file_version(path)
+    version = read_version(path, follow_links=True)
     return file_hash(path) if version is None else _hash_version(path, version)
-
-
-def file_version(path: Path) -> tuple[int, int, int] | None:
-    """Return the inode, size in bytes and time of change in ns; None if it cannot be read."""
-    try:
-        status = path.stat()
-    except (OSError, ValueError):
-        return None
-    return status.st_ino, status.st_size, status.st_mtime_ns
 
 
 @functools.lru_cache(maxsize=_KEPT_HASHES)

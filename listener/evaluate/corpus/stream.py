@@ -21,9 +21,9 @@ from listener.evaluate.corpus.items import InvalidItem, Item, Label, NotedCorpus
 from listener.evaluate.corpus.playback import (
     PlayableItem,
     cached_file_hash,
-    file_version,
     open_item,
 )
+from listener.storage.atomic import read_version
 
 LONGEST_S: Final = 86_400.0
 """Length of a stream in seconds from which on another one begins."""
@@ -190,7 +190,7 @@ def open_playable(item: Item, channel: int) -> tuple[PlayableItem, str]:
 
 def measure_part(item: Item, channel: int) -> int | str:
     """Return the length of an item in samples, decoded; or the reason why it cannot be played."""
-    version = file_version(item.path)
+    version = read_version(item.path, follow_links=True)
     length = _decoded_length(item.path, version, item.start_s, item.length_s, channel)
     if isinstance(length, str):
         return length

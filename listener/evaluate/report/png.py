@@ -26,6 +26,6 @@ def render_png(svg: str) -> bytes:
     Args:
         svg: text of ``standalone``.
     """
-    import resvg_py  # noqa: PLC0415 - as above
+    import resvg_py  # noqa: PLC0415 - a render library; only needed for the files of figures
 
     return resvg_py.svg_to_bytes(svg, zoom=PIXELS_PER_UNIT)
