@@ -13,12 +13,12 @@ TEST_PACKAGES := mosquitto strace age curl flac jq unzip openssl faketime libpor
 # At another date (`faketime -f +400d make test`, `make calendar`) the monotonic clock and the times
 # of files stay true. libfaketime 0.9.10 does not intercept sem_clockwait, which
 # Python's locks use: with a shifted monotonic clock they would wait for 400 days. A shifted mtime would
-# make every .pyc stale. Python's sleep then needs tests/faketime/sleep.c.
+# make every .pyc stale. Sleeps and waits then need tests/faketime/monotonic.c.
 export FAKETIME_DONT_FAKE_MONOTONIC := 1
 export NO_FAKE_STAT := 1
-SLEEP := $(CURDIR)/build/sleep.so
+MONOTONIC := $(CURDIR)/build/monotonic.so
 # faketime's path contains $LIB, which the dynamic loader expands; make and the shell must not.
-FAKED := $(if $(findstring libfaketime,$(value LD_PRELOAD)),env LD_PRELOAD='$(SLEEP):$(value LD_PRELOAD)')
+FAKED := $(if $(findstring libfaketime,$(value LD_PRELOAD)),env LD_PRELOAD='$(MONOTONIC):$(value LD_PRELOAD)')
 
 .PHONY: help setup demo test unit calendar compat fuzz system-units lint format reference bench rates endpoints soak adversary assist-accuracy early-actions day fixtures lock deb first-day release deb-check arm64 vm home-assistant power-cut image clean
 
@@ -55,7 +55,7 @@ demo: setup ## run the demonstration; needs no hardware; downloads a speech mode
 	  || $(BIN)/earmark assist models --home $(ASSIST_HOME) >/dev/null || true
 	@$(BIN)/earmark demo --home $(ASSIST_HOME)
 
-test: setup debian $(if $(FAKED),$(SLEEP)) ## unit and system tests on all cores, with coverage
+test: setup debian $(if $(FAKED),$(MONOTONIC)) ## unit and system tests on all cores, with coverage
 	@mkdir -p build/coverage
 	$(BIN)/coverage erase
 	$(FAKED) $(BIN)/coverage run -m pytest --numprocesses $$(($$(nproc) + 1)) --dist loadgroup
@@ -70,20 +70,20 @@ overlays: ## boot Debian's kernel on an emulated Pi 3B with the overlays (needs 
 UNIT := --numprocesses auto --dist worksteal --hypothesis-profile quick \
     -m 'not system and not device and not recordings and not units'
 
-unit: setup $(if $(FAKED),$(SLEEP)) ## the fast tests only: no processes, servers or recordings; half a minute
+unit: setup $(if $(FAKED),$(MONOTONIC)) ## the fast tests only: no processes, servers or recordings; half a minute
 	$(FAKED) $(BIN)/pytest $(UNIT)
 
 # In 400 days, on a leap day, across both changes of daylight saving time, in 1970 (a speaker without a
 # clock battery) and after 2038. By offsets, because one of the times is ambiguous as local time.
-calendar: setup debian $(SLEEP) ## the fast tests at six other dates; some minutes
+calendar: setup debian $(MONOTONIC) ## the fast tests at six other dates; some minutes
 	@while read -r date; do \
 	    echo "== $$date"; \
-	    TZ=CET-1CEST,M3.5.0,M10.5.0/3 LD_PRELOAD=$(SLEEP) \
+	    TZ=CET-1CEST,M3.5.0,M10.5.0/3 LD_PRELOAD=$(MONOTONIC) \
 	        faketime -f "$$(printf %+d $$(($$(date -d "$$date" +%s) - $$(date +%s))))" \
 	        $(BIN)/pytest -q $(UNIT) </dev/null || exit 1; \
 	done <tests/faketime/dates
 
-$(SLEEP): tests/faketime/sleep.c
+$(MONOTONIC): tests/faketime/monotonic.c
 	@mkdir -p $(@D)
 	gcc -shared -fPIC -O2 -Wall -Werror -o $@ $<
 

@@ -76,7 +76,7 @@ class Speaker:
         folder: folder of the machine; created.
         name: name of the device.
         port: port of the broker.
-        sleep: library of ``build_sleep``.
+        library: library of ``build_monotonic_library``.
         disk_bytes: size of its own file system; 0 for none.
         lines: further lines of the configuration.
     """
@@ -138,37 +138,37 @@ class Speaker:
         return {name: getattr(counts, name) for name in counts.__struct_fields__}
 
 
-def environment(clock: WallClock, sleep: Path) -> dict[str, str]:
+def environment(clock: WallClock, library: Path) -> dict[str, str]:
     """Return the environment of a process on a machine with this clock.
 
     Args:
         clock: the clock.
-        sleep: library of ``build_sleep``.
+        library: library of ``build_monotonic_library``.
     """
     found = {name: text for name, text in (os.environ | clock.environment).items() if text}
-    if "sleep.so" not in found["LD_PRELOAD"]:
-        found["LD_PRELOAD"] = f"{sleep}:{found['LD_PRELOAD']}"
+    if "monotonic.so" not in found["LD_PRELOAD"]:
+        found["LD_PRELOAD"] = f"{library}:{found['LD_PRELOAD']}"
     return found
 
 
-def build_sleep() -> Path:
-    """Compile the sleep that Python needs beside libfaketime; return the library's path.
+def build_monotonic_library() -> Path:
+    """Compile what the monotonic clock needs beside libfaketime; return the library's path.
 
     It is part of the source tree, since hear may reach no other folder.
 
     Raises:
         Unavailable: there is no compiler.
     """
-    library = ROOT / "build" / "sleep.so"
+    library = ROOT / "build" / "monotonic.so"
     library.parent.mkdir(exist_ok=True)
-    source = ROOT / "tests" / "faketime" / "sleep.c"
+    source = ROOT / "tests" / "faketime" / "monotonic.c"
     with tempfile.TemporaryDirectory(dir=library.parent) as folder:
         made = Path(folder) / library.name
         command = ["gcc", "-shared", "-fPIC", "-O2", "-o", str(made), str(source)]
         try:
             subprocess.run(command, check=True, capture_output=True)
         except (OSError, subprocess.CalledProcessError) as error:
-            raise Unavailable("cannot compile tests/faketime/sleep.c", "install gcc") from error
+            raise Unavailable("cannot compile tests/faketime/monotonic.c", "install gcc") from error
         made.replace(library)
     return library
 
@@ -185,7 +185,7 @@ class Machines:
 
     def __init__(self, folder: Path, *, seed: int, speed: float, has_disks: bool) -> None:
         self.folder = folder
-        self._sleep = build_sleep()
+        self._sleep = build_monotonic_library()
         port = find_free_port()
         self.port = port
         self.api_port = find_free_port()

@@ -1,5 +1,6 @@
 """Code that stores, compares or prints dates works at other dates: a part of `make calendar`."""
 
+import errno
 import os
 import shutil
 import subprocess
@@ -88,4 +89,48 @@ def test_make_passes_the_path_of_faketime_on_unexpanded(true_environment: dict[s
         check=True,
     ).stdout
 
-    assert f"sleep.so:{path}' " in recipe  # the dynamic loader expands $LIB, not make or the shell
+    assert (
+        f"monotonic.so:{path}' " in recipe
+    )  # the dynamic loader expands $LIB, not make or the shell
+
+
+WAIT = """
+import ctypes, ctypes.util, time
+libc = ctypes.CDLL(None)
+attributes, condition, mutex = (ctypes.create_string_buffer(64) for _ in range(3))
+assert libc.pthread_condattr_init(attributes) == 0
+assert libc.pthread_condattr_setclock(attributes, time.CLOCK_MONOTONIC) == 0
+assert libc.pthread_cond_init(condition, attributes) == 0
+assert libc.pthread_mutex_init(mutex, None) == 0
+assert libc.pthread_mutex_lock(mutex) == 0
+begin_ns = time.monotonic_ns()
+seconds, nanoseconds = divmod(begin_ns + 200_000_000, 1_000_000_000)
+until = (ctypes.c_long * 2)(seconds, nanoseconds)
+print(libc.pthread_cond_timedwait(condition, mutex, until), time.monotonic_ns() - begin_ns)
+"""
+"""Program that waits 0.2 s for a condition of the monotonic clock, as for Python's global lock."""
+
+
+def test_wait_on_the_monotonic_clock_is_not_shifted(
+    true_environment: dict[str, str], tmp_path: Path
+) -> None:
+    library = tmp_path / "monotonic.so"
+    source = ROOT / "tests" / "faketime" / "monotonic.c"
+    subprocess.run(["gcc", "-shared", "-fPIC", "-O2", "-o", library, source], check=True)
+
+    process = subprocess.run(
+        ["faketime", "-f", "+400d", sys.executable, "-c", WAIT],
+        env=true_environment
+        | {
+            "FAKETIME_DONT_FAKE_MONOTONIC": "1",
+            "NO_FAKE_STAT": "1",
+            "LD_PRELOAD": str(library),
+        },
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+
+    outcome, waited_ns = process.stdout.split()
+    assert int(outcome) == errno.ETIMEDOUT
+    assert int(waited_ns) >= 200_000_000
