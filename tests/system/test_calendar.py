@@ -94,6 +94,15 @@ def test_make_passes_the_path_of_faketime_on_unexpanded(true_environment: dict[s
     )  # the dynamic loader expands $LIB, not make or the shell
 
 
+@pytest.fixture(scope="module")
+def monotonic_library(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The library that the Makefile preloads beside libfaketime."""
+    library = tmp_path_factory.mktemp("faketime") / "monotonic.so"
+    source = ROOT / "tests" / "faketime" / "monotonic.c"
+    subprocess.run(["gcc", "-shared", "-fPIC", "-O2", "-o", library, source], check=True)
+    return library
+
+
 WAIT = """
 import ctypes, ctypes.util, time
 libc = ctypes.CDLL(None)
@@ -112,19 +121,15 @@ print(libc.pthread_cond_timedwait(condition, mutex, until), time.monotonic_ns() 
 
 
 def test_wait_on_the_monotonic_clock_is_not_shifted(
-    true_environment: dict[str, str], tmp_path: Path
+    true_environment: dict[str, str], monotonic_library: Path
 ) -> None:
-    library = tmp_path / "monotonic.so"
-    source = ROOT / "tests" / "faketime" / "monotonic.c"
-    subprocess.run(["gcc", "-shared", "-fPIC", "-O2", "-o", library, source], check=True)
-
     process = subprocess.run(
         ["faketime", "-f", "+400d", sys.executable, "-c", WAIT],
         env=true_environment
         | {
             "FAKETIME_DONT_FAKE_MONOTONIC": "1",
             "NO_FAKE_STAT": "1",
-            "LD_PRELOAD": str(library),
+            "LD_PRELOAD": str(monotonic_library),
         },
         capture_output=True,
         text=True,
@@ -134,3 +139,30 @@ def test_wait_on_the_monotonic_clock_is_not_shifted(
     outcome, waited_ns = process.stdout.split()
     assert int(outcome) == errno.ETIMEDOUT
     assert int(waited_ns) >= 200_000_000
+
+
+KEEP_SEMAPHORE = """
+import ctypes, os
+libc = ctypes.CDLL(None)
+libc.sem_open.restype = ctypes.c_void_p
+name = os.environ["FAKETIME_SHARED"].split()[0]
+assert libc.sem_wait(ctypes.c_void_p(libc.sem_open(name.encode(), 0))) == 0
+os.kill(os.getpid(), 9)
+"""
+
+
+def test_killed_process_does_not_stop_later_ones(
+    true_environment: dict[str, str], monotonic_library: Path
+) -> None:
+    both = f"{sys.executable} -c '{KEEP_SEMAPHORE}'; {sys.executable} -c 'print(\"started\")'"
+
+    process = subprocess.run(
+        ["faketime", "-f", "+400d", "sh", "-c", both],
+        env=true_environment | {"LD_PRELOAD": str(monotonic_library)},
+        capture_output=True,
+        text=True,
+        check=True,
+        timeout=60,
+    )
+
+    assert process.stdout == "started\n"
