@@ -11,6 +11,7 @@ import os
 import signal
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
+from multiprocessing import resource_tracker
 from typing import TYPE_CHECKING, Any, Final
 
 import joblib
@@ -49,6 +50,8 @@ class Processes:
 
         The workers end with this process, however it ends; its interrupts are not theirs.
         """
+        # Before Python 3.12 its start unblocks SIGINT, whatever was blocked before.
+        resource_tracker.ensure_running()
         with (
             joblib.parallel_config("loky", initializer=_end_with_parent, initargs=(os.getpid(),)),
             joblib.Parallel(self.jobs, return_as="generator") as parallel,

@@ -5,8 +5,9 @@
 // for Python's global lock ends at once or, rarely, with an error that aborts the process. Here the
 // functions of the C library are called instead.
 //
-// All processes of a run share libfaketime's semaphore. A process that is killed while it has the
-// semaphore stops every later process at its start. Here each process has a semaphore of its own.
+// All processes of a run share libfaketime's semaphore and memory. A process that is killed while it
+// has the semaphore stops every later process at its start, a process of another user may not open
+// them, and the descriptor takes the place of a closed standard output. Here each process has its own.
 //
 // Built by the Makefile.
 #define _GNU_SOURCE
@@ -16,13 +17,16 @@
 #include <pthread.h>
 #include <semaphore.h>
 #include <stdarg.h>
+#include <stdint.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <sys/syscall.h>
 #include <time.h>
 #include <unistd.h>
 
 typedef int (*nanosleep_by)(clockid_t, int, const struct timespec *, struct timespec *);
 typedef sem_t *(*open_by)(const char *, int, mode_t, unsigned);
+typedef int (*share_by)(const char *, int, mode_t);
 typedef int (*wait_until)(pthread_cond_t *, pthread_mutex_t *, const struct timespec *);
 
 int clock_nanosleep(clockid_t clock, int flags, const struct timespec *until, struct timespec *left)
@@ -48,6 +52,22 @@ sem_t *sem_open(const char *name, int flags, ...)
     unsigned value = flags & O_CREAT ? va_arg(more, unsigned) : 0;
     va_end(more);
     return ((open_by)dlsym(RTLD_NEXT, "sem_open"))(name, flags, mode, value);
+}
+
+int shm_open(const char *name, int flags, mode_t mode)
+{
+    // struct ft_shared_s: two numbers and the times of the start on three clocks, all unknown.
+    static const int64_t unknown[8] = {0, 0, 0, -1, 0, -1, 0, -1};
+    int low, made;
+
+    if (strncmp(name, "/faketime_shm_", 14) != 0)
+        return ((share_by)dlsym(RTLD_NEXT, "shm_open"))(name, flags, mode);
+    low = memfd_create("faketime", MFD_CLOEXEC);
+    made = fcntl(low, F_DUPFD_CLOEXEC, 3);
+    close(low);
+    if (made >= 0 && write(made, unknown, sizeof unknown) != sizeof unknown)
+        return -1;
+    return made;
 }
 
 static wait_until wait_until_of(const char *library)

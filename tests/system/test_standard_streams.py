@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import shlex
 import shutil
 import signal
@@ -22,7 +23,7 @@ ROOT = Path(__file__).resolve().parents[2]
 
 def shell(line: str, cwd: Path, **environment: str) -> subprocess.CompletedProcess[bytes]:
     return subprocess.run(
-        ["/bin/sh", "-c", line.replace("earmark", COMMAND)],
+        ["/bin/sh", "-c", re.sub(r"(?<![\w/])earmark(?![\w/])", COMMAND, line)],  # no path
         capture_output=True,
         check=False,
         cwd=cwd,
