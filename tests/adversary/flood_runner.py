@@ -23,6 +23,7 @@ from typing import Any, Final, Protocol
 
 from benchmarks.processes import earmark
 from benchmarks.soak.cast import until
+from listener.archive.http_server import LOCAL_LIMITS, NETWORK_LIMITS, SILENT_LIMITS
 from listener.errors import EarmarkError
 from tests.adversary import flood_generators as generators
 from tests.adversary.flood_generators import Generator, Victim
@@ -40,7 +41,13 @@ LANES: Final = 5
 """Number of floods at the same time, each on a household of its own."""
 MOST_STORED_BYTES: Final = 320 * MIB
 """Envelopes that one stolen speaker may add to the archive in a run."""
-ARCHIVE_LIMITS: Final = Limits(rss_bytes=128 * MIB, log_bytes=2 * MIB, log_bytes_per_s=1_024)
+ARCHIVE_LIMITS: Final = Limits(
+    rss_bytes=128 * MIB,
+    # As many connections as it admits, and some 20 for everything else.
+    descriptors=SILENT_LIMITS.most + NETWORK_LIMITS.most + LOCAL_LIMITS.most + 20,
+    log_bytes=2 * MIB,
+    log_bytes_per_s=1_024,
+)
 SEND_LIMITS: Final = Limits(rss_bytes=64 * MIB)
 BROKER_LIMITS: Final = Limits(
     rss_bytes=256 * MIB, growth_bytes=200 * MIB, descriptors=300, log_bytes_per_s=1e6
