@@ -54,11 +54,11 @@ _RATE_BYTES: Final = {12: (1, 1000), 13: (2, 1), 14: (2, 10)}
 _BITS_CODES: Final = (0, 4)  # as in STREAMINFO, or 16
 _MOST_FRAME_BYTES_A_SAMPLE: Final = 2  # encoders store a block verbatim before it gets longer
 _FRAME_OVERHEAD_BYTES: Final = 64
-_WINDOW_BYTES: Final = 4096
-"""Bytes whose bits are looked up together. Of a larger table each bit costs more, because the
-kernel maps its memory anew each time."""
-
-
+_WINDOW_BYTES: Final = 1000
+"""Bytes whose bits are looked up together: the table of 32,000 bytes is just below the blocks that
+`system.malloc` maps anew each time, which costs more than the table itself."""
+_LONGEST_STEP: Final = 32
+"""More bits than a Rice code has behind its zeros, and more than one bit."""
 _NO_PLACES: Final = np.zeros(0, np.int32)
 
 
@@ -245,8 +245,11 @@ class _Window:
         self.first_byte = 0
         """Position of the window in the file."""
         self.next_ones = array("i")
-        """Place in the window of the next 1, from each place on; the window's end if there is none.
-        An array of the standard library: its single numbers are read faster than numpy's."""
+        """Place in the window of the next 1, from each place on; the window's end if there is none,
+        and from some places behind its end. An array of the standard library: its single numbers
+        are read faster than numpy's."""
+        self.end = 0
+        """Length of the window in bits."""
 
     def move(self, first_byte: int, end_byte: int) -> None:
         """Move the window to bytes of the file; one that begins there already doubles its length.
@@ -254,15 +257,17 @@ class _Window:
         Raises:
             ValueError: there is nothing more before ``end_byte``.
         """
-        length = len(self.next_ones) // 8 if first_byte == self.first_byte else 0
+        length = self.end // 8 if first_byte == self.first_byte else 0
         if first_byte + length >= end_byte:
             raise ValueError("a frame is incomplete")
         length = 2 * length or _WINDOW_BYTES
         part = self.data[first_byte : min(first_byte + length, end_byte)]
         bits = np.unpackbits(np.frombuffer(part, np.uint8))
-        ones = np.append(np.flatnonzero(bits.view(np.bool_)), len(bits)).astype(np.int32)
-        self.next_ones = array("i", ones[np.cumsum(bits, dtype=np.int32) - bits].tobytes())
-        self.first_byte = first_byte
+        self.first_byte, self.end = first_byte, len(bits)
+        ones = np.flatnonzero(bits.view(np.bool_))
+        places = np.concatenate(([-1], ones, [self.end])).astype(np.int32)
+        table = np.repeat(places[1:], places[1:] - places[:-1])
+        self.next_ones = array("i", table.tobytes() + places[-1:].tobytes() * _LONGEST_STEP)
 
 
 class _Cursor:
@@ -361,22 +366,23 @@ class _Cursor:
 
     def _find_ones(self, count: int, step: int) -> None:
         """Find the next ones; the cursor continues ``step`` bits behind each."""
-        while (ones := self._look_up(count, step)) is None:
-            self._convert_places()
-            self._window.move(self._first_byte + self._at // 8, self._end_byte)
-        self._at = ones[-1] + step - self._offset
+        window = self._window
+        while count:
+            at = self._offset + self._at - step
+            next_ones = window.next_ones
+            # Each takes ``step`` bits or more. Behind the window, the table returns its end.
+            most = min(count, (window.end - at) // step)
+            ones = [at := next_ones[at + step] for _ in repeat(None, most)]
+            if ones and ones[-1] == window.end:
+                del ones[ones.index(window.end) :]
+            if ones:
+                self._places += ones
+                self._at = ones[-1] + step - self._offset
+                count -= len(ones)
+            else:
+                self._convert_places()
+                window.move(self._first_byte + self._at // 8, self._end_byte)
         self._check()
-        self._places += ones
-
-    def _look_up(self, count: int, step: int) -> list[int] | None:
-        """Return the places of the next ones, or None if they are not all in the window."""
-        next_ones = self._window.next_ones
-        at = self._offset + self._at - step
-        try:
-            ones = [at := next_ones[at + step] for _ in repeat(None, count)]
-        except IndexError:
-            return None
-        return ones if ones[-1] < len(next_ones) else None
 
     @property
     def _offset(self) -> int:
