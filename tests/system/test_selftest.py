@@ -132,7 +132,9 @@ def test_selftest_detects_a_hear_that_keeps_a_provisional_part(tmp_path: Path) -
     looks = events(done)
     assert done.returncode == 1, done.stderr + done.stdout
     failed = [look for look in looks if look["event"] == "look" and not look["good"]]
-    assert {(look["process"], look["moment"]) for look in failed} == {("hear", "sealed")}
+    found = {(look["process"], look["moment"]) for look in failed}
+    # A busy machine may search so late for what was played before the mute that the part is there.
+    assert {("hear", "sealed")} <= found <= {("hear", "muted"), ("hear", "sealed")}
 
 
 def test_selftest_detects_a_hear_that_keeps_audio(tmp_path: Path) -> None:
