@@ -63,7 +63,7 @@ _NO_PLACES: Final = np.zeros(0, np.int32)
 
 
 @dataclass(frozen=True, slots=True)
-class Partition:
+class RicePartition:
     """A partition of Rice codes."""
 
     first_bit: int
@@ -86,7 +86,7 @@ class Subframe:
     """Number of samples."""
     is_plain: bool
     """Whether it has no wasted bits, and its residual is of 4-bit Rice parameters alone."""
-    partitions: tuple[Partition, ...]
+    partitions: tuple[RicePartition, ...]
     """Partitions of its residual; without those of no code."""
     ones: NDArray[np.int32]
     """Position in the subframe of the bit that ends the zeros of each code, in bits; empty if it is
@@ -278,7 +278,7 @@ class _Cursor:
         self._first_byte = first_byte
         self._end_byte = end_byte
         self._at = 0
-        self._partitions: list[Partition] = []
+        self._partitions: list[RicePartition] = []
         self._ones: list[NDArray[np.int32]] = []
         self._places: list[int] = []
         """Ones that are not in `_ones` yet, by their place in the window."""
@@ -356,7 +356,7 @@ class _Cursor:
 
     def _skip_rice(self, count: int, parameter: int) -> None:
         """Skip Rice codes: zeros, a one, and ``parameter`` bits each."""
-        self._partitions.append(Partition(self._at, count, parameter))
+        self._partitions.append(RicePartition(self._at, count, parameter))
         self._find_ones(count, parameter + 1)
 
     def _unary(self) -> int:
