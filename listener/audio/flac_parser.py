@@ -178,13 +178,13 @@ def _parse_frames(
     data: bytes, at: int, block: int, samples: int, rate_hz: int
 ) -> tuple[Subframe, ...]:
     subframes: list[Subframe] = []
-    window = _Window(data)
+    window = _BitWindow(data)
     left = samples
     while left > 0:
         count = min(block, left)
         frame = data[at : at + _MOST_FRAME_BYTES_A_SAMPLE * count + _FRAME_OVERHEAD_BYTES]
         header_bytes = _check_header(frame, len(subframes), count, rate_hz)
-        cursor = _Cursor(window, at + header_bytes, at + len(frame))
+        cursor = _BitCursor(window, at + header_bytes, at + len(frame))
         subframes.append(cursor.parse_subframe(count))
         size = header_bytes + cursor.length_bytes
         if size + 2 > len(frame) or crc_16(frame[:size]) != int.from_bytes(
@@ -236,7 +236,7 @@ def _block_size(code: int) -> int:
     return _BLOCK_SIZES.get(code, 0)
 
 
-class _Window:
+class _BitWindow:
     """Part of a file, and for each of its bits the place of the next bit that is 1."""
 
     def __init__(self, data: bytes) -> None:
@@ -270,10 +270,10 @@ class _Window:
         self.next_ones = array("i", table.tobytes() + places[-1:].tobytes() * _LONGEST_STEP)
 
 
-class _Cursor:
+class _BitCursor:
     """A cursor over the bits of one subframe; positions count from the subframe's begin."""
 
-    def __init__(self, window: _Window, first_byte: int, end_byte: int) -> None:
+    def __init__(self, window: _BitWindow, first_byte: int, end_byte: int) -> None:
         self._window = window
         self._first_byte = first_byte
         self._end_byte = end_byte
