@@ -184,6 +184,18 @@ TARGETS: Final = (
         unit=" ms",
     ),
     Target(
+        what="memory of `earmark hear` with `clip.provisional_parts`, peak",
+        measure=_voice("parts", "hear_mib"),
+        limit=96,
+        unit=" MiB",
+    ),
+    Target(
+        what="memory of `earmark send` with `clip.provisional_parts`, peak",
+        measure=_voice("parts", "send_mib"),
+        limit=40,
+        unit=" MiB",
+    ),
+    Target(
         what="end of speech to the light, packages alone, p50",
         measure=_voice("packages", "light_p50_ms"),
         limit=1500,

@@ -97,7 +97,7 @@ class Event:
 
 
 def measure(say: Say) -> dict[str, Any]:
-    """Return the latency of both ways by stage, in ms, and the memory of assist, in MiB.
+    """Return the latency of each way by stage, in ms, and the memory of its processes, in MiB.
 
     Args:
         say: called with each line of progress.
@@ -195,7 +195,7 @@ class _Trial:
         self._add_owner()
         with mosquitto(self._folder) as port, self._watch(port) as client:
             self._configure(port)
-            with running(earmark("send", "--config", str(self._folder / "speaker.toml"))):
+            with running(earmark("send", "--config", str(self._folder / "speaker.toml"))) as send:
                 client.publish(self._consents_topic, self._consents(), qos=1, retain=True)
                 stored = self._speaker.path / "spool" / "consents.json"
                 _wait(stored.exists, "send has stored the consent")
@@ -204,10 +204,13 @@ class _Trial:
                     time.sleep(_ANSWERS_S)
                     say(f"{self._way}: {commands[-1].ended_s:.0f} s in real time")
                     before = os.getloadavg()[0]
-                    self._listen(commands)
+                    peaks_mib = {"hear": self._listen(commands)}
                     load = (before + os.getloadavg()[0]) / 2
-                    peak_mib = _tree_peak_mib(assist.pid)
-        figures = self._sum_up(self._rows(commands), load) | {"assist_mib": round(peak_mib, 1)}
+                    peaks_mib["send"] = peak_rss_mib(send.pid) or 0
+                    peaks_mib["assist"] = _tree_peak_mib(assist.pid)
+        figures = self._sum_up(self._rows(commands), load) | {
+            f"{process}_mib": round(peak_mib, 1) for process, peak_mib in peaks_mib.items()
+        }
         say(f"{self._way}: {json.dumps(figures)}")
         return figures
 
@@ -350,15 +353,22 @@ class _Trial:
         program[-1] = "benchmarks.stamped"
         return [*program, str(self._stamps[command]), command, *arguments]
 
-    def _listen(self, commands: Sequence[Command]) -> None:
-        """Run hear until it has played the recording, or enough commands reached the light."""
+    def _listen(self, commands: Sequence[Command]) -> float:
+        """Run hear until it has played the recording, or enough commands reached the light.
+
+        Returns:
+            Peak memory of hear, in MiB.
+        """
+        peak_mib = 0.0
         sound = str(self._folder / "commands.wav")
         settings = str(self._folder / "speaker.toml")
         with running(self._stamped("hear", "--config", settings, "--microphone", sound)) as hear:
             while hear.poll() is None and self._count_reached(commands) < CLIPS:
+                peak_mib = max(peak_mib, peak_rss_mib(hear.pid) or 0)
                 time.sleep(1)
             if hear.poll():
                 raise Unavailable(f"earmark hear exited with code {hear.returncode}")
+        return peak_mib
 
     def _at(self, stage: str) -> float | None:
         stamps = [each for file in self._stamps.values() for each in stamped.read_stamps(file)]

@@ -55,6 +55,7 @@ def build_abilities(settings: AssistSettings, home: Path) -> Abilities:
         voices=_voices(settings, address),
         announcements=timers,
         prepare=agent.prepare,
+        release=agent.release,
         matcher=timers or agent,
         keep_ready=_keep_ready(recogniser),
     )

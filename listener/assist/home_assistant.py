@@ -18,6 +18,7 @@ from typing import Any, Final, Self
 
 import msgspec
 from websockets.exceptions import InvalidHandshake, InvalidURI, WebSocketException
+from websockets.protocol import State
 from websockets.sync.client import ClientConnection, connect
 
 from listener.assist.recogniser import AgentResult, OutcomeUnknown, Recognition
@@ -82,7 +83,7 @@ class HomeAssistantSession:
 
     def __init__(self, address: HomeAssistantAddress, owner: str = "") -> None:
         self._number = 0
-        self._until_s = time.monotonic() + DIAL_S
+        self.allow(DIAL_S)
         token = address.token(owner)
         parts = urllib.parse.urlsplit(address.url)
         scheme = "wss" if parts.scheme == "https" else "ws"
@@ -96,6 +97,10 @@ class HomeAssistantSession:
                 max_size=_LONGEST_BYTES,
                 compression=None,
                 proxy=None,
+                # A connection is used for seconds. The thread that would keep it alive waits for
+                # the same thread as `close`, and before Python 3.13 two waits at once can raise
+                # AssertionError and RuntimeError.
+                ping_interval=None,
                 logger=_silent_log,
             )
             # websockets 17 warns of a connection that is not entered; `close` ends it.
@@ -116,6 +121,15 @@ class HomeAssistantSession:
         """Close the connection."""
         with contextlib.suppress(WebSocketException, OSError):
             self._wire.close()
+
+    @property
+    def is_open(self) -> bool:
+        """Whether the connection is open, as far as this side knows."""
+        return self._wire.state is State.OPEN
+
+    def allow(self, longest_s: float) -> None:
+        """Allow the next commands this time together; at first, it is `DIAL_S` with the login."""
+        self._until_s = time.monotonic() + longest_s
 
     def command(self, kind: str, **fields: object) -> Any:  # noqa: ANN401 - JSON of any form
         """Send a command without effects, and return its result.
@@ -145,7 +159,7 @@ class HomeAssistantSession:
             WebSocketException, OSError, ValueError: the connection was lost, or is late.
             Unavailable: Home Assistant refused the run, and nothing was done.
         """
-        self._until_s = time.monotonic() + RUN_S
+        self.allow(RUN_S)
         number = self._send("assist_pipeline/run", fields)
         while True:
             reply = self._receive()
@@ -260,7 +274,9 @@ class HomeAssistantAgent:
         self._prepared: _Prepared | None = None
 
     def prepare(self, device: str, owner: str) -> None:
-        """Connect and log in, so that ``carry_out`` of the same thread hands over at once.
+        """Connect and log in, so that ``carry_out`` hands over at once.
+
+        A connection that is still open from the last call for the same speaker and owner is kept.
 
         Args:
             device: name of the speaker.
@@ -269,6 +285,12 @@ class HomeAssistantAgent:
         Raises:
             Unavailable: Home Assistant cannot be reached.
         """
+        if (
+            self._prepared is not None
+            and self.is_connected
+            and self._prepared[1:3] == (device, owner)
+        ):
+            return
         self.release()
         session = HomeAssistantSession(self._address, owner)
         try:
@@ -279,6 +301,11 @@ class HomeAssistantAgent:
             session.close()
             raise
         self._prepared = session, device, owner, fields
+
+    @property
+    def is_connected(self) -> bool:
+        """Whether there is a prepared connection that is open, as far as this side knows."""
+        return self._prepared is not None and self._prepared[0].is_open
 
     def release(self) -> None:
         """Close the prepared connection, if there is one."""
@@ -296,6 +323,7 @@ class HomeAssistantAgent:
             Unavailable: Home Assistant cannot be reached, or has no such agent.
         """
         session, _, _, fields = self._connect(device, owner)
+        session.allow(DIAL_S)
         found = session.command(
             "conversation/agent/homeassistant/debug",
             sentences=[text],
@@ -333,8 +361,7 @@ class HomeAssistantAgent:
 
     def _connect(self, device: str, owner: str) -> _Prepared:
         """Return the prepared connection, or a new one for another device or owner."""
-        if self._prepared is None or self._prepared[1:3] != (device, owner):
-            self.prepare(device, owner)
+        self.prepare(device, owner)
         if self._prepared is None:
             raise RuntimeError("prepare returned without a session")
         return self._prepared

@@ -11,8 +11,9 @@ import queue
 import socket
 import threading
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Final, Literal
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
@@ -106,7 +107,11 @@ class Abilities:
     announcements: AnnouncementSource | None = None
     """Timers that end, if the agent has any."""
     prepare: Callable[[str, str], None] | None = None
-    """Connects the agent for a device and an owner, before the last check of the time."""
+    """Connects the agent for a device and an owner, before the last check of the time. Called in a
+    thread of its own while the clip is recognised, and again after that, when it does nothing where
+    the connection is open. Never called together with itself, the agent or the matcher."""
+    release: Callable[[], None] | None = None
+    """Closes a connection that ``prepare`` made and no command used."""
     matcher: CommandMatcher | None = None
     """Tells whether the text of a provisional part is a whole command, where the recogniser does
     not."""
@@ -154,14 +159,16 @@ class CommandProcessor:
         match job:
             case AnnouncementJob():
                 self._announce(job, post)
-            case ConfirmedJob(nonce, device, command):
-                self._guard(nonce, device, post, lambda: self._act(nonce, device, command, post))
+            case ConfirmedJob(nonce, device):
+                self._guard(nonce, device, post, lambda: self._act_held(job, post))
             case CommandJob():
                 header = job.copy.header
                 self._guard(header.ask, header.device, post, lambda: self._process_copy(job, post))
 
     def rest(self) -> None:
         """Prepare for the next command; to be called while there is no job."""
+        if self._abilities.release is not None:
+            self._abilities.release()
         if self._abilities.keep_ready is not None:
             self._abilities.keep_ready()
 
@@ -223,6 +230,39 @@ class CommandProcessor:
         text = "" if found is None else remove_wake_word(found.text, word)
         return Recognition(text, is_command=found.is_command) if found and text else None
 
+    @contextlib.contextmanager
+    def _preparing(self, opened: OpenedCopy) -> Iterator[Callable[[], None]]:
+        """Connect the agent while the block recognises the clip.
+
+        Yields:
+            To be called after the block and before the act: raises the error of the connection,
+            and makes a new one if it was lost during the recognition.
+        """
+        prepare = partial(
+            self._abilities.prepare or (lambda _device, _owner: None),
+            opened.header.device,
+            opened.fields.owner,
+        )
+        failed: list[Exception] = []
+
+        def connect() -> None:
+            try:
+                prepare()
+            except Exception as error:  # noqa: BLE001 - the worker's thread raises it
+                failed.append(error)
+
+        def finish() -> None:
+            for error in failed:
+                raise error
+            prepare()
+
+        thread = threading.Thread(target=connect, name="connect")
+        thread.start()
+        try:
+            yield finish
+        finally:
+            thread.join()
+
     def _find_whole_command(self, opened: OpenedCopy) -> HeldCommand | None:
         """Return the command of a provisional part, and connect the agent for it.
 
@@ -233,11 +273,11 @@ class CommandProcessor:
             Unavailable: the recogniser or the agent cannot be used.
         """
         header, fields = opened.header, opened.fields
-        found = self._recognise(opened)
+        with self._preparing(opened) as finish:
+            found = self._recognise(opened)
         if found is None:
             return None
-        if self._abilities.prepare is not None:
-            self._abilities.prepare(header.device, fields.owner)
+        finish()
         matcher = self._abilities.matcher
         if not found.is_command and (
             matcher is None or not matcher.is_command(found.text, header.device, fields.owner)
@@ -247,13 +287,13 @@ class CommandProcessor:
 
     def _obey(self, opened: OpenedCopy, post: Callable[[Message], None]) -> None:
         header, fields = opened.header, opened.fields
-        found = self._recognise(opened)
+        with self._preparing(opened) as finish:
+            found = self._recognise(opened)
         if found is None:
             self._asks.end(header.ask)
             self._say(header.ask, header.device, "not-understood", post)
             return
-        if self._abilities.prepare is not None:
-            self._abilities.prepare(header.device, fields.owner)
+        finish()
         command = HeldCommand(header.part, header.age_ms, fields.owner, found.text)
         self._act(header.ask, header.device, command, post)
 
@@ -272,6 +312,12 @@ class CommandProcessor:
         self._say(nonce, device, result.outcome, post)
         target = ReplyTarget(ask.nonce, ask.device, ask.reply, ask.answered or ask.arrived)
         self._reply(target, result.speech, result.sound, post)
+
+    def _act_held(self, job: ConfirmedJob, post: Callable[[Message], None]) -> None:
+        if self._abilities.prepare is not None:
+            # The connection that was made for the part may be closed by now.
+            self._abilities.prepare(job.device, job.command.owner)
+        self._act(job.nonce, job.device, job.command, post)
 
     def _fail(self, nonce: str, device: str, reason: str, post: Callable[[Message], None]) -> None:
         self._asks.end(nonce)

@@ -20,7 +20,6 @@ from listener import digests
 from listener.audio.pcm import Samples
 
 BLOCK_SAMPLES: Final = 4096
-_AT_ONCE_SAMPLES: Final = 4 * BLOCK_SAMPLES  # eight blocks are no faster and need a megabyte more
 _BLOCK_CODE: Final = 0b1100  # code of 4096 in a frame header; 0b0111: the length follows
 _PARTITIONS: Final = 16
 _MOST_ORDER: Final = 4
@@ -53,16 +52,11 @@ def to_flac(samples: Samples, rate_hz: int, comment: str, multiple_bytes: int = 
         multiple_bytes: the file is filled with a PADDING block to a multiple of this length, so
             that its length says less about the sound; 1: no such block.
     """
-    whole = len(samples) // BLOCK_SAMPLES * BLOCK_SAMPLES
-    bodies: list[bytes] = []
-    for at in range(0, whole, _AT_ONCE_SAMPLES):
-        blocks = samples[at : min(at + _AT_ONCE_SAMPLES, whole)].reshape(-1, BLOCK_SAMPLES)
-        bodies += _bodies(blocks.astype(np.int32), _PARTITIONS)
-    if whole < len(samples):
-        bodies += _bodies(samples[whole:].astype(np.int32)[None], 1)
+    # One block at a time: its arrays are small enough for malloc to reuse their memory, which costs
+    # less than numpy's calls (see `system.malloc`).
     frames = [
-        _frame(number, len(samples) - number * BLOCK_SAMPLES, body)
-        for number, body in enumerate(bodies)
+        _frame(number, len(samples) - first, _encode_block(samples[first : first + BLOCK_SAMPLES]))
+        for number, first in enumerate(range(0, len(samples), BLOCK_SAMPLES))
     ]
     lengths = [len(frame) for frame in frames]
     tag = f"COMMENT={comment}".encode()
@@ -103,83 +97,72 @@ def _frame(number: int, left_samples: int, body: bytes) -> bytes:
     return header + body + crc_16(header + body).to_bytes(2, "big")
 
 
-def _bodies(blocks: _Ints, partitions: int) -> list[bytes]:
-    """Encode blocks of equal length together; the cost of numpy's calls is shared."""
-    return _pack_fields(*_fields(blocks, partitions))
+def _encode_block(samples: Samples) -> bytes:
+    """Return the subframe of a block, padded with zero bits."""
+    partitions = _PARTITIONS if len(samples) == BLOCK_SAMPLES else 1
+    return _pack_fields(*_fields(samples.astype(np.int32), partitions))
 
 
-def _fields(blocks: _Ints, partitions: int) -> tuple[_Ints, _Ints]:
-    """Return each block as a row of fields: their values, and their lengths in bits.
+def _fields(block: _Ints, partitions: int) -> tuple[_Ints, _Ints]:
+    """Return a block as a row of fields: their values, and their lengths in bits.
 
     Args:
-        blocks: int32, shape (k, n).
-        partitions: partitions of a block, each with its own Rice parameter; a power of two.
+        block: int32, shape (n,).
+        partitions: partitions of the block, each with its own Rice parameter; a power of two.
     """
-    count, samples = blocks.shape
-    residuals = [blocks]
-    for _ in range(min(_MOST_ORDER, samples // partitions - 1)):
-        residuals.append(np.diff(residuals[-1], axis=1))
-    orders = np.argmin([np.abs(residual).sum(1) for residual in residuals], 0)
+    residuals = [block]
+    for _ in range(min(_MOST_ORDER, len(block) // partitions - 1)):
+        residuals.append(residuals[-1][1:] - residuals[-1][:-1])
+    order = int(np.argmin([np.abs(residual).sum() for residual in residuals]))
     # 0, -1, 1, -2, … as 0, 1, 2, 3, …
-    folded = np.zeros_like(blocks)
-    for order in set(orders.tolist()):
-        residual = residuals[order][orders == order]
-        folded[orders == order, order:] = residual << 1 ^ residual >> 31
-    rows = folded.reshape(count, partitions, -1)
-    counts = np.full((count, partitions), rows.shape[2])
-    counts[:, 0] -= orders
+    folded = np.zeros_like(block)
+    folded[order:] = residuals[order] << 1 ^ residuals[order] >> 31
+    rows = folded.reshape(partitions, -1)
+    counts = np.full(partitions, rows.shape[1])
+    counts[0] -= order
     # The best parameter for a geometric distribution; trying all parameters takes longer.
-    means = rows.sum(2) / np.maximum(counts, 1)
+    means = rows.sum(1) / np.maximum(counts, 1)
     rice = np.searchsorted(_RICE_FROM, means, side="right").astype(np.int32)
-    each = rice[..., None]
-    zeros = rows >> each
-    # Columns: the subframe header (type, warm-up samples, partition order), then the partitions.
-    values = np.zeros((count, _FIRST + partitions + samples), np.int32)
+    each = rice[:, None]
+    # The subframe header (type, warm-up samples, partition order), then the partitions.
+    values = np.zeros(_FIRST + partitions + len(block), np.int32)
     lengths = np.zeros_like(values)
-    by_partition = (count, partitions, -1)
-    codes, sizes = (array[:, _FIRST:].reshape(by_partition) for array in (values, lengths))
-    codes[..., 0], sizes[..., 0] = rice, 4
-    codes[..., 1:] = np.int32(1) << each | rows & (np.int32(1) << each) - 1
-    sizes[..., 1:] = zeros + 1 + each
-    values[:, 0], lengths[:, 0] = 0b001000 << 1 | orders << 1, 8
-    values[:, _FIRST - 1], lengths[:, _FIRST - 1] = partitions.bit_length() - 1, 6
-    for row, order in enumerate(orders.tolist()):
-        values[row, 1 : 1 + order] = blocks[row, :order] & 0xFFFF
-        lengths[row, 1 : 1 + order] = _SAMPLE_BITS
-        # Warm-up samples are in the header, so their fields here are empty.
-        codes[row, 0, 1 : 1 + order] = sizes[row, 0, 1 : 1 + order] = 0
+    codes, sizes = (array[_FIRST:].reshape(partitions, -1) for array in (values, lengths))
+    codes[:, 0], sizes[:, 0] = rice, 4
+    codes[:, 1:] = np.int32(1) << each | rows & (np.int32(1) << each) - 1
+    sizes[:, 1:] = (rows >> each) + 1 + each
+    # Warm-up samples are in the header, so their fields here are empty.
+    codes[0, 1 : 1 + order] = sizes[0, 1 : 1 + order] = 0
+    values[0], lengths[0] = 0b001000 << 1 | order << 1, 8
+    values[1 : 1 + order] = block[:order] & 0xFFFF
+    lengths[1 : 1 + order] = _SAMPLE_BITS
+    values[_FIRST - 1], lengths[_FIRST - 1] = partitions.bit_length() - 1, 6
     # Noise is stored verbatim if that is shorter.
-    noisy = lengths.sum(1) >= 8 + samples * _SAMPLE_BITS
-    if noisy.any():
-        values[noisy], lengths[noisy] = 0, 0
-        values[noisy, 0], lengths[noisy, 0] = 0b000001 << 1, 8
-        values[noisy, 1 : 1 + samples] = blocks[noisy] & 0xFFFF
-        lengths[noisy, 1 : 1 + samples] = _SAMPLE_BITS
+    if lengths.sum() >= 8 + len(block) * _SAMPLE_BITS:
+        values[:], lengths[:] = 0, 0
+        values[0], lengths[0] = 0b000001 << 1, 8
+        values[1 : 1 + len(block)] = block & 0xFFFF
+        lengths[1 : 1 + len(block)] = _SAMPLE_BITS
     return values, lengths
 
 
-def _pack_fields(values: _Ints, lengths: _Ints) -> list[bytes]:
-    """Return each row's fields as bytes, padded with zero bits.
+def _pack_fields(values: _Ints, lengths: _Ints) -> bytes:
+    """Return fields as bytes, padded with zero bits.
 
     Args:
-        values: int32, shape (k, m); at most 32 bits each.
-        lengths: lengths in bits, same shape; the first of a row is not 0.
+        values: int32, shape (m,); at most 32 bits each.
+        lengths: lengths in bits, same shape; the first is not 0.
     """
-    ends = np.cumsum(lengths, 1, np.int32)
-    counts_bytes = -(-ends[:, -1] // 8)
-    firsts = np.concatenate(([0], np.cumsum(counts_bytes // 4 + 2)))
+    ends = np.cumsum(lengths, dtype=np.int32)
+    count_bytes = -(-int(ends[-1]) // 8)
     ends -= 1
     # Each value ends in a word of 32 bits and may begin in the word before.
-    place = (ends >> 5) + firsts[:-1, None]
+    place = ends >> 5
     shifted = values.astype(np.int64) << (31 - (ends & 31))
     # Fields share no bit, so addition joins them; doubles are exact up to 2 ** 53.
-    words = np.bincount(place.ravel() + 1, (shifted & 0xFFFFFFFF).ravel(), int(firsts[-1]) + 1)
-    words += np.bincount(place.ravel(), (shifted >> 32).ravel(), len(words))
-    data = words.astype(">u4").tobytes()
-    return [
-        data[4 * (first + 1) :][:size]
-        for first, size in zip(firsts.tolist(), counts_bytes.tolist(), strict=False)
-    ]
+    words = np.bincount(place + 1, shifted & 0xFFFFFFFF)
+    words += np.bincount(place, shifted >> 32, len(words))
+    return words[1:].astype(">u4").tobytes()[:count_bytes]
 
 
 def crc_8(data: bytes) -> int:

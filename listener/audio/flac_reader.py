@@ -3,7 +3,7 @@
 libsndfile reads from memory through callbacks, which need memory that is writable and executable:
 ``MemoryDenyWriteExecute=`` forbids that (``docs/decisions/0016``), and its libraries leave copies
 of the audio. Only what `flac.to_flac` writes is read: one size of block, fixed predictors, Rice
-codes, verbatim blocks.
+codes, verbatim blocks. The parser has found where the codes end, so nothing is parsed again.
 """
 
 from typing import Final
@@ -13,18 +13,14 @@ from numpy.typing import NDArray
 
 from listener import digests
 from listener.audio.flac import BLOCK_SAMPLES
-from listener.audio.flac_parser import FlacFile
+from listener.audio.flac_parser import FIXED_PREDICTORS, VERBATIM, FlacFile, Subframe
 from listener.audio.pcm import Samples
 
-_METADATA_AT: Final = 4
-_LAST: Final = 0x80
 _WHOLE_CODE: Final = 0b1100
-_FRAME_BYTES: Final = 2 * BLOCK_SAMPLES + 64
-_VERBATIM: Final = 0b000001
-_FIXED: Final = range(0b001000, 0b001101)
-_ESCAPE: Final = 15
+_HEADER_BYTES: Final = 1  # of a subframe without wasted bits
 _LOWEST: Final = -(1 << 15)
 _HIGHEST: Final = (1 << 15) - 1
+_WORD_BITS: Final = 32
 
 _Numbers = NDArray[np.int64]
 
@@ -50,59 +46,72 @@ def read_samples(data: bytes, parsed: FlacFile) -> Samples:
         OtherEncoderError: another encoder wrote the file.
         ValueError: it is damaged. Nothing else is raised.
     """
+    if len(data) != parsed.size_bytes:
+        raise ValueError("the FLAC file is not the one that was parsed")
     samples = np.zeros(parsed.samples, np.int16)
-    at = _find_first_frame(data)
-    for number, first in enumerate(range(0, parsed.samples, BLOCK_SAMPLES)):
-        count = min(BLOCK_SAMPLES, parsed.samples - first)
-        frame = data[at : at + _FRAME_BYTES]
-        header_bytes = _measure_header(frame, number, count)
-        block, size = _decode_subframe(frame[header_bytes:], count)
-        samples[first : first + count] = block
+    words = _view_words(data)
+    first = 0
+    for number, subframe in enumerate(parsed.subframes):
+        _check_header(data, number, subframe)
+        block = _decode_subframe(data, words, subframe)
+        samples[first : first + len(block)] = block
         block[:] = 0
-        at += header_bytes + size + 2  # a checksum, which the parser has verified
+        first += len(block)
     if digests.md5(samples.astype("<i2", copy=False).data.cast("B")) != parsed.md5:
         samples[:] = 0
         raise ValueError("the FLAC file is damaged")
     return samples
 
 
-def _find_first_frame(data: bytes) -> int:
-    at, is_last = _METADATA_AT, False
-    while not is_last and at + 4 <= len(data):
-        is_last = bool(data[at] & _LAST)
-        at += 4 + int.from_bytes(data[at + 1 : at + 4], "big")
-    return at
+def _view_words(data: bytes) -> NDArray[np.uint32]:
+    """Return the 32 bits that begin at each byte; zeros follow the last."""
+    return np.ndarray(len(data), ">u4", data + bytes(_WORD_BITS // 8 - 1), strides=(1,))
 
 
-def _measure_header(frame: bytes, number: int, count: int) -> int:
-    """Return the length of a frame's header, which is that of `flac`."""
-    is_whole = count == BLOCK_SAMPLES
+def _check_header(data: bytes, number: int, subframe: Subframe) -> None:
+    """Check that the header of a frame is that of `flac`."""
+    is_whole = subframe.samples == BLOCK_SAMPLES
     size_code = _WHOLE_CODE if is_whole else 0b0111
     start = bytes([0xFF, 0xF8, size_code << 4, 0b100 << 1])
     start += chr(number).encode("utf-8", "surrogatepass")
-    start += b"" if is_whole else (count - 1).to_bytes(2, "big")
-    if not frame.startswith(start):
+    start += b"" if is_whole else (subframe.samples - 1).to_bytes(2, "big")
+    end = subframe.first_byte - 1  # a checksum, which the parser has verified
+    if data[end - len(start) : end] != start:
         raise OtherEncoderError
-    return len(start) + 1
 
 
-def _decode_subframe(data: bytes, count: int) -> tuple[_Numbers, int]:
-    """Return the samples of a subframe, and its length in bytes."""
-    if not data or data[0] & 0x81:
+def _decode_subframe(data: bytes, words: NDArray[np.uint32], subframe: Subframe) -> _Numbers:
+    """Return the samples of a subframe."""
+    at = subframe.first_byte + _HEADER_BYTES
+    if not subframe.is_plain:
         raise OtherEncoderError
-    kind = data[0] >> 1
-    if kind == _VERBATIM and len(data) > 2 * count:
-        plain = np.frombuffer(data, ">i2", count, 1)
-        return plain.astype(np.int64), 1 + 2 * count
-    if kind not in _FIXED:
+    if subframe.kind == VERBATIM:
+        return np.frombuffer(data, ">i2", subframe.samples, at).astype(np.int64)
+    if subframe.kind not in FIXED_PREDICTORS:
         raise OtherEncoderError
-    order = kind - _FIXED.start
-    warm_up = np.frombuffer(data, ">i2", order, 1).astype(np.int64) if order else _none()
-    residual, bits = _RiceReader(data, 8 + 16 * order).read(count, order)
-    samples = _integrate(warm_up, residual)
-    if len(samples) and not _LOWEST <= samples.min() <= samples.max() <= _HIGHEST:
+    order = subframe.kind - FIXED_PREDICTORS.start
+    warm_up = np.frombuffer(data, ">i2", order, at).astype(np.int64)
+    samples = _integrate(warm_up, _decode_rice(words, subframe))
+    if not _LOWEST <= samples.min() <= samples.max() <= _HIGHEST:
         raise ValueError("the FLAC file is damaged")
-    return samples, -(-bits // 8)
+    return samples
+
+
+def _decode_rice(words: NDArray[np.uint32], subframe: Subframe) -> _Numbers:
+    """Return the residual of a subframe: for each code its zeros, then the bits behind its one."""
+    ones = subframe.ones.astype(np.int64)
+    counts = [partition.codes for partition in subframe.partitions]
+    parameters = np.repeat([partition.parameter for partition in subframe.partitions], counts)
+    begins = np.empty_like(ones)
+    begins[1:] = ones[:-1] + 1 + parameters[:-1]
+    firsts = np.cumsum([0, *counts])[:-1]
+    begins[firsts] = [partition.first_bit for partition in subframe.partitions]
+    low_at = ones + 1
+    # At most 14 bits behind at most 7 others of the first byte: they are in one word.
+    low = words[subframe.first_byte + (low_at >> 3)].astype(np.int64)
+    low = low >> _WORD_BITS - (low_at & 7) - parameters & (1 << parameters) - 1
+    folded: _Numbers = ones - begins << parameters | low
+    return folded >> 1 ^ -(folded & 1)
 
 
 def _integrate(warm_up: _Numbers, residual: _Numbers) -> _Numbers:
@@ -112,63 +121,3 @@ def _integrate(warm_up: _Numbers, residual: _Numbers) -> _Numbers:
         last = np.diff(warm_up, n=order)[-1]
         row = last + np.cumsum(row)
     return np.concatenate((warm_up, row))
-
-
-class _RiceReader:
-    """A cursor over the residual of one subframe."""
-
-    def __init__(self, data: bytes, at: int) -> None:
-        self._bits = np.unpackbits(np.frombuffer(data, np.uint8))
-        end = len(self._bits)
-        places = np.where(self._bits, np.arange(end, dtype=np.int32), np.int32(end))
-        self._next_ones = np.ascontiguousarray(np.minimum.accumulate(places[::-1])[::-1]).data
-        self._end = end
-        self._at = at
-
-    def read(self, count: int, order: int) -> tuple[_Numbers, int]:
-        """Return the residual of ``count`` - ``order`` samples, and the position behind it."""
-        if self._take(2):
-            raise OtherEncoderError
-        partitions = 1 << self._take(4)
-        each = count // partitions
-        if each * partitions != count or each < order:
-            raise ValueError("the FLAC file is damaged")
-        parts = [self._partition(each - (order if not part else 0)) for part in range(partitions)]
-        folded = np.concatenate(parts)
-        return folded >> 1 ^ -(folded & 1), self._at
-
-    def _partition(self, count: int) -> _Numbers:
-        parameter = self._take(4)
-        if parameter == _ESCAPE:
-            raise OtherEncoderError
-        at, next_ones, step = self._at, self._next_ones, parameter + 1
-        ones = [0] * count
-        try:
-            for index in range(count):
-                one = next_ones[at]
-                ones[index] = one
-                at = one + step
-        except IndexError:
-            raise ValueError("the FLAC file is damaged") from None
-        if at > self._end:
-            raise ValueError("the FLAC file is damaged")
-        stops = np.array(ones, np.int64)
-        starts = np.concatenate(([self._at], stops[:-1] + step)) if count else stops
-        self._at = at
-        values = stops - starts
-        for place in range(1, step):
-            values = values << 1 | self._bits[stops + place]
-        return values
-
-    def _take(self, bits: int) -> int:
-        if self._at + bits > self._end:
-            raise ValueError("the FLAC file is damaged")
-        value = 0
-        for bit in self._bits[self._at : self._at + bits]:
-            value = value << 1 | int(bit)
-        self._at += bits
-        return value
-
-
-def _none() -> _Numbers:
-    return np.zeros(0, np.int64)

@@ -91,7 +91,7 @@ class CopyFolder:
             mode = atomic.shared_mode(folder) & _READ_ONLY_FOR_GROUP
             with contextlib.ExitStack() as on_failure:
                 on_failure.callback(_unlink, hidden, folder)
-                with atomic.create_file(hidden, folder=folder) as file:
+                with atomic.create_file(hidden, folder=folder, is_durable=False) as file:
                     file.write(data)
                     os.fchmod(file.fileno(), mode)
                 with self._lock:

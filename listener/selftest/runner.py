@@ -11,7 +11,8 @@ from typing import Final
 import numpy as np
 
 from listener.audio.clip import encode_clip
-from listener.audio.pcm import SAMPLE_RATE_HZ, Samples
+from listener.audio.flac import BLOCK_SAMPLES
+from listener.audio.pcm import FRAME_SAMPLES, SAMPLE_RATE_HZ, Samples
 from listener.config import ClipSettings
 from listener.errors import Unavailable
 from listener.selftest import checks, sources, syscalls
@@ -38,7 +39,7 @@ class SelfTest:
 
     Args:
         folder: empty folder for all files of the run.
-        clip: the device's clip settings, of which the ring length is used.
+        clip: the device's clip settings; `ring_s` and `provisional_parts` are used.
         tracer: path of strace, or None.
         progress: called with a message at each step.
     """
@@ -48,6 +49,7 @@ class SelfTest:
     ) -> None:
         self._setup = set_up(folder, clip)
         self._ring_s = clip.ring_s
+        self._has_parts = clip.provisional_parts
         self._tracer = tracer
         self._progress = progress
 
@@ -75,7 +77,9 @@ class SelfTest:
                 yield SkippedCheck(what=name, why=why)
                 continue
             watermark = Watermark(secrets.randbits(_SEED_BITS))
-            scene = compose(watermark, _word(), self._ring_s, CLIP_S)
+            word = _word()
+            command = word if self._has_parts else None
+            scene = compose(watermark, word, self._ring_s, CLIP_S, command)
             if name == "device":
                 source: AudioSource = sources.AlsaSource(self._setup.folder, scene.samples)
             else:
@@ -124,7 +128,11 @@ class SelfTest:
                 if name == "hear":
                     yield checks.check_memory(source.name, "playing", name, scan, must_find=True)
             for moment, wait in _moments(
-                harness, scene, watermark, is_muted_by_scene=source.is_scripted
+                harness,
+                scene,
+                watermark,
+                is_muted_by_scene=source.is_scripted,
+                has_parts=self._has_parts,
             ):
                 wait()
                 scans = checks.scan_processes(harness.processes(), watermark)
@@ -145,7 +153,12 @@ class SelfTest:
 
 
 def _moments(
-    harness: Harness, scene: WatermarkScene, watermark: Watermark, *, is_muted_by_scene: bool
+    harness: Harness,
+    scene: WatermarkScene,
+    watermark: Watermark,
+    *,
+    is_muted_by_scene: bool,
+    has_parts: bool,
 ) -> tuple[tuple[Moment, Callable[[], None]], ...]:
     """Return the moments at which no process may hold the watermark, each with its wait."""
 
@@ -165,6 +178,9 @@ def _moments(
         # The command copy begins later, so its encoder packs the samples into other blocks.
         skipped = _command_skip_samples(end - first)
         watermark.expect(encode_clip(scene.samples[first + skipped : end], "command"))
+        if has_parts:
+            for last_block in _part_ends(scene.samples[first + skipped : end]):
+                watermark.expect(encode_clip(last_block, "part"))
         harness.wait_until_played(scene.sealed_s)
 
     return (
@@ -178,6 +194,18 @@ def _command_skip_samples(length_samples: int) -> int:
     """Return how much of the begin of the clip its command copy leaves out."""
     longest = LONGEST_PRE_ROLL_MS * SAMPLE_RATE_HZ // 1_000 + round(CLIP_S * SAMPLE_RATE_HZ)
     return max(0, length_samples - longest)
+
+
+def _part_ends(command: Samples) -> Iterator[Samples]:
+    """Yield the last block that a provisional part of a command may have.
+
+    A part begins as the command does, so that its other blocks are the command's, and ends with any
+    frame before the endpoint; this command ends with a frame too.
+    """
+    for end in range(len(command) - FRAME_SAMPLES, 0, -FRAME_SAMPLES):
+        block = end // BLOCK_SAMPLES * BLOCK_SAMPLES
+        if block < end:
+            yield command[block:end]
 
 
 def _word() -> Samples:

@@ -49,6 +49,7 @@ clip.ring_s = {{ring_s}}
 clip.post_roll_s = 2.0
 clip.no_speech_s = {CLIP_S + 1.0}
 clip.longest_s = {CLIP_S}
+clip.provisional_parts = {{parts}}
 mute.switch = "none"
 broker.host = "127.0.0.1"
 broker.port = 9
@@ -107,7 +108,13 @@ class TemporaryHome:
         return tuple(path for path in sorted(self.home.rglob("*")) if path.is_file())
 
 
-def compose(watermark: Watermark, word: Samples, ring_s: float, clip_s: float) -> WatermarkScene:
+def compose(
+    watermark: Watermark,
+    word: Samples,
+    ring_s: float,
+    clip_s: float,
+    command: Samples | None = None,
+) -> WatermarkScene:
     """Compose the scene.
 
     Args:
@@ -115,6 +122,8 @@ def compose(watermark: Watermark, word: Samples, ring_s: float, clip_s: float) -
         word: the spoken wake word; int16, shape (n,).
         ring_s: length of hear's ring in seconds.
         clip_s: seconds of watermark after the word.
+        command: speech between the word and the watermark; int16, shape (n,). The watermark is not
+            speech, so a provisional part is due in it.
     """
     generator = np.random.default_rng(0)
     parts: list[Samples] = []
@@ -141,6 +150,8 @@ def compose(watermark: Watermark, word: Samples, ring_s: float, clip_s: float) -
     unmute_s = mute_s + _MUTE_S
     add_silence(_MUTE_S - _MUTED_PLAY_S + _BEFORE_WORD_S)
     parts.append(word)
+    if command is not None:
+        parts.append(command)
     add_watermark(clip_s)
     sealed_s = now_s() + ring_s + MARGIN_S
     add_silence(ring_s + MARGIN_S + _AFTER_S)
@@ -160,7 +171,7 @@ def set_up(folder: Path, clip: ClipSettings) -> TemporaryHome:
 
     Args:
         folder: an empty folder.
-        clip: the device's clip settings, of which the ring length is used.
+        clip: the device's clip settings; `ring_s` and `provisional_parts` are used.
     """
     folder = folder.resolve()  # as /proc shows it
     home = Home(folder / "home")
@@ -174,5 +185,7 @@ def set_up(folder: Path, clip: ClipSettings) -> TemporaryHome:
         )
     )
     config = folder / "earmark.toml"
-    config.write_text(_CONFIG.format(ring_s=clip.ring_s), "utf-8")
+    config.write_text(
+        _CONFIG.format(ring_s=clip.ring_s, parts=str(clip.provisional_parts).lower()), "utf-8"
+    )
     return TemporaryHome(folder, home.path, config, FakeAssist(home.path, KEEPER))

@@ -167,7 +167,7 @@ class VoiceRelay:
         with self._logs_errors(self._replies), open_directory(self._replies) as folder:
             part = f".{name}{PART}"
             mode = atomic.shared_mode(folder) & _READ_ONLY_FOR_GROUP
-            with atomic.create_file(part, folder=folder) as file:
+            with atomic.create_file(part, folder=folder, is_durable=False) as file:
                 file.write(payload)
                 os.fchmod(file.fileno(), mode)
             os.rename(part, name, src_dir_fd=folder, dst_dir_fd=folder)

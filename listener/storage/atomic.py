@@ -92,7 +92,11 @@ def chown_folder(path: Path) -> None:
 
 @contextlib.contextmanager
 def create_file(
-    path: Path | str, mode: int = SECRET_MODE, folder: int | None = None
+    path: Path | str,
+    mode: int = SECRET_MODE,
+    folder: int | None = None,
+    *,
+    is_durable: bool = True,
 ) -> Iterator[BinaryIO]:
     """Create a file for the block to write; after the block its bytes are on the disk.
 
@@ -104,6 +108,7 @@ def create_file(
         path: the new file; an existing file or link is never opened.
         mode: permissions of the file, reduced by the umask.
         folder: a descriptor of the folder that ``path`` is relative to, if any.
+        is_durable: False for a file that no later run reads: its bytes need not reach the disk.
 
     Raises:
         FileExistsError: the name exists.
@@ -115,7 +120,8 @@ def create_file(
         with open(handle, "wb") as file:  # noqa: PTH123 - a descriptor, not a path
             yield file
             file.flush()
-            os.fsync(handle)
+            if is_durable:
+                os.fsync(handle)
     except BaseException:
         with contextlib.suppress(OSError):
             os.unlink(path, dir_fd=folder)

@@ -43,6 +43,10 @@ class FakeUnderstanding:
         self.sound: Samples = np.arange(8_000, dtype=np.int16)
         self.obeyed: list[tuple[str, str, str]] = []
         self.prepared: list[tuple[str, str]] = []
+        self.connected: tuple[str, str] | None = None
+        """Speaker and owner of the open connection."""
+        self.unreachable: Exception | None = None
+        """Error of each new connection."""
         self.before_act: Callable[[], None] = lambda: None
         self.spoken: list[str] = []
         self.announcements: list[Announcement] = []
@@ -56,10 +60,20 @@ class FakeUnderstanding:
         return None if self.text is None else Recognition(self.text, self.is_command)
 
     def prepare(self, device: str, owner: str) -> None:
+        if self.connected == (device, owner):
+            return
+        if self.unreachable is not None:
+            raise self.unreachable
+        self.connected = (device, owner)
         self.prepared.append((device, owner))
         self.before_act()
 
+    def release(self) -> None:
+        self.connected = None
+
     def carry_out(self, text: str, device: str, owner: str) -> AgentResult:
+        assert self.connected == (device, owner)
+        self.connected = None
         self.obeyed.append((text, device, owner))
         if self.error is not None:
             raise self.error
@@ -158,6 +172,7 @@ class Assist:
             self.understanding,
             [self.understanding],
             prepare=self.understanding.prepare,
+            release=self.understanding.release,
             matcher=FakeMatcher(self.understanding),
         )
         sounding = SoundingAnnouncements()

@@ -45,6 +45,15 @@ class FakeHomeAssistant:
         self.matches = True
         """Whether it has the command that matches sentences."""
 
+        self._wires: list[ServerConnection] = []
+
+    def close_connections(self) -> None:
+        """Close all connections, as at a restart."""
+        for wire in self._wires:
+            # Not by ``close``, which would wait for a thread together with the handler's thread.
+            with contextlib.suppress(OSError):
+                wire.socket.shutdown(socket.SHUT_RDWR)
+
     def answer(self, wire: ServerConnection) -> None:
         """Serve one connection."""
         with contextlib.suppress(ConnectionClosed):
@@ -54,6 +63,7 @@ class FakeHomeAssistant:
                 wire.send(json.dumps({"type": "auth_invalid", "message": "no"}))
                 return
             self.used_tokens.append(token)
+            self._wires.append(wire)
             wire.send(json.dumps({"type": "auth_ok"}))
             for line in wire:
                 self._command(wire, json.loads(line))
@@ -163,7 +173,8 @@ def running(fake: FakeHomeAssistant) -> Iterator[FakeHomeAssistant]:
         def log_message(self, *_arguments: object) -> None: ...
 
     with (
-        serve(fake.answer, "127.0.0.1", 0, compression=None) as sockets,
+        # As in the client: without the thread that keeps connections alive.
+        serve(fake.answer, "127.0.0.1", 0, compression=None, ping_interval=None) as sockets,
         ThreadingHTTPServer(("127.0.0.1", 0), Http) as http,
         socket.create_server(("127.0.0.1", 0)) as front,
     ):

@@ -1,11 +1,14 @@
 """Home Assistant as recogniser, agent and voice, against a fake of its interface."""
 
+import threading
+import time
 from collections.abc import Iterator
 
 import numpy as np
 import pytest
 
 from listener.assist.home_assistant import (
+    DIAL_S,
     NODE,
     HomeAssistantAddress,
     HomeAssistantAgent,
@@ -18,6 +21,7 @@ from listener.assist.recogniser import AgentResult, OutcomeUnknown, Recognition
 from listener.errors import Unavailable
 from listener.household import home_assistant
 from tests.assist.fake_home_assistant import TOKEN, FakeHomeAssistant, running
+from tests.system.conftest import wait_until
 
 SOUND = np.arange(58_000, dtype=np.int16)
 
@@ -103,6 +107,44 @@ def test_connection_of_another_owner_is_not_used(
 
     assert fake.lights == ["bedroom"]
     assert len(fake.used_tokens) == 2
+
+
+def test_open_connection_is_kept_and_a_lost_one_is_made_again(
+    fake: FakeHomeAssistant, address: HomeAssistantAddress
+) -> None:
+    agent = HomeAssistantAgent(address, None)
+    agent.prepare("kitchen", "ada")
+    agent.prepare("kitchen", "ada")
+    assert len(fake.used_tokens) == 1
+
+    fake.close_connections()
+    wait_until(lambda: not agent.is_connected, "the client knows that the connection is closed")
+    agent.prepare("kitchen", "ada")
+
+    assert agent.carry_out("turn on the lights", "kitchen", "ada").outcome == "done"
+    assert len(fake.used_tokens) == 2
+
+
+def test_sentence_is_matched_after_a_recognition_that_took_longer_than_a_login_may(
+    address: HomeAssistantAddress, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    agent = HomeAssistantAgent(address, None)
+    agent.prepare("kitchen", "ada")
+    now_s = time.monotonic()
+    monkeypatch.setattr("time.monotonic", lambda: now_s + DIAL_S + 1)
+
+    assert agent.is_command("turn on the lights", "kitchen", "ada")
+
+    agent.release()
+
+
+def test_no_thread_keeps_a_connection_alive(address: HomeAssistantAddress) -> None:
+    """Two threads that wait for a third one at once can fail, before Python 3.13."""
+    with HomeAssistantSession(address):
+        names = [thread.name for thread in threading.enumerate()]
+
+    assert [name for name in names if "recv_events" in name]
+    assert not [name for name in names if "keepalive" in name]
 
 
 def test_whole_clip_is_recognised_without_detection_of_its_end(

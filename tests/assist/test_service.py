@@ -12,7 +12,7 @@ import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from listener.assist import worker
-from listener.assist.recogniser import AgentResult, Announcement, OutcomeUnknown
+from listener.assist.recogniser import AgentResult, Announcement, OutcomeUnknown, Recognition
 from listener.envelope import keys
 from listener.errors import Unavailable
 from listener.mqtt.client import ConnectionLostEvent, Message
@@ -193,6 +193,58 @@ def test_command_that_is_late_once_home_assistant_is_connected_is_not_started(
 
     assert assist.understanding.obeyed == []
     assert assist.outcomes(assist.kitchen) == ["late"]
+
+
+@pytest.mark.parametrize("is_lost", [False, True])
+def test_home_assistant_is_connected_while_the_clip_is_recognised(
+    assist: Assist, monkeypatch: pytest.MonkeyPatch, *, is_lost: bool
+) -> None:
+    connected = threading.Event()
+
+    def recognise(_samples: object, _word: str, *, is_final: bool) -> Recognition:
+        assert is_final
+        assert connected.wait(60), "the connection waits for the recogniser"
+        if is_lost:
+            assist.understanding.release()
+        return Recognition("turn on the lights", is_command=False)
+
+    assist.understanding.before_act = connected.set
+    monkeypatch.setattr(assist.understanding, "recognise", recognise)
+
+    assist.command(assist.kitchen)
+
+    assert assist.outcomes(assist.kitchen) == ["done"]
+    assert len(assist.understanding.prepared) == (2 if is_lost else 1)
+
+
+@pytest.mark.parametrize(
+    ("text", "outcome"), [("turn on the lights", "failed"), (None, "not-understood")]
+)
+def test_command_without_a_connection_is_not_carried_out(
+    assist: Assist, text: str | None, outcome: str
+) -> None:
+    assist.understanding.unreachable = Unavailable("cannot reach Home Assistant")
+    assist.understanding.text = text
+
+    assist.command(assist.kitchen)
+
+    assert assist.understanding.obeyed == []
+    assert assist.outcomes(assist.kitchen) == [outcome]
+
+
+def test_connection_that_no_command_used_is_closed_and_made_again_before_an_act(
+    assist: Assist,
+) -> None:
+    nonce, key = assist.wake(assist.kitchen)
+    assist.say(assist.kitchen, nonce, assist.kitchen.copy(nonce, key, 500, part=1, last=0))
+    assert assist.understanding.connected == ("kitchen", "ada")
+
+    assist.processor.rest()
+    assert assist.understanding.connected is None
+    assist.confirm(assist.kitchen, nonce, 1)
+
+    assert len(assist.understanding.obeyed) == 1
+    assert assist.outcomes(assist.kitchen) == ["done"]
 
 
 def test_sound_is_wiped_after_recognition(assist: Assist) -> None:

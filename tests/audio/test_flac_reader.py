@@ -3,6 +3,7 @@
 import io
 import subprocess
 import sys
+from collections.abc import Callable
 
 import numpy as np
 import pytest
@@ -11,7 +12,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 
-from listener.audio.flac import BLOCK_SAMPLES, to_flac
+from listener import digests
+from listener.audio.flac import BLOCK_SAMPLES, crc_8, crc_16, to_flac
 from listener.audio.flac_parser import parse_flac
 from listener.audio.flac_reader import read_samples
 from listener.audio.pcm import Samples
@@ -71,6 +73,50 @@ def test_changed_byte_is_refused(place: int, change: int) -> None:
     except ValueError:
         return
     assert np.array_equal(samples, np.arange(5_000, dtype=np.int16)), "a checksum was changed"
+
+
+def one_block(samples: Samples) -> bytes:
+    """A whole block in one partition of parameter 0: as many zeros as the number, then a one."""
+    folded = samples.astype(np.int64) << 1 ^ samples.astype(np.int64) >> 63
+    codes = np.zeros(int(folded.sum()) + len(folded), np.uint8)
+    codes[np.cumsum(folded + 1) - 1] = 1
+    fields = np.unpackbits(np.array([0b0001_0000, 0, 0], np.uint8))[:18]  # order 0, one partition
+    body = np.packbits(np.concatenate((fields, codes))).tobytes()
+    header = bytes([0xFF, 0xF8, 0xC0, 0x08, 0])
+    frame = header + bytes([crc_8(header)]) + body
+    template = to_flac(np.zeros(BLOCK_SAMPLES, np.int16), 16_000, "x")
+    start = template[: template.index(header)]
+    md5 = digests.md5(np.ascontiguousarray(samples, "<i2").data.cast("B"))
+    return start[:26] + md5 + start[42:] + frame + crc_16(frame).to_bytes(2, "big")
+
+
+@pytest.mark.parametrize("value", [0, 15, 16, 2_000, 20_000, -20_001])
+@pytest.mark.parametrize("place", [0, 1, 2_000, BLOCK_SAMPLES - 1])
+def test_run_of_zeros_longer_than_the_parser_looks_ahead(value: int, place: int) -> None:
+    samples = np.zeros(BLOCK_SAMPLES, np.int16)
+    samples[place] = value
+
+    assert np.array_equal(decode(one_block(samples)), samples)
+
+
+def test_code_that_never_ends_is_refused() -> None:
+    data = bytearray(one_block(np.zeros(BLOCK_SAMPLES, np.int16)))
+    data[-500:] = bytes(500)
+
+    with pytest.raises(ValueError, match="incomplete"):
+        parse_flac(bytes(data))
+
+
+@pytest.mark.parametrize(
+    "change", [lambda data: data[:-1], lambda data: data + b"x", lambda _: b""]
+)
+def test_file_of_another_length_than_the_parsed_one_is_refused(
+    change: Callable[[bytes], bytes],
+) -> None:
+    data = to_flac(np.arange(5_000, dtype=np.int16), 16_000, "x")
+
+    with pytest.raises(ValueError, match="not the one"):
+        read_samples(change(data), parse_flac(data))
 
 
 def test_decoder_needs_no_executable_memory() -> None:

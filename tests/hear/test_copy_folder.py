@@ -1,5 +1,6 @@
 """Folder from which send takes command copies: two files, ten seconds, nothing after a mute."""
 
+import os
 import stat
 import threading
 from pathlib import Path
@@ -47,6 +48,15 @@ def test_copy_has_the_name_that_send_expects(folder: CopyFolder, tmp_path: Path)
     file = tmp_path / "voice" / "copies" / name
     assert file.read_bytes() == b"sealed"
     assert stat.S_IMODE(file.stat().st_mode) == 0o600
+
+
+def test_copy_does_not_wait_for_a_disk(
+    folder: CopyFolder, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delattr(os, "fsync")
+
+    assert folder.lay(ASKS[0], 1, b"sealed", yes)
+    assert len(names(tmp_path)) == 1
 
 
 def test_group_of_a_shared_folder_may_read_and_remove(tmp_path: Path, clock: Clock) -> None:

@@ -253,7 +253,9 @@ class Socket:
     """
 
     def __init__(self, url: str, token: str) -> None:
-        self._socket: ClientConnection = connect(url, max_size=None, open_timeout=60)
+        self._socket: ClientConnection = connect(
+            url, max_size=None, open_timeout=60, ping_interval=None
+        )
         self._ids = itertools.count(1)
         hello = self._receive()
         self.version = str(hello["ha_version"])

@@ -1,5 +1,6 @@
 """A home: a household with two speakers, its broker, and the broker that Home Assistant uses."""
 
+import json
 import shutil
 import time
 from collections.abc import Iterator
@@ -35,6 +36,8 @@ _RATE_HZ: Final = 16_000
 _EVERY_S: Final = 20
 """Time between two commands in a speaker's recording."""
 _MINUTES: Final = 30
+_REPEATS: Final = 6
+"""Times that hear plays the recording; it ends with it, and a run of all scenes may take longer."""
 _LOUDSPEAKER: Final = "earmark-loud"
 _SOUND: Final = "loudspeaker.raw"
 
@@ -209,7 +212,7 @@ def _add_speaker(house: House, name: str, recording: Path) -> SpeakerProcesses:
     house.introduce(data)
     (house.folder / f"{name}.toml").write_text(
         f'device.name = "{name}"\nattribution.keeper = "{OWNER}"\n'
-        f'microphone.files = ["{recording}"]\n'
+        f"microphone.files = {json.dumps([str(recording)] * _REPEATS)}\n"
         f'player.device = "{_LOUDSPEAKER}"\nplayer.volume = 1.0\n'
         f'[broker]\nhost = "localhost"\nport = {house.household.port}\n'
         f'ca_file = "{folder}/tls/ca.crt"\n'

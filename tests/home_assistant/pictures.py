@@ -74,7 +74,7 @@ class Browser:
     def __init__(self, port: str) -> None:
         pages = httpx2.get(f"http://127.0.0.1:{port}/json").json()
         address = next(one["webSocketDebuggerUrl"] for one in pages if one["type"] == "page")
-        self._socket = connect(address, max_size=None, open_timeout=60)
+        self._socket = connect(address, max_size=None, open_timeout=60, ping_interval=None)
         self._ids = itertools.count(1)
 
     def __enter__(self) -> Self:

@@ -8,6 +8,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from typing import Final
 
 import paho.mqtt.client as paho
@@ -72,10 +73,11 @@ def carry_out_commands(house: House, say: Say) -> None:
         house.hub.kill("assist")
         time.sleep(_HANDED_OVER_S)
         ended_s = time.monotonic()
+        before = {name: last_command(house, name) for name in house.speakers}
         for name in house.speakers:
             # The next command is spoken, and there is no answer.
             wait_until(
-                lambda: last_command(house, name)[1] != "done",  # noqa: B023 - as above
+                partial(_has_ended_otherwise, house, name, before[name]),
                 "another outcome",
                 _PATIENCE_S,
             )
@@ -161,6 +163,9 @@ def announce_texts(house: House, say: Say) -> None:
         house.wait_for("kitchen", muted_by="open")
         time.sleep(_HANDED_OVER_S)
         assert not times_sounded(house, "kitchen", spoken(text)), "muted, it stays silent"
+        for text, there in (("Dinner is ready", "kitchen"), ("Good night", "bedroom")):
+            counts = {name: times_sounded(house, name, spoken(text)) for name in house.speakers}
+            assert counts == {name: int(name == there) for name in house.speakers}, counts
         say("the kitchen is muted: the text does not sound, also after the mute has ended")
 
     retained = [one for one in read_retained(house.own.port, "earmark/#") if "announce" in one]
@@ -261,6 +266,12 @@ def last_command(house: House, speaker: str) -> tuple[str, str | None]:
     if found is None:
         return "", None
     return str(found["state"]), found["attributes"].get("event_type")
+
+
+def _has_ended_otherwise(house: House, name: str, before: tuple[str, str | None]) -> bool:
+    """Return whether a later command of a speaker has ended, and not with ``done``."""
+    now = last_command(house, name)
+    return now != before and now[1] not in ("done", None)
 
 
 def read_retained(port: int, pattern: str) -> list[str]:

@@ -48,6 +48,19 @@ def test_word_follows_mute_and_watermark_follows_the_word() -> None:
     assert blocks(scene, after_s, after_s + 2.0) == 2_000
 
 
+def test_command_is_spoken_between_the_word_and_the_watermark() -> None:
+    command = np.full(4_000, 7, np.int16)
+    scene = compose(MARKED, WORD, 2.0, 2.0, command)
+
+    (word,) = np.flatnonzero(np.convolve(scene.samples == 9, np.ones(8_000), "valid") == 8_000)
+    spoken = scene.samples[word : word + len(WORD) + len(command)]
+    after_s = (word + len(spoken)) / SAMPLE_RATE_HZ
+
+    assert spoken.tolist() == [9] * len(WORD) + [7] * len(command)
+    assert blocks(scene, after_s, after_s + 2.0) == 2_000
+    assert blocks(scene, scene.sealed_s - 2.0, scene.sealed_s) == 0
+
+
 @pytest.mark.parametrize("length_samples", [16_000])
 def test_silence_is_never_constant(length_samples: int) -> None:
     scene = compose(MARKED, WORD, 2.0, 2.0)
@@ -65,12 +78,16 @@ def test_temporary_home_has_a_keeper_and_no_secret_key(tmp_path: Path) -> None:
     assert b"AGE-SECRET-KEY" not in everything
 
 
-def test_temporary_home_has_the_ring_length_and_no_broker(tmp_path: Path) -> None:
-    setup = set_up(tmp_path, config.ClipSettings(ring_s=3.5))
+@pytest.mark.parametrize("has_parts", [False, True])
+def test_temporary_home_has_the_devices_clip_settings_and_no_broker(
+    tmp_path: Path, *, has_parts: bool
+) -> None:
+    setup = set_up(tmp_path, config.ClipSettings(ring_s=3.5, provisional_parts=has_parts))
 
     settings = parse_settings(setup.config.read_text("utf-8"), "the configuration")
 
     assert settings.clip.ring_s == 3.5
+    assert settings.clip.provisional_parts is has_parts
     assert settings.broker.host == "127.0.0.1"
     assert settings.mute.switch == "none"
 

@@ -277,6 +277,16 @@ def test_reply_is_laid_for_the_player(relay: VoiceRelay, place: Place) -> None:
     player.close()
 
 
+def test_reply_does_not_wait_for_a_disk(
+    relay: VoiceRelay, place: Place, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delattr(os, "fsync")
+
+    relay.take(Message(SAY_TOPIC, reply(), 0))
+
+    assert place.replies() == [ASK]
+
+
 def test_reply_in_a_shared_folder_is_for_its_group(relay: VoiceRelay, place: Place) -> None:
     (place.folder / voice_paths.REPLIES).chmod(0o2770)
     relay.take(Message(SAY_TOPIC, reply(), 0))
