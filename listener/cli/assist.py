@@ -21,6 +21,7 @@ from listener.assist.worker import CommandProcessor, CommandWorker
 from listener.cli.main import Subcommands, with_examples
 from listener.config import Config
 from listener.envelope import keys
+from listener.mqtt.connection_record import RecordedBroker, address_of, record_path
 from listener.mqtt.paho_client import PahoBroker
 from listener.storage import atomic
 from listener.storage.home import Home
@@ -153,12 +154,16 @@ def _serve(settings: Config) -> int:
             notifier = systemd.Notifier(os.environ, time.monotonic)
             notifier.ready()
             service = AssistService(
-                PahoBroker(
-                    systemd.with_credentials(settings.broker, os.environ),
-                    CLIENT_ID,
-                    longest_bytes=LONGEST_MESSAGE_BYTES,
-                    # A message that its sender retained is recognised as such, and ignored.
-                    retain_as_published=True,
+                RecordedBroker(
+                    PahoBroker(
+                        systemd.with_credentials(settings.broker, os.environ),
+                        CLIENT_ID,
+                        longest_bytes=LONGEST_MESSAGE_BYTES,
+                        # A message that its sender retained is recognised as such, and ignored.
+                        retain_as_published=True,
+                    ),
+                    record_path(home.path, "assist"),
+                    address_of(settings.broker),
                 ),
                 asks,
                 group_speakers(assist.groups, roster),

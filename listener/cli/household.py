@@ -35,6 +35,8 @@ from listener.storage.home import Home
 from listener.text_encoding import NotUtf8Error, decode_text
 
 ARCHIVE_PORT: Final = 8443
+DUE: Final = frozenset({"due", "expired"})
+"""States of a member whose certificate has to be renewed."""
 _TCP_PORTS: Final = range(1, 1 << 16)
 _LOOPBACK = ("localhost", "127.0.0.1")
 
@@ -203,8 +205,8 @@ def status(arguments: argparse.Namespace, settings: config.Config, home: Home) -
     store = HouseholdStore(home.path)
     registry = store.registry()
     authority = store.authority()
-    rows = [_row(who, registry, store) for who in registry.members()]
-    due = [row for row in rows if row["state"] in {"due", "expired"}]
+    rows = member_rows(store)
+    due = [row for row in rows if row["state"] in DUE]
     if arguments.json:
         for row in rows:
             print(json.dumps(row))
@@ -221,6 +223,12 @@ def status(arguments: argparse.Namespace, settings: config.Config, home: Home) -
     for row in due:
         print(f"to renew {row['identity']}: earmark household renew")
     return 1 if due else 0
+
+
+def member_rows(store: HouseholdStore) -> list[dict[str, str | int | None]]:
+    """Return identity, state, end of validity and days left of each member."""
+    registry = store.registry()
+    return [_row(who, registry, store) for who in registry.members()]
 
 
 def announce(arguments: argparse.Namespace, settings: config.Config, home: Home) -> int:

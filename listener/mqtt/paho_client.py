@@ -229,7 +229,7 @@ _MOST_QUEUED: Final = 64  # bounds the memory with a broker that acknowledges no
 
 
 _TLS_PORT_HINT: Final = "check that this is the port of an MQTT broker; for TLS, set broker.ca_file"
-_PLAIN_PORT_HINT: Final = "if this port does not use TLS, unset broker.ca_file or set broker.port"
+PLAIN_PORT_HINT: Final = "if this port does not use TLS, unset broker.ca_file or set broker.port"
 
 
 class PahoBroker:
@@ -294,7 +294,7 @@ class PahoBroker:
         except (OSError, ValueError) as error:
             hint = ""
             if self._tls is not None and isinstance(error, ssl.SSLError | ConnectionResetError):
-                hint = _PLAIN_PORT_HINT
+                hint = PLAIN_PORT_HINT
             self._lose(getattr(error, "strerror", None) or str(error) or "no answer", hint=hint)
         else:
             disable_nagle(client.socket())
