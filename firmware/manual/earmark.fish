@@ -411,6 +411,7 @@ complete -c earmark -n '_shtab_earmark_using household; and test $_shtab_earmark
 complete -c earmark -n '_shtab_earmark_using household join' -s h -l help -d 'show this help message and exit'
 complete -c earmark -n '_shtab_earmark_using household join' -l json -d 'print one JSON object'
 complete -c earmark -n '_shtab_earmark_using household join' -l settings -xka "(__fish_complete_path (commandline -ct))" -d 'write the configuration to FILE unless it exists'
+complete -c earmark -n '_shtab_earmark_using household join' -l identity -xka "(__fish_complete_path (commandline -ct))" -d 'on an owner'"'"'s computer: your secret key, which earmark clips uses from now on; the file is not copied'
 complete -c earmark -n '_shtab_earmark_using household join; and test $_shtab_earmark_npos -eq 0' -ka "(__fish_complete_path (commandline -ct))" -d 'invitation line, or a file that holds it'
 complete -c earmark -n '_shtab_earmark_using household; and test $_shtab_earmark_npos -eq 0' -a this-device -d 'Print this device'"'"'s name and public key; creates the key if there is none.'
 complete -c earmark -n '_shtab_earmark_using household this-device' -s h -l help -d 'show this help message and exit'

@@ -26,7 +26,7 @@ from listener.household import broker_config, ca, home_assistant, identity
 from listener.household.broker_config import DEFAULT_PORT
 from listener.household.identity import HouseholdIdentity, IdentityKind
 from listener.household.publish import can_broker_reach, has_broker_user
-from listener.household.registry import Registry
+from listener.household.registry import ARCHIVE_PORT, Registry
 from listener.household.state import HouseholdStore
 from listener.mqtt.client import Message
 from listener.quantities import quantity
@@ -34,7 +34,6 @@ from listener.storage.atomic import PUBLIC_MODE, read_plain_file, write_atomic
 from listener.storage.home import Home
 from listener.text_encoding import NotUtf8Error, decode_text
 
-ARCHIVE_PORT: Final = 8443
 DUE: Final = frozenset({"due", "expired"})
 """States of a member whose certificate has to be renewed."""
 _TCP_PORTS: Final = range(1, 1 << 16)
@@ -536,12 +535,19 @@ def _add_members(actions: Subcommands) -> None:
         "join",
         "join a household with an invitation line; joining again renews the certificate",
         "earmark household join invitation.txt --settings earmark.toml",
+        "earmark household join invitation.txt --identity ada.key",
     )
     join.set_defaults(hub=False)
     join.add_argument("line", metavar="LINE|FILE", help="invitation line, or a file that holds it")
     join.add_argument("--json", action="store_true", help="print one JSON object")
     join.add_argument(
         "--settings", metavar="FILE", help="write the configuration to FILE unless it exists"
+    )
+    join.add_argument(
+        "--identity",
+        metavar="FILE",
+        help="on an owner's computer: your secret key, which earmark clips uses from now on; the"
+        " file is not copied",
     )
 
 

@@ -13,7 +13,7 @@ from typing import Final
 import msgspec
 
 from listener import config
-from listener.cli import household_assist, household_owner, household_speaker
+from listener.cli import household_assist, household_clips, household_owner, household_speaker
 from listener.cli.main import SYSTEM_CONFIG
 from listener.config import parse_settings
 from listener.envelope import keys
@@ -24,7 +24,6 @@ from listener.household.identity import HouseholdIdentity, IdentityKind
 from listener.household.publish import can_broker_reach, chown_to_broker
 from listener.household.registry import INVITATION_S, Area, Speaker
 from listener.household.state import HouseholdStore
-from listener.owner.records import Owner
 from listener.storage.atomic import PUBLIC_MODE, write_atomic
 from listener.storage.home import Home
 from listener.system.systemd import StopSignal
@@ -132,7 +131,8 @@ def add_device(arguments: argparse.Namespace, settings: config.Config, home: Hom
         household_speaker.set_up_here(arguments, store, home, text, keeper)
         reload_broker(store)
         household_speaker.restart_services()
-        _print_confirmation(keeper)
+        if keeper is not None and not keeper.active:
+            household_owner.print_round(keeper.name)
         return 0
     if folder is None:
         print(f"earmark: {_JOIN_HINT.format('on the speaker')}", file=sys.stderr)
@@ -158,9 +158,7 @@ def add_owner(arguments: argparse.Namespace, settings: config.Config, home: Home
     if arguments.bundle is not None:
         return household_owner.write_bundle(arguments, settings, home, known)
     if not known.active and not arguments.json:
-        print(f"{who.name} is inactive until they confirm that they hold the secret key:")
-        print(f"  earmark owner challenge {who.name} | age -d -i {who.name}.key")
-        print(f"  earmark owner confirm {who.name} ANSWER")
+        household_owner.print_round(who.name)
     line = _invite(store, home, who)
     where = f"on {who.name}'s computer"
     print(f"earmark: {_JOIN_HINT.format(where)}", file=sys.stderr)
@@ -289,11 +287,17 @@ def _retire_device(store: HouseholdStore, home: Home, who: HouseholdIdentity, no
 
 
 def join(arguments: argparse.Namespace, settings: config.Config, home: Home) -> int:
-    """Join the household of an invitation; write or print the configuration for it."""
+    """Join the household of an invitation; write or print the configuration for it.
+
+    On an owner's computer, ``earmark clips`` uses this owner and household from then on.
+    """
     invited = invitation.parse_line(_line(arguments.line))
+    household_clips.check_identity_file(arguments, invited, home)
     joined = join_client.join(home, invited)
     text = joined.settings()
     print(f"earmark: joined as {joined.who.cn}; certificate in {joined.folder}", file=sys.stderr)
+    if joined.who.kind is IdentityKind.OWNER:
+        household_clips.remember_owner(arguments, invited, joined, home)
     path = Path(arguments.settings) if arguments.settings else None
     if arguments.json:
         if path is not None and not path.exists():
@@ -339,15 +343,6 @@ def reload_broker(store: HouseholdStore, *, closes_connections: bool = False) ->
         " (restart it to close open connections)",
         file=sys.stderr,
     )
-
-
-def _print_confirmation(keeper: Owner | None) -> None:
-    """Print how an owner confirms their key, unless they have."""
-    if keeper is None or keeper.active:
-        return
-    print(f"{keeper.name} is inactive until they confirm that they hold the secret key:")
-    print(f"  earmark owner challenge {keeper.name} | age -d -i {keeper.name}.key")
-    print(f"  earmark owner confirm {keeper.name} ANSWER")
 
 
 def _invite(store: HouseholdStore, home: Home, who: HouseholdIdentity) -> str:

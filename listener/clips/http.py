@@ -36,6 +36,11 @@ class Address:
     """Creates a connection, not yet open."""
 
 
+def https_address(host: str, port: int) -> str:
+    """Return the address of an archive at a host name or an IP address."""
+    return f"https://[{host}]:{port}" if ":" in host else f"https://{host}:{port}"
+
+
 def parse_address(text: str, ca: Path | None) -> Address:
     """Parse ``https://host[:port]``, or the path of a socket, with or without ``unix:``.
 
