@@ -10,12 +10,14 @@ from typing import TYPE_CHECKING
 import msgspec
 import pyrage
 import pytest
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from listener.cli.main import COMMANDS
 from listener.config import Config, SpoolSettings
 from listener.doctor.installation import check_installation
 from listener.household.state import HouseholdStore
 from listener.spool.queue import Spool
+from listener.storage.home import Home
 
 if TYPE_CHECKING:
     import subprocess
@@ -165,3 +167,29 @@ def test_owner_unknown_at_the_archive_is_named_with_what_to_do(
     assert listed.returncode == 1
     assert "there is no active owner of this name" in listed.stderr
     assert "check --owner" in hint_of(listed)
+
+
+def test_missing_identity_is_not_answered_by_making_a_new_key(
+    earmark: "Earmark", tmp_path: Path
+) -> None:
+    words = ("--owner", "ada", "--identity", str(tmp_path / "lost.key"))
+
+    told = earmark.run("clips", "list", *words)
+
+    assert told.returncode == 78
+    assert "lost.key" in told.stderr
+    assert "age-keygen" not in told.stderr
+    assert "only this key opens the owner's clips" in hint_of(told)
+
+
+@pytest.mark.parametrize("action", ["status", "announce"])
+def test_household_on_a_speaker_that_has_joined_names_the_other_computer(
+    earmark: "Earmark", home: Path, action: str
+) -> None:
+    Home(home).pin_archive(Ed25519PrivateKey.generate().public_key())
+
+    told = earmark.run("household", action)
+
+    assert told.returncode == 78
+    assert "has joined a household that another computer keeps" in told.stderr
+    assert "init" not in hint_of(told)
