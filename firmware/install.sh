@@ -717,9 +717,20 @@ write_card_rule() {
             udevadm trigger --subsystem-match=sound --subsystem-match=input || :
         fi
     fi
-    mixer=/usr/share/earmark/alsa/respeaker-2mic.mixer
-    if [ "$how" = here ] && [ "$microphone" = respeaker ] && [ -e "$mixer" ] \
-        && command -v amixer >/dev/null; then
+    set_gains
+}
+
+# The gains of the two-microphone HAT. Its versions have one card name and two codecs: version 1 a
+# WM8960, version 2 a TLV320AIC3104, whose controls have other names. The capture device names the
+# codec.
+set_gains() {
+    mixer=$root/usr/share/earmark/alsa/respeaker-2mic.mixer
+    [ "$microphone" = respeaker ] || return 0
+    if ! grep -qs 'wm8960-hifi' "$cards/$card"/pcm*c/info; then
+        note card "$card has no WM8960, for which the mixer file is; set its gains: alsamixer -c $card"
+        return 0
+    fi
+    if [ "$how" = here ] && [ -e "$mixer" ] && command -v amixer >/dev/null; then
         amixer -q -c "$card" -s <"$mixer" || note card "amixer rejected $mixer"
     fi
 }
@@ -856,7 +867,11 @@ finish() {
         return 0
     fi
     [ -z "$hub" ] || earmark household status || :
-    [ -n "$speaker" ] || return 0
+    if [ -z "$speaker" ]; then
+        note doctor "the findings below are the remaining steps"
+        earmark doctor || :
+        return 0
+    fi
     if [ -n "$is_changed" ] && [ -z "$needs_reboot" ] && [ -d /run/systemd/system ]; then
         # hear waits for what is configured later, such as the keeper; a start that fails is no fault.
         systemctl --no-block restart earmark-hear earmark-send || :

@@ -28,6 +28,7 @@ from listener.archive.verified_access import (
 from listener.archive.zip_stream import ZipWriter
 from listener.envelope.format import PublicHeader
 from listener.errors import Unavailable, UsageError
+from listener.quantities import quantity
 from listener.rights.export_page import EXPORT_PAGE, PAGE_NAME
 from listener.rights.hash_chain import LogHead
 from listener.rights.requests import ExportRequest, time_span
@@ -146,7 +147,7 @@ class Exporter:
         for other, number in foreign.items():
             self.context.log_outcome(ticket, number, outcome="not-hers", other=other)
         if foreign.keys() - {None}:
-            files = "1 file" if foreign.total() == 1 else f"{foreign.total()} files"
+            files = quantity(foreign.total(), "file")
             first = "" if foreign.total() == 1 else "the first "
             raise WrongOwner(f"{files}, {first}{first_clips[0]}", None, tuple(first_clips))
         return foreign.total()

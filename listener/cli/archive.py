@@ -32,6 +32,7 @@ from listener.cli import archive_clock
 from listener.cli.main import Subcommands, with_examples
 from listener.config import Config
 from listener.errors import DiskFull, EarmarkError, Unavailable
+from listener.mqtt.connection_record import RecordedBroker, address_of, record_path
 from listener.mqtt.paho_client import PahoBroker
 from listener.storage import atomic
 from listener.storage.access_log import ACCESS_LOG, AccessLog
@@ -175,12 +176,16 @@ def _serve(settings: Config) -> int:
         notifier.ready()
         retained = RetainedClips(time.monotonic)
         server = ArchiveService(
-            PahoBroker(
-                systemd.with_credentials(settings.broker, os.environ),
-                CLIENT_ID,
-                retain_as_published=True,
-                # A broker that is short of memory can still send one clip at a time.
-                receive_maximum=1,
+            RecordedBroker(
+                PahoBroker(
+                    systemd.with_credentials(settings.broker, os.environ),
+                    CLIENT_ID,
+                    retain_as_published=True,
+                    # A broker that is short of memory can still send one clip at a time.
+                    receive_maximum=1,
+                ),
+                record_path(home.path, "archive"),
+                address_of(settings.broker),
             ),
             receiver,
             ExpirySweep(store, repair, clock),

@@ -101,7 +101,7 @@ def check_archive(settings: Config) -> Iterator[Finding]:
         return
     if report is None:
         return
-    text = f"{report.jumps} jumps of the clock"
+    text = f"{quantity(report.jumps, 'jump')} of the clock"
     if report.unproven_s < 0 or report.unproven_s > _DAY_S:
         yield check.warn(
             f"{text}; it differs from the accepted time by {report.unproven_s} s:"

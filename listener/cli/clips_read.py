@@ -227,7 +227,8 @@ def export(arguments: argparse.Namespace, session: Session) -> int:
 def print_left_out(clips: Sequence[str]) -> None:
     """Print the stored files that an export does not contain because they do not verify."""
     if clips:
-        print(f"left out, because they do not verify for any owner: {len(clips)} stored files")
+        files = quantity(len(clips), "stored file")
+        print(f"left out, because they do not verify for any owner: {files}")
         print("tell your household; their ids:")
     for clip in clips:
         print(f"  {clip}")

@@ -185,7 +185,8 @@ def _show_wire(page: Transcript, passed: list[CapturedMessage]) -> None:
     rest_bytes = sum(len(message.payload) for message in passed if not message.is_clip)
     page.line(
         "broker",
-        f"carried {len(clips)} encrypted clips, and {rest_bytes:,} bytes without audio or names",
+        f"carried {quantity(len(clips), 'encrypted clip')}, and {rest_bytes:,} bytes without"
+        " audio or names",
     )
 
 

@@ -1,6 +1,8 @@
 """``earmark first-boot``: sets up a speaker from a file on its boot partition."""
 
 import argparse
+import dataclasses
+import json
 from functools import partial
 from pathlib import Path
 from typing import Final
@@ -60,6 +62,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="FILE",
         help="configuration file to write (default: the one of --config)",
     )
+    parser.add_argument("--json", action="store_true", help="print one JSON object")
 
 
 def run(arguments: argparse.Namespace, settings: Config) -> int:
@@ -72,7 +75,10 @@ def run(arguments: argparse.Namespace, settings: Config) -> int:
     path = Path(arguments.settings or arguments.config or SYSTEM_CONFIG)
     steps = FirstBoot(Partition(Path(arguments.boot)), path, Home(Path(settings.home)))
     outcome = steps.run(partial(check_startup, root=Path("/")))
-    if outcome.report is None:
+    if arguments.json:
+        report = None if outcome.report is None else dataclasses.asdict(outcome.report)
+        print(json.dumps({"exit_code": outcome.exit_code, "report": report}))
+    elif outcome.report is None:
         print(f"nothing to apply on {arguments.boot}")
     else:
         print(outcome.report.text(), end="")

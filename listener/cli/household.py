@@ -26,7 +26,7 @@ from listener.household import broker_config, ca, home_assistant, identity
 from listener.household.broker_config import DEFAULT_PORT
 from listener.household.identity import HouseholdIdentity, IdentityKind
 from listener.household.publish import can_broker_reach, has_broker_user
-from listener.household.registry import Registry
+from listener.household.registry import ARCHIVE_PORT, Registry
 from listener.household.state import HouseholdStore
 from listener.mqtt.client import Message
 from listener.quantities import quantity
@@ -34,7 +34,8 @@ from listener.storage.atomic import PUBLIC_MODE, read_plain_file, write_atomic
 from listener.storage.home import Home
 from listener.text_encoding import NotUtf8Error, decode_text
 
-ARCHIVE_PORT: Final = 8443
+DUE: Final = frozenset({"due", "expired"})
+"""States of a member whose certificate has to be renewed."""
 _TCP_PORTS: Final = range(1, 1 << 16)
 _LOOPBACK = ("localhost", "127.0.0.1")
 
@@ -179,14 +180,22 @@ def _write_archive_settings(path: Path, text: str, *, is_port_named: bool) -> No
 
 def renew(arguments: argparse.Namespace, settings: config.Config, home: Home) -> int:
     """Renew the certificates of this computer, and print which other members are due."""
-    del arguments, settings
+    del settings
     store = HouseholdStore(home.path)
     store.registry()
     renewed = store.set_up(lambda registry: registry, renew=True)
-    print(f"renewed: {', '.join(renewed)}")
-    for who, certificate in store.registry().valid(int(store.now().timestamp())).items():
-        days = _days(certificate.until_s, store)
-        if who.kind is not IdentityKind.SERVICE and days < ca.RENEW_DAYS:
+    due = {
+        who: days
+        for who, certificate in store.registry().valid(int(store.now().timestamp())).items()
+        if who.kind is not IdentityKind.SERVICE
+        and (days := _days(certificate.until_s, store)) < ca.RENEW_DAYS
+    }
+    if arguments.json:
+        rows = [{"identity": who.cn, "days_left": days} for who, days in due.items()]
+        print(json.dumps({"renewed": renewed, "due": rows}))
+    else:
+        print(f"renewed: {', '.join(renewed)}")
+        for who, days in due.items():
             action = "add-device" if who.kind is IdentityKind.DEVICE else "add-owner"
             print(
                 f"{who.cn} expires in {quantity(days, 'day')}:"
@@ -203,8 +212,8 @@ def status(arguments: argparse.Namespace, settings: config.Config, home: Home) -
     store = HouseholdStore(home.path)
     registry = store.registry()
     authority = store.authority()
-    rows = [_row(who, registry, store) for who in registry.members()]
-    due = [row for row in rows if row["state"] in {"due", "expired"}]
+    rows = member_rows(store)
+    due = [row for row in rows if row["state"] in DUE]
     if arguments.json:
         for row in rows:
             print(json.dumps(row))
@@ -223,9 +232,15 @@ def status(arguments: argparse.Namespace, settings: config.Config, home: Home) -
     return 1 if due else 0
 
 
+def member_rows(store: HouseholdStore) -> list[dict[str, str | int | None]]:
+    """Return identity, state, end of validity and days left of each member."""
+    registry = store.registry()
+    return [_row(who, registry, store) for who in registry.members()]
+
+
 def announce(arguments: argparse.Namespace, settings: config.Config, home: Home) -> int:
     """Publish the speakers to Home Assistant by MQTT discovery."""
-    del arguments, settings
+    del settings
     store = HouseholdStore(home.path)
     registry = store.registry()
     members_now = set(registry.members())
@@ -245,6 +260,10 @@ def announce(arguments: argparse.Namespace, settings: config.Config, home: Home)
 
     broker = household_owner.broker_of(store, registry)
     published, removed = home_assistant.announce(broker, message, keys_by_device)
+    if arguments.json:
+        counts = {"speakers": len(keys_by_device), "published": published, "removed": removed}
+        print(json.dumps(counts))
+        return 0
     print(
         f"{quantity(len(keys_by_device), 'speaker')}: {published} added or changed,"
         f" {removed} removed"
@@ -413,16 +432,18 @@ def _add_setup_actions(actions: Subcommands) -> None:
         "earmark household status --json",
     )
     status.add_argument("--json", action="store_true", help="print one JSON object a line")
-    actions.add(
+    renewal = actions.add(
         "renew",
         "renew the certificates of this computer, and list the members that are due",
         "earmark household renew",
     )
-    actions.add(
+    announcement = actions.add(
         "announce",
         "publish the speakers to Home Assistant through the broker (MQTT discovery)",
         "earmark household announce",
     )
+    for action in (renewal, announcement):
+        action.add_argument("--json", action="store_true", help="print one JSON object")
 
 
 def _add_members(actions: Subcommands) -> None:
@@ -515,7 +536,9 @@ def _add_members(actions: Subcommands) -> None:
         help="with --bridge: folder of the files on the other broker's computer"
         " (default: that of --to)",
     )
-    actions.add("wait", "wait until every invited member has joined", "earmark household wait")
+    waiting = actions.add(
+        "wait", "wait until every invited member has joined", "earmark household wait"
+    )
     revoke = actions.add(
         "revoke",
         "revoke a lost or stolen member: its certificate, access rights and signature",
@@ -528,6 +551,7 @@ def _add_members(actions: Subcommands) -> None:
         "join",
         "join a household with an invitation line; joining again renews the certificate",
         "earmark household join invitation.txt --settings earmark.toml",
+        "earmark household join invitation.txt --identity ada.key",
     )
     join.set_defaults(hub=False)
     join.add_argument("line", metavar="LINE|FILE", help="invitation line, or a file that holds it")
@@ -535,6 +559,14 @@ def _add_members(actions: Subcommands) -> None:
     join.add_argument(
         "--settings", metavar="FILE", help="write the configuration to FILE unless it exists"
     )
+    join.add_argument(
+        "--identity",
+        metavar="FILE",
+        help="on an owner's computer: your secret key, which earmark clips uses from now on; the"
+        " file is not copied",
+    )
+    for action in (service, waiting, revoke):
+        action.add_argument("--json", action="store_true", help="print one JSON object a line")
 
 
 def _add_devices(actions: Subcommands) -> None:
@@ -564,3 +596,4 @@ def _add_devices(actions: Subcommands) -> None:
         help="public key of a device that an earlier version removed, from devices.json of an"
         " export: its archived clips verify again",
     )
+    forget.add_argument("--json", action="store_true", help="print one JSON object")

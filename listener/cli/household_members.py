@@ -13,7 +13,7 @@ from typing import Final
 import msgspec
 
 from listener import config
-from listener.cli import household_assist, household_owner, household_speaker
+from listener.cli import household_assist, household_clips, household_owner, household_speaker
 from listener.cli.main import SYSTEM_CONFIG
 from listener.config import parse_settings
 from listener.envelope import keys
@@ -24,7 +24,6 @@ from listener.household.identity import HouseholdIdentity, IdentityKind
 from listener.household.publish import can_broker_reach, chown_to_broker
 from listener.household.registry import INVITATION_S, Area, Speaker
 from listener.household.state import HouseholdStore
-from listener.owner.records import Owner
 from listener.storage.atomic import PUBLIC_MODE, write_atomic
 from listener.storage.home import Home
 from listener.system.systemd import StopSignal
@@ -96,10 +95,16 @@ def remove_device(arguments: argparse.Namespace, settings: config.Config, home: 
     name, now_s = arguments.name, int(time.time())
     if arguments.key is not None:
         home.change_roster(lambda roster: roster.with_retired_key(name, arguments.key, now_s))
+        if arguments.json:
+            print(json.dumps({"device": name, "retired_key": arguments.key}))
+            return 0
         print(f"added the retired key of {name}: its archived clips verify, new ones are refused")
         print("clips in the archive's quarantine are restored when the archive starts")
         return 0
     home.change_roster(lambda roster: roster.without_device(name, now_s))
+    if arguments.json:
+        print(json.dumps({"device": name, "removed": True}))
+        return 0
     print(f"removed {name}: its signature is refused from now on; its archived clips stay valid")
     return 0
 
@@ -129,10 +134,18 @@ def add_device(arguments: argparse.Namespace, settings: config.Config, home: Hom
     line = _invite(store, home, who)
     text = invitation.card_text(line, keeper) + settings_text
     if arguments.here:
-        household_speaker.set_up_here(arguments, store, home, text, keeper)
+        taken = household_speaker.set_up_here(arguments, store, home, text, keeper)
         reload_broker(store)
         household_speaker.restart_services()
-        _print_confirmation(keeper)
+        if arguments.json:
+            settings_file = arguments.settings or SYSTEM_CONFIG
+            row = {"identity": who.cn, "settings": settings_file, "done": taken}
+            print(json.dumps(row | {"keeper_active": keeper is not None and keeper.active}))
+            return 0
+        for line in (*taken, f"wrote {arguments.settings or SYSTEM_CONFIG}"):
+            print(line)
+        if keeper is not None and not keeper.active:
+            household_owner.print_round(keeper.name)
         return 0
     if folder is None:
         print(f"earmark: {_JOIN_HINT.format('on the speaker')}", file=sys.stderr)
@@ -158,9 +171,7 @@ def add_owner(arguments: argparse.Namespace, settings: config.Config, home: Home
     if arguments.bundle is not None:
         return household_owner.write_bundle(arguments, settings, home, known)
     if not known.active and not arguments.json:
-        print(f"{who.name} is inactive until they confirm that they hold the secret key:")
-        print(f"  earmark owner challenge {who.name} | age -d -i {who.name}.key")
-        print(f"  earmark owner confirm {who.name} ANSWER")
+        household_owner.print_round(who.name)
     line = _invite(store, home, who)
     where = f"on {who.name}'s computer"
     print(f"earmark: {_JOIN_HINT.format(where)}", file=sys.stderr)
@@ -176,16 +187,25 @@ def add_service(arguments: argparse.Namespace, settings: config.Config, home: Ho
             raise UsageError(
                 "--bridge is for home-assistant only", "leave --bridge and --bridge-folder out"
             )
-        return household_assist.add_assist(HouseholdStore(home.path), home, Path(arguments.to))
+        return household_assist.add_assist(
+            HouseholdStore(home.path), home, Path(arguments.to), as_json=arguments.json
+        )
     who = identity.HOME_ASSISTANT
     folder = Path(arguments.to)
     if arguments.bridge_folder and not arguments.bridge:
         raise UsageError("--bridge-folder needs --bridge", "pass --bridge FILE")
     store = HouseholdStore(home.path)
+    used_in = ""
     if arguments.bridge:
-        _add_bridge(store, folder, Path(arguments.bridge), arguments.bridge_folder)
+        used_in = _add_bridge(store, folder, Path(arguments.bridge), arguments.bridge_folder)
     else:
         store.issue(who, folder)
+    if arguments.json:
+        row = {"identity": who.cn, "folder": str(folder.absolute()), "bridge": arguments.bridge}
+        print(json.dumps(row))
+    elif arguments.bridge:
+        _print_bridge_steps(Path(arguments.bridge), folder, used_in)
+    else:
         print(f"upload to Home Assistant's MQTT integration: {folder}/{broker_config.CA},")
         print(f"  {folder}/{who.cn}.crt and {folder}/{who.cn}.key; then delete them here")
     reload_broker(store)
@@ -194,8 +214,12 @@ def add_service(arguments: argparse.Namespace, settings: config.Config, home: Ho
 
 def _add_bridge(
     store: HouseholdStore, folder: Path, bridge: Path, bridge_folder: str | None
-) -> None:
-    """Write the certificate of Home Assistant, and the configuration of a bridge that uses it."""
+) -> str:
+    """Write the certificate of Home Assistant, and the configuration of a bridge that uses it.
+
+    Returns:
+        The folder of the files on the other broker's computer.
+    """
     who, registry = identity.HOME_ASSISTANT, store.registry()
     used_in = bridge_folder or str(folder.absolute())
     text = broker_config.render_bridge(used_in, registry.hosts[0], registry.port)
@@ -203,7 +227,7 @@ def _add_bridge(
     write_atomic(bridge, text.encode(), PUBLIC_MODE)
     files = (broker_config.CA, f"{who.cn}.crt", f"{who.cn}.key")
     chown_to_broker([folder, *(folder / name for name in files)])
-    _print_bridge_steps(bridge, folder, used_in)
+    return used_in
 
 
 def _print_bridge_steps(bridge: Path, folder: Path, used_in: str) -> None:
@@ -218,7 +242,7 @@ def _print_bridge_steps(bridge: Path, folder: Path, used_in: str) -> None:
 
 def wait(arguments: argparse.Namespace, settings: config.Config, home: Home) -> int:
     """Wait until every invited member has joined."""
-    del arguments, settings
+    del settings
     store = HouseholdStore(home.path)
     now_s = int(store.now().timestamp())
     invited = [
@@ -232,6 +256,8 @@ def wait(arguments: argparse.Namespace, settings: config.Config, home: Home) -> 
         )
     for member in invited:
         _wait(store, home, HouseholdIdentity(member.cn))
+        if arguments.json:
+            print(json.dumps({"identity": member.cn, "joined": True}), flush=True)
     return 0
 
 
@@ -253,6 +279,19 @@ def revoke(arguments: argparse.Namespace, settings: config.Config, home: Home) -
     finally:
         # Also when nothing changed: an earlier attempt may have been interrupted before this.
         store.publish()
+    restarted = update_broker(store.published().broker, closes_connections=True)
+    if arguments.json:
+        print(json.dumps({"identity": who.cn, "revoked": True, "broker_restarted": restarted}))
+    else:
+        _print_revoked(who)
+    if not restarted:
+        if not arguments.json:
+            print("the broker refuses its certificate and access rights once it is restarted")
+        print("earmark: restart the broker: systemctl restart mosquitto", file=sys.stderr)
+    return 0
+
+
+def _print_revoked(who: HouseholdIdentity) -> None:
     if who.kind is IdentityKind.DEVICE:
         print(f"revoked {who.name}: its signature is refused from now on")
         print("the clips that the archive accepted from it stay valid")
@@ -261,10 +300,6 @@ def revoke(arguments: argparse.Namespace, settings: config.Config, home: Home) -
         print(f"revoked {who.cn}")
     if who.kind is IdentityKind.OWNER:
         print(f"clips are still made for this owner; to stop: earmark owner forget {who.name}")
-    if not update_broker(store.published().broker, closes_connections=True):
-        print("the broker refuses its certificate and access rights once it is restarted")
-        print("earmark: restart the broker: systemctl restart mosquitto", file=sys.stderr)
-    return 0
 
 
 def _retire_device(store: HouseholdStore, home: Home, who: HouseholdIdentity, now_s: int) -> None:
@@ -289,11 +324,17 @@ def _retire_device(store: HouseholdStore, home: Home, who: HouseholdIdentity, no
 
 
 def join(arguments: argparse.Namespace, settings: config.Config, home: Home) -> int:
-    """Join the household of an invitation; write or print the configuration for it."""
+    """Join the household of an invitation; write or print the configuration for it.
+
+    On an owner's computer, ``earmark clips`` uses this owner and household from then on.
+    """
     invited = invitation.parse_line(_line(arguments.line))
+    household_clips.check_identity_file(arguments, invited, home)
     joined = join_client.join(home, invited)
     text = joined.settings()
     print(f"earmark: joined as {joined.who.cn}; certificate in {joined.folder}", file=sys.stderr)
+    if joined.who.kind is IdentityKind.OWNER:
+        household_clips.remember_owner(arguments, invited, joined, home)
     path = Path(arguments.settings) if arguments.settings else None
     if arguments.json:
         if path is not None and not path.exists():
@@ -339,15 +380,6 @@ def reload_broker(store: HouseholdStore, *, closes_connections: bool = False) ->
         " (restart it to close open connections)",
         file=sys.stderr,
     )
-
-
-def _print_confirmation(keeper: Owner | None) -> None:
-    """Print how an owner confirms their key, unless they have."""
-    if keeper is None or keeper.active:
-        return
-    print(f"{keeper.name} is inactive until they confirm that they hold the secret key:")
-    print(f"  earmark owner challenge {keeper.name} | age -d -i {keeper.name}.key")
-    print(f"  earmark owner confirm {keeper.name} ANSWER")
 
 
 def _invite(store: HouseholdStore, home: Home, who: HouseholdIdentity) -> str:

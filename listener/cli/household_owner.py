@@ -11,12 +11,13 @@ import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, TextIO
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 
 from listener import config
 from listener.cli.input_file import read_input
+from listener.clips.http import https_address
 from listener.config import LIMIT_BYTES, parse_settings
 from listener.envelope import keys
 from listener.errors import EarmarkError, UsageError
@@ -224,12 +225,22 @@ def _report(
         )
         return
     name = "BUNDLE" if arguments.bundle == "-" else Path(arguments.bundle).name
-    print(
-        f"{owner.name} answers on their own computer, within {CHALLENGE_S // 3600} hours:", file=out
-    )
-    print(f"  earmark owner answer {name} --identity {owner.name}.key", file=out)
+    _print_answer_steps(owner.name, name, out)
+
+
+def print_round(owner: str) -> None:
+    """Print the steps by which an owner confirms their key to the archive and to every speaker."""
+    bundle = f"{owner}.bundle"
+    print(f"{owner} is inactive until they confirm that they hold the secret key; run here:")
+    print(f"  earmark household add-owner {owner} --bundle {bundle}")
+    _print_answer_steps(owner, bundle, sys.stdout)
+
+
+def _print_answer_steps(owner: str, bundle: str, out: TextIO) -> None:
+    print(f"{owner} answers on their own computer, within {CHALLENGE_S // 3600} hours:", file=out)
+    print(f"  earmark owner answer {bundle} --identity {owner}.key", file=out)
     print("then run here with the file that it writes:", file=out)
-    print(f"  earmark household confirm-owner {owner.name}.answers", file=out)
+    print(f"  earmark household confirm-owner {owner}.answers", file=out)
 
 
 def _address(registry: Registry, settings: config.Config, home: Home) -> str | None:
@@ -239,8 +250,7 @@ def _address(registry: Registry, settings: config.Config, home: Home) -> str | N
         port = parse_settings(text.decode("utf-8", "replace"), str(_SYSTEM_SETTINGS)).archive.port
     if port == 0:
         return None
-    host = registry.hosts[0]
-    return f"https://[{host}]:{port}" if ":" in host else f"https://{host}:{port}"
+    return https_address(registry.hosts[0], port)
 
 
 def _write(path: str, data: bytes) -> None:

@@ -151,8 +151,8 @@ def set_up_here(
     home: Home,
     text: str,
     keeper: Owner | None,
-) -> None:
-    """Set up the speaker of this computer from the text of a card, and print what was done.
+) -> list[str]:
+    """Set up the speaker of this computer from the text of a card.
 
     Args:
         arguments: of ``add-device``.
@@ -162,6 +162,9 @@ def set_up_here(
         keeper: the speaker's keeper. If they have confirmed their key to the archive, the speaker
             takes this over: both are in the hands of the same administrator
             (docs/decisions/0065-two-roles-on-one-board.md).
+
+    Returns:
+        What was done, in lines for people.
 
     Raises:
         EarmarkError: the text is not valid, or a step failed.
@@ -176,11 +179,9 @@ def set_up_here(
         outcome = FirstBoot(Partition(Path(folder)), path, speaker, joining).run()
     if outcome.report is None:
         raise EarmarkError("nothing was set up")
-    for line in outcome.report.taken:
-        print(line)
     if outcome.report.wrong:
         raise EarmarkError(outcome.report.wrong[0])
-    print(f"wrote {path}")
+    return outcome.report.taken
 
 
 def speaker_home(path: Path) -> Home:

@@ -42,6 +42,7 @@ from listener.text_encoding import decode_text
 SYSTEM_CONFIG: Final = "/etc/earmark/earmark.toml"
 HUB_CONFIG: Final = "/etc/earmark/archive.toml"
 """Configuration of the archive on a household's hub; used by the commands for the hub."""
+ASSIST_CONFIG: Final = "/etc/earmark/assist.toml"
 
 
 def add_common(parser: argparse.ArgumentParser) -> None:
@@ -381,14 +382,7 @@ def _read_config(arguments: argparse.Namespace) -> config.Config:
     named: str | None = arguments.config
     is_hub = bool(getattr(arguments, "hub", False)) and not arguments.home
     path = Path(named or (HUB_CONFIG if is_hub and Path(HUB_CONFIG).exists() else SYSTEM_CONFIG))
-    settings = config.Config()
-    try:
-        text = decode_text(read_plain_file(path, config.LIMIT_BYTES, follow_links=True))
-        settings = parse_settings(text, str(path))
-    except (OSError, ValueError) as error:  # ValueError: not UTF-8, or a zero byte in the name
-        if named or not isinstance(error, FileNotFoundError):
-            reason = error.strerror if isinstance(error, OSError) else str(error)
-            raise ConfigError(f"cannot read the configuration file {path}: {reason}") from error
+    settings = read_config_file(path, must_exist=bool(named))
     home = arguments.home or settings.home or os.environ.get("EARMARK_HOME")
     try:
         if not home:
@@ -400,3 +394,23 @@ def _read_config(arguments: argparse.Namespace) -> config.Config:
             "there is no data directory: the user has no home folder", "pass --home DIR"
         ) from error
     return msgspec.structs.replace(settings, home=str(home))
+
+
+def read_config_file(path: Path, *, must_exist: bool) -> config.Config:
+    """Return the configuration in a file, whose data directory may be empty.
+
+    Args:
+        path: of the file.
+        must_exist: without it, a missing file has the defaults.
+
+    Raises:
+        ConfigError: it cannot be read, or is not valid.
+    """
+    try:
+        text = decode_text(read_plain_file(path, config.LIMIT_BYTES, follow_links=True))
+    except (OSError, ValueError) as error:  # ValueError: not UTF-8, or a zero byte in the name
+        if must_exist or not isinstance(error, FileNotFoundError):
+            reason = error.strerror if isinstance(error, OSError) else str(error)
+            raise ConfigError(f"cannot read the configuration file {path}: {reason}") from error
+        return config.Config()
+    return parse_settings(text, str(path))

@@ -15,6 +15,7 @@ from listener.config import Config, Probability, ShortName
 from listener.errors import EarmarkError, ModelRefused, Unavailable, UsageError
 from listener.inference import add_model
 from listener.inference.catalogue import Catalogue
+from listener.quantities import quantity
 from listener.wakeword.manifest import (
     DEFAULT_THRESHOLD,
     EMBEDDING_FEATURES,
@@ -77,6 +78,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="score at or above which it wakes, over 0 and under 1 (default: %(default)s)",
     )
     add.add_argument("--licence", default=UNSTATED, help="SPDX identifier (default: %(default)s)")
+    add.add_argument("--json", action="store_true", help="print one JSON object")
 
 
 def run(arguments: argparse.Namespace, settings: Config) -> int:
@@ -198,9 +200,21 @@ def _add(catalogue: Catalogue, arguments: argparse.Namespace) -> int:
     )
     # The options are free text: the manifest must be readable again.
     manifest = parse_manifest(to_toml(proposed), "the new manifest")
-    if add_model.add_model(catalogue, manifest, data):
-        print(f"added {name}: window {window} frames, threshold {manifest.threshold:g}")
-        if head.has_batch_axis and not head.takes_batches(2):
+    is_added = add_model.add_model(catalogue, manifest, data)
+    takes_one = head.has_batch_axis and not head.takes_batches(2)
+    if arguments.json:
+        _print_json(
+            {
+                "name": name,
+                "added": is_added,
+                "window_frames": window,
+                "threshold": manifest.threshold,
+                "one_by_one": takes_one,
+            }
+        )
+    elif is_added:
+        print(f"added {name}: window {quantity(window, 'frame')}, threshold {manifest.threshold:g}")
+        if takes_one:
             print(
                 f"note: {name} scores several windows at once differently from one; evaluate"
                 " runs it window by window, which is slower"

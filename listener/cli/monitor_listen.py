@@ -28,6 +28,7 @@ from listener.inference.build import build_detector
 from listener.inference.catalogue import Catalogue
 from listener.ipc.control import SOCKET, ControlSocket
 from listener.ipc.hear_locks import HearLocks
+from listener.quantities import quantity
 from listener.storage.atomic import make_folder
 from listener.system.malloc import use_single_malloc_arena
 from listener.system.output import bound_logging
@@ -92,7 +93,7 @@ def listen(arguments: argparse.Namespace, settings: Config) -> int:
     if arguments.json:
         print(json.dumps({"event": "end", "wakes": wakes}))
     else:
-        print(f"{wakes} wake" if wakes == 1 else f"{wakes} wakes")
+        print(quantity(wakes, "wake"))
     if gate.broken:
         raise EarmarkError(f"a recording is damaged: {gate.broken[0]}")
     return 1 if microphone.files and not wakes else 0

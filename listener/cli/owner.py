@@ -6,7 +6,7 @@ import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 from listener import config
 from listener.cli.main import Subcommands, with_examples
@@ -117,15 +117,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="FILE",
         help="file for the answers, - for standard output (default: NAME.answers)",
     )
-    answer.add_argument("--json", action="store_true", help="print one JSON object a line")
     listing = actions.add(
         "list",
         "list owners, fingerprints of their keys, and their state",
         "earmark owner list",
         "earmark owner list --json",
     )
-    for action in (add, challenge, confirm, listing):
-        action.add_argument("--json", action="store_true", help="print one JSON object a line")
     voice = actions.add(
         "voice",
         "at a speaker: allow or end voice control of an owner, without the archive",
@@ -154,6 +151,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "earmark owner forget ada",
     )
     forget.add_argument("name", metavar="NAME", help="the owner to remove")
+    for action in (add, challenge, following, confirm, answer, listing, voice, forget):
+        action.add_argument("--json", action="store_true", help="print one JSON object a line")
 
 
 def run(arguments: argparse.Namespace, settings: config.Config) -> int:
@@ -210,23 +209,29 @@ def _state_owners(settings: config.Config, home: Home) -> bool:
 
 
 def _as_json(owner: Owner) -> str:
-    return json.dumps(
-        {
-            "owner": owner.name,
-            "okey": owner.okey,
-            "recipient": owner.recipient,
-            "active": owner.active,
-            "challenged": owner.challenge is not None,
-            "retired": [keys.owner_id(key) for key in owner.retired],
-        }
-    )
+    return json.dumps(_as_row(owner))
+
+
+def _as_row(owner: Owner) -> dict[str, Any]:
+    return {
+        "owner": owner.name,
+        "okey": owner.okey,
+        "recipient": owner.recipient,
+        "active": owner.active,
+        "challenged": owner.challenge is not None,
+        "retired": [keys.owner_id(key) for key in owner.retired],
+    }
 
 
 def _new_key(arguments: argparse.Namespace, settings: config.Config, home: Home) -> int:
     del settings
     name: str = arguments.name
     roster = home.change_roster(lambda roster: roster.with_following(name, arguments.key))
-    print(f"the key {roster.known_owner(name).okey} stays active until both keys are confirmed:")
+    owner = roster.known_owner(name)
+    if arguments.json:
+        print(json.dumps(_as_row(owner) | {"following": owner.following}))
+        return 0
+    print(f"the key {owner.okey} stays active until both keys are confirmed:")
     print(f"  earmark owner challenge {name} > challenge.txt      two challenges, one for each key")
     print(f"  earmark owner confirm {name} ANSWER ANSWER")
     return 0
@@ -310,6 +315,9 @@ def _voice(arguments: argparse.Namespace, settings: config.Config, home: Home) -
         if all(one.owner != name for one in home.consents().kept):
             home.roster().known_owner(name)
         _end_voice(name, home)
+        if arguments.json:
+            print(json.dumps({"owner": name, "voice": "off", "assist": None}))
+            return 0
         print(f"voice control of {name} is off at this speaker")
         print("a later consent of the owner switches it on again: earmark clips voice on")
         return 0
@@ -337,7 +345,12 @@ def _allow_voice(
         return PresenceChallenge(owner, settings.device.name, key, assist, last_n)
 
     if arguments.answer is None:
-        print(challenge(home.consents()).encrypt(now_s), end="", flush=True)
+        text = challenge(home.consents()).encrypt(now_s)
+        if arguments.json:
+            row = {"owner": owner.name, "challenges": [text], "expires_s": now_s + CHALLENGE_S}
+            print(json.dumps(row | {"assist": assist}))
+            return 0
+        print(text, end="", flush=True)
         print(
             "earmark: compare the fingerprint of the assist's key with the hub's own screen:"
             f" {keys.device_id(keys.parse_device(assist))}; then decrypt this with {owner.name}'s"
@@ -352,6 +365,9 @@ def _allow_voice(
         return table.stated_at_speaker(owner, home.roster(), on=True, assist=assist, now_s=now_s)
 
     home.change_consents(edit)
+    if arguments.json:
+        print(json.dumps({"owner": owner.name, "voice": "on", "assist": assist}))
+        return 0
     print(f"voice control of {owner.name} is on at this speaker, for the assist {assist}")
     if settings.attribution.keeper not in {None, owner.name}:
         print(
@@ -383,6 +399,9 @@ def _remove(arguments: argparse.Namespace, settings: config.Config, home: Home) 
         _end_voice(name, home)  # first: if they return with the same key, it stays off
     home.change_roster(lambda roster: roster.without_owner(name))
     _state_owners(settings, home)
+    if arguments.json:
+        print(json.dumps({"owner": name, "removed": True}))
+        return 0
     print(f"removed {name}: no more clips are made or accepted for them")
     print("stored clips stay in the archive, encrypted to their key")
     if settings.attribution.keeper == name:

@@ -16,6 +16,7 @@ from listener.ipc import control
 from listener.ipc.control import ControlClient
 from listener.ipc.notice_socket import SOCKET, NoticeSocket
 from listener.ipc.voice_folder import locate_voice_folder
+from listener.mqtt.connection_record import RecordedBroker, address_of, record_path
 from listener.mqtt.paho_client import PahoBroker
 from listener.mqtt.wait_reasons import UNKNOWN, WAIT_REASONS
 from listener.quantities import quantity
@@ -100,11 +101,15 @@ def run(arguments: argparse.Namespace, settings: Config) -> int:
                 )
             spool.set_suspended("")
         delivery = ClipDelivery(spool, settings.device.name, settings.spool.retry_s)
-        broker = PahoBroker(
-            with_credentials(settings.broker, os.environ),
-            f"d-{settings.device.name}",
-            will(settings.device.name),
-            LONGEST_PACKET_BYTES,
+        broker = RecordedBroker(
+            PahoBroker(
+                with_credentials(settings.broker, os.environ),
+                f"d-{settings.device.name}",
+                will(settings.device.name),
+                LONGEST_PACKET_BYTES,
+            ),
+            record_path((home / SOCKET).parent, "send"),
+            address_of(settings.broker),
         )
         inbound = InboundMessages(home, settings.device.name)
         with systemd.StopSignal().on_signals() as stop:

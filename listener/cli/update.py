@@ -42,6 +42,7 @@ def add_release_actions(actions: Subcommands) -> None:
         "earmark update key release.key",
     )
     key.add_argument("file", metavar="FILE", help="path of the new key; must not exist")
+    key.add_argument("--json", action="store_true", help="print one JSON object")
     pack = actions.add(
         "pack",
         "for release managers: make a signed release of wheels and lock files",
@@ -68,6 +69,7 @@ def add_release_actions(actions: Subcommands) -> None:
         choices=("aarch64", "x86_64"),
         help="architecture (default: this machine's)",
     )
+    pack.add_argument("--json", action="store_true", help="print one JSON object")
 
 
 def make_key(arguments: argparse.Namespace, settings: Config) -> int:
@@ -83,7 +85,8 @@ def make_key(arguments: argparse.Namespace, settings: Config) -> int:
         raise UsageError(f"{path} exists already", "choose another file name")
     key = Ed25519PrivateKey.generate()
     write_atomic(path, keys.device_pem(key))
-    print(keys.device_text(key.public_key()))
+    public = keys.device_text(key.public_key())
+    print(json.dumps({"file": str(path), "key": public}) if arguments.json else public)
     return 0
 
 
@@ -118,6 +121,20 @@ def make_release(arguments: argparse.Namespace, settings: Config) -> int:
     except msgspec.ValidationError as error:
         raise UsageError(f"cannot make a release: {error}") from error
     release = package.pack_release(source, Path(arguments.to), signer, manifest)
+    if arguments.json:
+        print(
+            json.dumps(
+                {
+                    "file": arguments.to,
+                    "version": release.version,
+                    "machine": release.machine,
+                    "pythons": list(release.pythons),
+                    "files": len(release.parts),
+                    "bytes": release.total_bytes,
+                }
+            )
+        )
+        return 0
     print(
         f"{arguments.to}: {release.version} for {release.machine},"
         f" Python {', '.join(release.pythons)}, {quantity(len(release.parts), 'file')},"

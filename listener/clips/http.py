@@ -36,6 +36,11 @@ class Address:
     """Creates a connection, not yet open."""
 
 
+def https_address(host: str, port: int) -> str:
+    """Return the address of an archive at a host name or an IP address."""
+    return f"https://[{host}]:{port}" if ":" in host else f"https://{host}:{port}"
+
+
 def parse_address(text: str, ca: Path | None) -> Address:
     """Parse ``https://host[:port]``, or the path of a socket, with or without ``unix:``.
 
@@ -73,6 +78,7 @@ def parse_address(text: str, ca: Path | None) -> Address:
 
 
 _NOT_HTTP: Final = "did not answer in HTTP"
+_PORT_HINT: Final = "check that the port is archive.port of the archive, and not the broker's"
 
 
 class _UnixConnection(http.client.HTTPConnection):
@@ -164,9 +170,11 @@ class HttpResponse:
                 "check --ca, and that its certificate names this host",
             ) from error
         except OSError as error:
+            # A server without TLS answers the handshake in its own way, or closes the connection.
+            is_other = isinstance(error, ssl.SSLError | ConnectionResetError)
             raise Unavailable(
                 f"cannot connect to the archive at {self._where}: {error.strerror or error}",
-                "run earmark archive serve there, or check --archive",
+                _PORT_HINT if is_other else "run earmark archive serve there, or check --archive",
             ) from error
         try:
             sock: socket.socket = self._connection.sock
@@ -243,7 +251,7 @@ class HttpResponse:
             event = "did not answer in time"
         hint = "try again later"
         if event == _NOT_HTTP:
-            hint = "check that the port is archive.port of the archive, and not the broker's"
+            hint = _PORT_HINT
         return Unavailable(f"the archive at {self._where} {event}", hint)
 
 

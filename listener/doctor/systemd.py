@@ -4,7 +4,7 @@ The properties are read from systemd itself, because a drop-in can override the 
 """
 
 import subprocess
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from importlib import metadata
 from pathlib import Path
 from typing import Final
@@ -16,6 +16,7 @@ Show = Callable[[str], Mapping[str, str]]
 
 HEAR, SEND = "earmark-hear.service", "earmark-send.service"
 PLAY, ASSIST = "earmark-play.service", "earmark-assist.service"
+ARCHIVE: Final = "earmark-archive.service"
 TELEMETRY_OFF: Final = "ORT_DISABLE_TELEMETRY=1"
 
 _EACH: Final = {
@@ -30,10 +31,11 @@ WANTED: Final[Mapping[str, Mapping[str, str]]] = {
     HEAR: {**_EACH, "PrivateNetwork": "yes", "RestrictAddressFamilies": "AF_UNIX"},
     SEND: {**_EACH, "PrivateDevices": "yes"},
     PLAY: {**_EACH, "PrivateNetwork": "yes", "RestrictAddressFamilies": "AF_UNIX"},
+    ARCHIVE: {**_EACH, "PrivateDevices": "yes"},
     ASSIST: {**_EACH, "PrivateDevices": "yes"},
 }
-_ALWAYS: Final = frozenset({HEAR, SEND})
-"""Services of each speaker; the others are checked where they run."""
+SPEAKER: Final = frozenset({HEAR, SEND})
+"""Services of each speaker."""
 _ALSO: Final = ("LoadState", "MainPID", "User", "Environment")
 _PATIENCE_S: Final = 10.0
 
@@ -54,18 +56,17 @@ def show_unit(unit: str) -> Mapping[str, str]:
     return {name: value for name, _, value in (line.partition("=") for line in lines)}
 
 
-def check_sandbox(ask: Show = show_unit) -> Iterator[Finding]:
+def check_sandbox(ask: Show = show_unit, required: Collection[str] = SPEAKER) -> Iterator[Finding]:
     """Compare the effective sandbox of the services with the one in Earmark's units.
-
-    hear and send are checked always, play and assist where they run.
 
     Args:
         ask: returns the properties of a unit.
+        required: units that are checked always; the others are checked where they run.
     """
     for unit, wanted in WANTED.items():
         name = unit.removesuffix(".service")
         actual = ask(unit)
-        if unit not in _ALWAYS and not is_running(actual):
+        if unit not in required and not is_running(actual):
             continue
         if not is_loaded(actual):
             yield Check("sandbox").warn(

@@ -20,6 +20,7 @@ from listener.evaluate.metrics.results import (
 )
 from listener.evaluate.metrics.statistics import Outcomes, compare_engines
 from listener.evaluate.plan import EngineSettings
+from listener.quantities import quantity
 
 _PLAYED: Final = {
     "hit_tail_s": "another time after a word in which a wake is a hit (hit_tail_s)",
@@ -137,7 +138,8 @@ def _check_same_items(first: Result, second: Result, names: tuple[str, str]) -> 
 def _check_same_exposure(one: WordResult, other: WordResult, names: tuple[str, str]) -> None:
     if (one.items, one.hours, one.words_said) != (other.items, other.hours, other.words_said):
         raise UsageError(
-            f"{names[0]} has {one.items} items, {one.hours:.3f} h and {one.words_said} words of"
+            f"{names[0]} has {quantity(one.items, 'item')}, {one.hours:.3f} h and"
+            f" {quantity(one.words_said, 'word')} of"
             f" {one.said or one.word}, {one.condition}; {names[1]} has {other.items},"
             f" {other.hours:.3f} h and {other.words_said}",
             "evaluate again the one that lists missing items",

@@ -17,6 +17,8 @@ from listener.errors import ConfigError, EarmarkError
 from listener.household import identity
 from listener.household.identity import HouseholdIdentity
 
+ARCHIVE_PORT: Final = 8443
+"""Usual TCP port at which owners reach the archive."""
 INVITATION_S: Final = 3600
 MOST_SET_BACK_S: Final = 60
 """Seconds by which the clock may be set back between an invitation and its use."""

@@ -10,6 +10,7 @@ from listener.audio.pcm import FRAME_SAMPLES, SAMPLE_RATE_HZ
 from listener.config import WakeSettings
 from listener.errors import ModelRefused
 from listener.inference.onnx import HeadNet, LongNet, StreamNet
+from listener.quantities import quantity
 from listener.wakeword.batch import BATCH_STEPS, BatchModel
 from listener.wakeword.detector import Rule, StreamDetector
 from listener.wakeword.embedding import Embeddings
@@ -117,7 +118,9 @@ def _word(model: Model) -> Word:
             f" but its manifest says {model.manifest.window_frames}"
         )
     if any(output >= head.outputs for output, _ in labels):
-        raise ModelRefused(f"{model.name} has labels for more than its {head.outputs} outputs")
+        raise ModelRefused(
+            f"{model.name} has labels for more than its {quantity(head.outputs, 'output')}"
+        )
     if head.outputs > 1 and not labels:
         raise ModelRefused(
             f"{model.name} has {head.outputs} outputs and no labels",

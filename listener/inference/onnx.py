@@ -15,6 +15,7 @@ from numpy.lib.stride_tricks import sliding_window_view
 from listener.audio.pcm import SAMPLE_RATE_HZ, Samples
 from listener.errors import ModelRefused
 from listener.inference.refusals import explain_refusal
+from listener.quantities import quantity
 from listener.wakeword.embedding import FEATURES
 from listener.wakeword.features import BANDS, Floats
 from listener.wakeword.manifest import Model
@@ -209,7 +210,9 @@ class HeadNet:
         hint = "use an openWakeWord head: float32, input (1, n, 96), output (1, classes)"
         if len(inputs) != 1 or len(outputs) != 1:
             raise ModelRefused(
-                f"{name} has {len(inputs)} inputs and {len(outputs)} outputs, not one of each", hint
+                f"{name} has {quantity(len(inputs), 'input')} and"
+                f" {quantity(len(outputs), 'output')}, not one of each",
+                hint,
             )
         shape, result = inputs[0].shape, outputs[0].shape
         if {inputs[0].type, outputs[0].type} != {"tensor(float)"}:

@@ -42,6 +42,7 @@ from listener.mqtt.client import (
     RejectedEvent,
     Waitable,
 )
+from listener.quantities import quantity
 
 
 class ProtocolVersion:
@@ -229,7 +230,7 @@ _MOST_QUEUED: Final = 64  # bounds the memory with a broker that acknowledges no
 
 
 _TLS_PORT_HINT: Final = "check that this is the port of an MQTT broker; for TLS, set broker.ca_file"
-_PLAIN_PORT_HINT: Final = "if this port does not use TLS, unset broker.ca_file or set broker.port"
+PLAIN_PORT_HINT: Final = "if this port does not use TLS, unset broker.ca_file or set broker.port"
 
 
 class PahoBroker:
@@ -294,7 +295,7 @@ class PahoBroker:
         except (OSError, ValueError) as error:
             hint = ""
             if self._tls is not None and isinstance(error, ssl.SSLError | ConnectionResetError):
-                hint = _PLAIN_PORT_HINT
+                hint = PLAIN_PORT_HINT
             self._lose(getattr(error, "strerror", None) or str(error) or "no answer", hint=hint)
         else:
             disable_nagle(client.socket())
@@ -419,7 +420,9 @@ class PahoBroker:
         )
         if self._granted.in_flight < client.max_inflight_messages:
             # paho cannot lower this on an open connection.
-            self._lose(f"the broker accepts only {receives} messages in flight: reconnecting")
+            self._lose(
+                f"the broker accepts only {quantity(receives, 'message')} in flight: reconnecting"
+            )
             return
         self._events.add(ConnectedEvent(self._granted, "5" if self._version.is_v5 else "3.1.1"))
 

@@ -9,6 +9,7 @@ from typing import Final, Literal
 
 import msgspec
 
+from listener.quantities import quantity
 from listener.selftest import memory, syscalls
 from listener.selftest.processes import Process, freeze
 from listener.selftest.watermark import FoundBlocks
@@ -102,9 +103,9 @@ def to_text(event: Event) -> str:
         return f"-     {event.path:<9}  Landlock: {state}"
     if isinstance(event, Verdict):
         if not event.good:
-            return f"selftest: {event.failed} of {event.looks} checks failed"
+            return f"selftest: {event.failed} of {quantity(event.looks, 'check')} failed"
         rest = "" if event.complete else "; some checks were skipped"
-        return f"selftest: {event.looks} checks passed in {event.took_s:.0f} s{rest}"
+        return f"selftest: {quantity(event.looks, 'check')} passed in {event.took_s:.0f} s{rest}"
     mark = "ok" if event.is_good else "FAIL"
     place = f"{event.where} of {event.process}" if event.where != "disk" else event.process
     amount = f"{event.looked_bytes / (1 << 20):.1f} MiB"

@@ -352,6 +352,8 @@ def check_regular_file(path: Path) -> None:
 LOCK_PATIENCE_S: Final = 10.0
 """Longest wait for a lock in a command or in send, in seconds."""
 _LOCK_PAUSE_S: Final = 0.001
+_PROBE_S: Final = 0.2
+"""Wait of a command that starts while ``is_running`` holds its lock for a moment."""
 
 
 def wait_for_lock(file: int, patience_s: float = LOCK_PATIENCE_S) -> None:
@@ -412,12 +414,39 @@ def single_instance(folder: Path, verb: str) -> Iterator[None]:
             make_folders(folder)
             file = stack.enter_context(_open_lock(folder / f"{verb}.lock"))
         try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError as error:
+            wait_for_lock(file, _PROBE_S)
+        except TimeoutError as error:
             raise Unavailable(
                 f"another earmark {verb} already runs on {folder}", "stop it first"
             ) from error
         yield
+
+
+def is_running(folder: Path, verb: str) -> bool | None:
+    """Return whether a process holds the lock of ``single_instance``.
+
+    Args:
+        folder: as for ``single_instance``; nothing is created in it.
+        verb: as for ``single_instance``.
+
+    Returns:
+        None if this user may not read the lock file.
+    """
+    flags = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
+    try:
+        file = os.open(folder / f"{verb}.lock", flags)
+    except (FileNotFoundError, NotADirectoryError):
+        return False
+    except OSError:
+        return None
+    try:
+        # Shared, and released at once; a process that starts meanwhile waits for `_PROBE_S`.
+        fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return True
+    finally:
+        os.close(file)
+    return False
 
 
 @contextlib.contextmanager

@@ -210,7 +210,8 @@ class Home:
             raise ConfigError(
                 "no keeper is configured",
                 "add and confirm an owner (earmark owner add), then set attribution.keeper or pass"
-                " --keeper NAME; without any key, earmark survey counts wakes and stores no audio",
+                " --keeper NAME; without any key, earmark monitor --listen prints wakes, and"
+                " earmark survey records scores",
             )
         owner = self.roster().owner(name)
         if owner is None:

@@ -70,8 +70,9 @@ ARCHIVE_LOCATIONS: Final = (
     Location(
         r"archive\.key|archive\.pub|archive\.lock|archive\.sock|lock|roster\.json", "none", "never"
     ),
+    Location(r"archive\.connection\.json", "none", "the next change of the connection"),
     Location(
-        r"\.(?:archive\.key|archive\.pub|roster\.json)\.part"
+        r"\.(?:archive\.key|archive\.pub|(?:roster|archive\.connection)\.json)\.part"
         r"|archive/\.(?:limits\.json|link|linked)\.part",
         "none",
         "write",
@@ -114,8 +115,10 @@ SPEAKER_LOCATIONS: Final = (
         "none",
         "never",
     ),
+    Location(r"send/send\.connection\.json", "none", "the next change of the connection"),
     Location(
-        r"\.(?:device\.key|sequence|(?:roster|consent)\.json)\.part|send/\.false_wakes\.json\.part",
+        r"\.(?:device\.key|sequence|(?:roster|consent)\.json)\.part"
+        r"|send/\.(?:false_wakes|send\.connection)\.json\.part",
         "none",
         "write",
     ),

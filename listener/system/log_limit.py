@@ -6,6 +6,8 @@ from collections import OrderedDict
 from collections.abc import Callable
 from typing import Final
 
+from listener.quantities import quantity
+
 HOUR_S: Final = 3600.0
 MOST_PER_KIND: Final = 30
 """Lines an hour with the same text before its arguments are filled in."""
@@ -48,7 +50,8 @@ class LogLimit(logging.Filter):
         hour.passed += 1
         self._total.passed += 1
         if omitted:
-            _append(record, f"({omitted} lines like this were omitted in the last hour)")
+            lines = quantity(omitted, "line like this was", "lines like this were")
+            _append(record, f"({lines} omitted in the last hour)")
         elif hour.passed == MOST_PER_KIND:
             _append(record, "(more lines like this are counted and omitted for an hour)")
         return True

@@ -61,6 +61,15 @@ def objects(capsys: pytest.CaptureFixture[str]) -> list[dict[str, object]]:
     return [json.loads(line) for line in capsys.readouterr().out.splitlines()]
 
 
+def test_added_model_as_json(add: Add, capsys: pytest.CaptureFixture[str]) -> None:
+    codes = [add(head(), "--json"), add(head(), "--json")]
+
+    first, second = objects(capsys)
+    assert codes == [0, 0]
+    assert (first["name"], first["added"], first["threshold"]) == ("pineapple", True, 0.5)
+    assert second == first | {"added": False}
+
+
 def test_list_shows_licence_and_threshold(home: Path, capsys: pytest.CaptureFixture[str]) -> None:
     code = main(["models", "list", "--home", str(home)])
 

@@ -32,20 +32,30 @@ def process(root: Path, pid: str, *environ: str) -> Path:
 def test_units_with_all_restrictions_are_ok() -> None:
     findings = list(systemd.check_sandbox(FIRM.__getitem__))
 
-    assert [each.verdict for each in findings] == ["ok"] * 4
+    assert [each.verdict for each in findings] == ["ok"] * 5
     assert [each.facts for each in findings] == [
-        {"unit": f"earmark-{verb}", "loose": 0} for verb in ("hear", "send", "play", "assist")
+        {"unit": f"earmark-{verb}", "loose": 0}
+        for verb in ("hear", "send", "play", "archive", "assist")
     ]
 
 
 @pytest.mark.parametrize("pid", ["0", ""])
-def test_play_and_assist_are_checked_where_they_run(pid: str) -> None:
+def test_play_archive_and_assist_are_checked_where_they_run(pid: str) -> None:
     def ask(unit: str) -> Mapping[str, str]:
         return {**FIRM[unit], "MainPID": pid, "User": "root"}
 
     units = [each.facts["unit"] for each in systemd.check_sandbox(ask)]
 
     assert units == ["earmark-hear", "earmark-send"]
+
+
+def test_only_required_services_are_checked_if_none_runs() -> None:
+    def ask(unit: str) -> Mapping[str, str]:
+        return {**FIRM[unit], "MainPID": "0"}
+
+    findings = systemd.check_sandbox(ask, required=[systemd.ARCHIVE])
+
+    assert [each.facts["unit"] for each in findings] == ["earmark-archive"]
 
 
 @pytest.mark.parametrize(

@@ -1,5 +1,6 @@
-"""The sample for cloud-init: it follows the schema, and first-boot accepts the file it writes."""
+"""The sample for cloud-init: it follows the schema, and leaves the configuration to one writer."""
 
+import re
 import shutil
 import subprocess
 from pathlib import Path
@@ -8,18 +9,14 @@ from typing import Any
 import pyrage
 import pytest
 import yaml
-from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
-from listener.envelope.keys import device_text
+from listener.cli import main
+from listener.config import Config
 from listener.firstboot import plan
-from listener.household.invitation import Invitation
+from listener.firstboot.partition import NAME
 
 ROOT = Path(__file__).resolve().parents[2]
 SAMPLE = ROOT / "firmware" / "cloud-init" / "user-data"
-ARCHIVE = device_text(Ed25519PrivateKey.generate().public_key())
-INVITED = Invitation(
-    cn="d-hall", host="home.lan", port=8884, fingerprint="0" * 64, token="s" * 22, archive=ARCHIVE
-)
 
 
 @pytest.fixture
@@ -47,15 +44,36 @@ def test_user_data_follows_the_cloud_init_schema(tmp_path: Path) -> None:
     assert "Valid" in done.stdout
 
 
-def test_first_boot_accepts_the_file_in_user_data(told: dict[str, Any]) -> None:
-    (file,) = told["write_files"]
+def test_user_data_has_no_configuration_of_its_own(told: dict[str, Any]) -> None:
+    text = SAMPLE.read_text("utf-8")
+
+    assert "write_files" not in told
+    assert not [section for section in Config.__struct_fields__ if f"[{section}]" in text]
+    assert "[household]" not in text
+
+
+@pytest.mark.system
+def test_command_in_user_data_writes_what_first_boot_accepts(
+    home: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    text = " ".join(SAMPLE.read_text("utf-8").replace("\n#", "\n").split())
+    (words,) = re.findall(r"earmark (household add-device .*?) or by hand", text)
+    card = tmp_path / "bootfs"
+    card.mkdir()
+    shutil.copy(SAMPLE, card)
     key = str(pyrage.x25519.Identity.generate().to_public())
-    text = file["content"].replace("age1...", key).replace("earmark-join-1:...", INVITED.line())
+    command = [word if word != "DIR" else str(card) for word in words.split()]
+    assert main.main(["household", "--home", str(home), "init", "--host", "home.lan"]) == 0
 
-    found = plan.parse(plan.parse_tables(text, "earmark.toml"), "earmark.toml")
+    code = main.main(
+        [command[0], "--home", str(home), *command[1:], "--no-wait", "--keeper-key", key]
+    )
 
-    assert file["path"] == "/boot/firmware/earmark.toml"
-    assert (found.owner.name, found.owner.key, found.line) == ("ada", key, INVITED)
+    assert code == 0, capsys.readouterr().err
+    found = plan.parse(plan.parse_tables((card / NAME).read_text("utf-8"), NAME), NAME)
+    assert (found.owner.name, found.owner.key) == ("ada", key)
+    assert found.line is not None
+    assert found.line.cn == "d-kitchen"
 
 
 def test_user_data_runs_the_installer_and_reboots(told: dict[str, Any]) -> None:

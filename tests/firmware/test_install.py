@@ -684,3 +684,70 @@ def test_nothing_is_built_again_from_the_same_sources(
     (source / "listener" / "new.py").touch()
     run()
     assert log.read_text() == "built\nbuilt\n"
+
+
+def capture_card(root: Path, name: str, stream: str) -> None:
+    """Make the kernel's folder of one card whose capture device has an id."""
+    asound = root / "proc" / "asound"
+    (asound / "card0" / "pcm0c").mkdir(parents=True)
+    (asound / "card0" / "id").write_text(f"{name}\n")
+    (asound / "card0" / "pcm0c" / "info").write_text(
+        f"card: 0\ndevice: 0\nsubdevice: 0\nstream: CAPTURE\nid: {stream}\nname: \n"
+    )
+    (asound / name).symlink_to("card0")
+    (asound / "cards").write_text(
+        f" 0 [{name:<15}]: simple-card - {name}\n                      {name}\n"
+    )
+
+
+V1 = "bcm2835-i2s-wm8960-hifi wm8960-hifi-0"
+V2 = "fe203000.i2s-tlv320aic3x-hifi tlv320aic3x-hifi-0"
+
+
+@pytest.mark.system
+@pytest.mark.parametrize(
+    ("name", "stream", "fits"),
+    [
+        ("seeed2micvoicec", V1, True),
+        ("wm8960soundcard", V1, True),
+        ("seeed2micvoicec", V2, False),
+        ("seeed2micvoicec", "", False),
+    ],
+)
+def test_gains_are_set_only_for_the_codec_of_the_mixer_file(
+    tmp_path: Path, name: str, stream: str, *, fits: bool
+) -> None:
+    capture_card(tmp_path, name, stream)
+    mixer = tmp_path / "usr" / "share" / "earmark" / "alsa" / "respeaker-2mic.mixer"
+    mixer.parent.mkdir(parents=True)
+    shutil.copy(ROOT / "firmware" / "alsa" / mixer.name, mixer)
+    (body,) = re.findall(
+        r"^set_gains\(\) \{$.*?^\}$", SCRIPT.read_text("utf-8"), re.MULTILINE | re.DOTALL
+    )
+    stubs = (
+        'note() { echo "note $*"; }\n'
+        'amixer() { echo "amixer $*"; cat; }\n'
+        f"how=here microphone=respeaker root={tmp_path} cards={tmp_path}/proc/asound card={name}\n"
+    )
+
+    done = sh("-c", f"set -eu\n{stubs}{body}\nset_gains")
+
+    assert done.returncode == 0, done.stderr
+    if fits:
+        assert done.stdout == f"amixer -q -c {name} -s\n" + mixer.read_text("utf-8")
+    else:
+        assert done.stdout.startswith(f"note card {name} has no WM8960")
+
+
+@pytest.mark.system
+def test_second_version_of_the_hat_is_installed_without_the_mixer_file(
+    root: Path, install: Install
+) -> None:
+    capture_card(root, "seeed2micvoicec", V2)
+
+    done = install()
+
+    assert "seeed2micvoicec has no WM8960" in done.stdout
+    config = (root / "etc" / "earmark" / "earmark.toml").read_text("utf-8")
+    assert 'device = "seeed2micvoicec"' in config
+    assert 'switch = "none"' in config

@@ -59,6 +59,16 @@ def test_survey_records_the_wakes_of_hear(
     assert [found.kind for found in wakes if found.score >= 0.5] == ["wake", "wake"]
 
 
+def test_survey_runs_on_a_machine_without_a_data_directory(tmp_path: Path) -> None:
+    home = tmp_path / "share" / "earmark"
+
+    done = survey(home, tmp_path / "a.trace", *FAST, str(FIXTURES / "talk.flac"))
+
+    assert done.returncode == 0, done.stderr
+    assert len(lines_of(tmp_path / "a.trace")) > 1
+    assert not (home / "device.key").exists()
+
+
 def test_fast_survey_shows_its_progress_on_a_terminal(tmp_path: Path) -> None:
     terminal, process_side = pty.openpty()
     os.set_blocking(terminal, False)

@@ -61,6 +61,8 @@ def test_speaker_on_the_hub_joins_without_a_line_or_a_port(
     assert not roster.known_owner("ada").active
     assert not speaker(settings).roster().known_owner("ada").active
     assert "ada is inactive" in out
+    assert "earmark household add-owner ada --bundle ada.bundle\n" in out
+    assert "age -d" not in out
 
 
 def test_speaker_on_the_hub_takes_over_a_confirmed_keeper(

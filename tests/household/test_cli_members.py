@@ -1,13 +1,17 @@
 """Who comes and who goes: what is said, the exit codes, and that nothing is done twice."""
 
+import http.server
 import json
+import ssl
+import threading
 from collections.abc import Callable
 from pathlib import Path
 
 import pyrage
 import pytest
 
-from listener.cli import household_assist
+from listener.cli import household_assist, household_clips
+from listener.clips.remembered import RememberedClips, read_remembered
 from listener.config import parse_settings
 from listener.envelope import keys
 from listener.household import identity, invitation, join_client
@@ -79,6 +83,112 @@ def test_speaker_joins_and_gets_a_configuration(
     assert ready("household", "wait")[0] == 1
 
 
+def join_as_ada(
+    ready: Earmark, tmp_path: Path, capsys: pytest.CaptureFixture[str], *words: str
+) -> tuple[tuple[int, int], str, str]:
+    key = str(pyrage.x25519.Identity.generate().to_public())
+    out = ready("household", "add-owner", "ada", "--key", key, "--no-wait")[1]
+    line = out.splitlines()[-1]
+    return meet(ready, capsys, "--home", str(tmp_path / "laptop"), "join", line, *words)
+
+
+def test_join_of_an_owner_is_remembered_for_clips(
+    ready: Earmark,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+    unused_port: int,
+) -> None:
+    monkeypatch.setattr(household_clips, "ARCHIVE_PORT", unused_port)
+    identity_file = tmp_path / "ada.key"
+    identity_file.write_text(f"{pyrage.x25519.Identity.generate()}\n")
+
+    codes, _, err = join_as_ada(ready, tmp_path, capsys, "--identity", str(identity_file))
+
+    laptop = tmp_path / "laptop"
+    assert codes == (0, 0)
+    assert read_remembered(laptop) == RememberedClips(
+        owner="ada", identity=str(identity_file), ca=str(laptop / "tls" / "ca.crt")
+    )
+    # What is not known is asked for in one command.
+    assert "earmark clips list --archive https://127.0.0.1:PORT --remember" in err
+
+
+class AnsweringArchive:
+    """What an archive answers to the request for its key, with the household's certificate."""
+
+    def __init__(self, store: HouseholdStore, key: str) -> None:
+        body = json.dumps({"archive": key, "head": {}}).encode()
+
+        class Handler(http.server.BaseHTTPRequestHandler):
+            def do_GET(self) -> None:
+                self.send_response(200)
+                self.send_header("Content-Type", "application/json")
+                self.send_header("Content-Length", str(len(body)))
+                self.end_headers()
+                self.wfile.write(body)
+
+            def log_message(self, *_: object) -> None:
+                pass
+
+        context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+        context.load_cert_chain(*store.service(identity.API))
+        self.server = http.server.HTTPServer(("127.0.0.1", 0), Handler)
+        self.server.socket = context.wrap_socket(self.server.socket, server_side=True)
+        self._thread = threading.Thread(target=self.server.serve_forever)
+        self._thread.start()
+
+    def end(self) -> None:
+        self.server.shutdown()
+        self._thread.join()
+        self.server.server_close()
+
+
+@pytest.mark.parametrize("is_own", [True, False])
+def test_join_remembers_the_archive_whose_key_is_in_the_line(
+    ready: Earmark,
+    home: Path,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+    *,
+    is_own: bool,
+) -> None:
+    key = (Home(home) if is_own else Home(tmp_path / "other")).archive_key().public_key()
+    archive = AnsweringArchive(HouseholdStore(home), keys.device_text(key))
+    monkeypatch.setattr(household_clips, "ARCHIVE_PORT", archive.server.server_port)
+    try:
+        codes, _, err = join_as_ada(ready, tmp_path, capsys)
+    finally:
+        archive.end()
+
+    address = f"https://127.0.0.1:{archive.server.server_port}"
+    assert codes == (0, 0)
+    assert read_remembered(tmp_path / "laptop").archive == (address if is_own else None)
+    assert "earmark clips list --identity ada.key" in err
+
+
+@pytest.mark.parametrize(("content", "code"), [("AGE-SECRET-KEY-1NOT\n", 78), (None, 78)])
+def test_wrong_identity_file_leaves_the_invitation_unused(
+    ready: Earmark,
+    home: Path,
+    tmp_path: Path,
+    content: str | None,
+    code: int,
+) -> None:
+    out = ready("household", "add-device", "hall", "--no-wait")[1]
+    assert ready("household", "join", out.strip(), "--identity", "ada.key")[0] == 2
+    key = str(pyrage.x25519.Identity.generate().to_public())
+    line = ready("household", "add-owner", "ada", "--key", key, "--no-wait")[1].splitlines()[-1]
+    if content is not None:
+        (tmp_path / "ada.key").write_text(content)
+
+    found = ready("household", "join", line, "--identity", str(tmp_path / "ada.key"))[0]
+
+    assert found == code
+    assert not any(one.used_by for one in HouseholdStore(home).registry().invitations)
+
+
 @pytest.mark.parametrize("fits", [True, False])
 def test_join_does_not_overwrite_a_configuration(
     ready: Earmark, tmp_path: Path, capsys: pytest.CaptureFixture[str], *, fits: bool
@@ -112,7 +222,9 @@ def test_add_owner_prints_how_to_confirm_the_key(ready: Earmark, home: Path) -> 
     code, out, _ = ready("household", "add-owner", "ada", "--key", key, "--no-wait")
 
     assert code == 0
-    assert "earmark owner challenge ada" in out
+    assert "earmark household add-owner ada --bundle ada.bundle\n" in out
+    assert "earmark owner answer ada.bundle --identity ada.key\n" in out
+    assert "earmark household confirm-owner ada.answers\n" in out
     assert invitation.parse_line(out.splitlines()[-1]).identity == identity.owner("ada")
     assert not Home(home).roster().known_owner("ada").active
     assert ready("household", "add-owner", "bob", "--no-wait")[0] == 2

@@ -20,6 +20,7 @@ from listener.storage.atomic import (
     chown_to_parent,
     create_file,
     hold_lock,
+    is_running,
     make_folder,
     make_folders,
     open_plain_file,
@@ -431,3 +432,35 @@ def test_other_failures_of_the_trial_are_left_to_the_first_write(
     monkeypatch.setattr(os, "link", fail)
 
     atomic.check_links(tmp_path)
+
+
+def test_running_is_seen_from_its_lock(tmp_path: Path) -> None:
+    folder = tmp_path / "send"
+    before = is_running(folder, "send")
+    with single_instance(folder, "send"):
+        during = is_running(folder, "send")
+        other = is_running(folder, "archive")
+
+    assert (before, during, other) == (False, True, False)
+    assert is_running(folder, "send") is False
+    assert {path.name for path in folder.iterdir()} == {"send.lock"}
+
+
+def test_lock_that_cannot_be_opened_leaves_running_unknown(tmp_path: Path) -> None:
+    (tmp_path / "send.lock").symlink_to(tmp_path / "elsewhere")
+
+    assert is_running(tmp_path, "send") is None
+
+
+def test_start_waits_while_the_lock_is_read(tmp_path: Path) -> None:
+    (tmp_path / "send.lock").touch()
+    with (tmp_path / "send.lock").open() as reader:
+        fcntl.flock(reader, fcntl.LOCK_SH)
+        release = threading.Timer(0.02, fcntl.flock, (reader, fcntl.LOCK_UN))
+        release.start()
+
+        with single_instance(tmp_path, "send"):
+            held = is_running(tmp_path, "send")
+        release.join()
+
+    assert held

@@ -6,6 +6,7 @@ import pytest
 
 from listener.archive.owner_state import ORDERS
 from listener.archive.store import INDEX
+from listener.mqtt.connection_record import record_path
 from listener.send.inbound import PIN
 from listener.spool.files import ACCEPTED, FOLLOWING, REPLAYED, SUSPENDED, TERMS
 from listener.spool.files import QUARANTINE as SPOOL_QUARANTINE
@@ -42,6 +43,8 @@ CLIP = "0b0f6c9e-3d0e-4c6e-9a41-2f6d3a1c7e55"
         (f"archive/{RESERVE}", "none"),
         (PIN, "none"),
         (f".{PIN}.part", "none"),
+        (record_path(Path(), "archive").as_posix(), "none"),
+        (".archive.connection.json.part", "none"),
         ("archive/notes.txt", None),
         (f"archive/clips/{CLIP}.earmark", None),
         (f"archive/quarantine/{CLIP}.earmark", None),
@@ -69,6 +72,8 @@ def test_archives_files_are_on_the_list(path: str, content: str | None) -> None:
         (f"spool/.{ACCEPTED}.part", "none"),
         (f"spool/{REPLAYED}.part", "metadata"),
         (PIN, "none"),
+        (record_path(Path("send"), "send").as_posix(), "none"),
+        ("send/.send.connection.json.part", "none"),
         ("spool/copy.earmark", None),
     ],
 )

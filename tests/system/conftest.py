@@ -62,6 +62,10 @@ class Mosquitto:
         assert self._process is not None
         self._process.send_signal(signal.SIGHUP)
 
+    def said(self) -> str:
+        """Return what it has written to its log."""
+        return self._log.read_text("utf-8", "replace")
+
     def save(self) -> None:
         """Let it write its database, as it does every half hour and at its end."""
         assert self._process is not None

@@ -89,6 +89,9 @@ def test_release_is_made_with_key_and_pack(
     assert told == "0.2.0 can be installed over 0.1.0: quieter\n"
     assert key.stat().st_mode & 0o777 == 0o600
     assert update("key", str(key))[0] == 2
+    again = update("pack", str(folder), "--key", str(key), "--to", str(file), "--json")[1]
+    row = json.loads(again)
+    assert (row["file"], row["version"], row["bytes"] > 0) == (str(file), "0.2.0", True)
 
 
 @pytest.mark.parametrize(

@@ -20,6 +20,7 @@ from listener.evaluate.corpus.items import Corpus, InvalidItem, Item, Label, Seg
 from listener.evaluate.corpus.manifests import SUFFIXES as MANIFESTS
 from listener.evaluate.corpus.manifests import ManifestCorpus, rows
 from listener.evaluate.corpus.spelling import find_file
+from listener.quantities import quantity
 from listener.storage.recordings import SUFFIXES
 from listener.text_encoding import UTF8_MARK, is_utf16
 
@@ -93,7 +94,11 @@ def skipped_note(folder: Path, others: Counter[str]) -> str | None:
     if not total:
         return None
     kinds = [f"{kind} {count}" for kind, count in sorted(others.items())]
-    more = f", and {len(kinds) - _SHOWN_KINDS} other kinds" if len(kinds) > _SHOWN_KINDS else ""
+    more = (
+        f", and {quantity(len(kinds) - _SHOWN_KINDS, 'other kind')}"
+        if len(kinds) > _SHOWN_KINDS
+        else ""
+    )
     files = "1 file of another kind was" if total == 1 else f"{total} files of other kinds were"
     return f"{files} skipped in {printable(str(folder))}: {', '.join(kinds[:_SHOWN_KINDS])}{more}"
 

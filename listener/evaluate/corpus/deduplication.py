@@ -30,6 +30,7 @@ from listener.evaluate.corpus.labels import (
     unknown_note,
 )
 from listener.evaluate.corpus.playback import BLOCK_SAMPLES, ROUNDING_S, file_hash
+from listener.quantities import quantity
 from listener.storage.recordings import open_recording
 
 _ROUNDING_SAMPLES: Final = round(ROUNDING_S * SAMPLE_RATE_HZ)
@@ -357,23 +358,23 @@ class _Tally:
         """Yield a note for each kind of listing."""
         if self.same:
             yield (
-                f"{_count(len(self.same), 'listing')} of audio that is listed before, counted once:"
-                f" {_names(self.same)}"
+                f"{quantity(len(self.same), 'listing')} of audio that is listed before,"
+                f" counted once: {_names(self.same)}"
             )
         if self.overlapping:
             yield (
-                f"{_count(len(self.overlapping), 'listing')} overlapping others of the same file,"
-                f" played as {_count(self.joined, 'joined item')}:"
+                f"{quantity(len(self.overlapping), 'listing')} overlapping others of the same file,"
+                f" played as {quantity(self.joined, 'joined item')}:"
                 f" {_names(self.overlapping)}"
             )
         if self.trimmed:
             yield (
-                f"{_count(len(self.trimmed), 'listing')} beginning up to {ROUNDING_S:g} s before"
+                f"{quantity(len(self.trimmed), 'listing')} beginning up to {ROUNDING_S:g} s before"
                 f" the end of the one before, played from there: {_names(self.trimmed)}"
             )
         if self.disputed:
             yield (
-                f"{_count(len(self.disputed), 'item')} listed with a word and without, counted"
+                f"{quantity(len(self.disputed), 'item')} listed with a word and without, counted"
                 f" with it: {_names(self.disputed)}"
             )
 
@@ -382,17 +383,13 @@ def _labels_note(surplus: dict[str, int]) -> str | None:
     if not surplus:
         return None
     return (
-        f"{_count(sum(surplus.values()), 'label')} repeating or overlapping another of the same"
+        f"{quantity(sum(surplus.values()), 'label')} repeating or overlapping another of the same"
         f" word, counted as one word with it: {_names(list(surplus))}"
     )
 
 
-def _count(number: int, noun: str) -> str:
-    return f"{number} {noun}" + "s" * (number != 1)
-
-
 def _names(names: Sequence[str]) -> str:
-    more = f", and {len(names) - _SHOWN} others" if len(names) > _SHOWN else ""
+    more = f", and {quantity(len(names) - _SHOWN, 'other')}" if len(names) > _SHOWN else ""
     return ", ".join(names[:_SHOWN]) + more
 
 

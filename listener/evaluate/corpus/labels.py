@@ -12,6 +12,7 @@ from dataclasses import replace
 from typing import Final
 
 from listener.evaluate.corpus.items import Label
+from listener.quantities import quantity
 
 _SHOWN: Final = 8
 """Labels that a note names; further ones are only counted."""
@@ -109,7 +110,7 @@ def unknown_note(counts: Mapping[str, int], words: Iterable[str]) -> str | None:
 
 
 def _shown(parts: Sequence[str]) -> str:
-    more = f", and {len(parts) - _SHOWN} others" if len(parts) > _SHOWN else ""
+    more = f", and {quantity(len(parts) - _SHOWN, 'other')}" if len(parts) > _SHOWN else ""
     return ", ".join(parts[:_SHOWN]) + more
 
 

@@ -17,6 +17,7 @@ from typing import Final
 from listener.errors import ConfigError, Unavailable
 from listener.evaluate.corpus.items import InvalidItem, Item, Label
 from listener.evaluate.corpus.spelling import find_file
+from listener.quantities import quantity
 from listener.text_encoding import is_utf16
 
 SUFFIXES: Final = frozenset({".tsv", ".jsonl"})
@@ -90,9 +91,10 @@ class ManifestCorpus:
             for _, row in rows(self.path)
         )
         if lines:
+            counted = quantity(lines, "line with a word has", "lines with a word have")
             yield (
-                f"{self.path.name}: {lines} lines with a word have offset and duration, which are"
-                " the segment of the file; the place of a word is word_start_s and word_duration_s"
+                f"{self.path.name}: {counted} offset and duration, which are the segment of the"
+                " file; the place of a word is word_start_s and word_duration_s"
             )
 
     def _item(self, number: int, row: Row) -> Item | InvalidItem:

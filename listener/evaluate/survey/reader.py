@@ -23,6 +23,7 @@ from listener.audio.pcm import SAMPLE_RATE_HZ
 from listener.errors import ConfigError
 from listener.evaluate.metrics.results import SkippedItem
 from listener.evaluate.survey.parquet import SUFFIX, read_parquet
+from listener.quantities import quantity
 from listener.storage.journal import read_lines
 from listener.wakeword import trace
 from listener.wakeword.trace import HeardLine, OpenedLine, TraceWord
@@ -220,7 +221,7 @@ def read_trace(path: Path, troubles: list[SkippedItem]) -> Iterator[trace.Line |
         else:
             yield line
     if invalid > MOST_TROUBLES:
-        troubles.append(SkippedItem(item=path.name, why=f"{invalid} invalid lines"))
+        troubles.append(SkippedItem(item=path.name, why=quantity(invalid, "invalid line")))
 
 
 class _Run:

@@ -24,6 +24,7 @@ from listener.hear.probe import microphone, switch_movement
 from listener.hear.probe.microphone import HINTS
 from listener.hear.sealer import BUFFERS
 from listener.hear.seccomp import apply_sandbox
+from listener.quantities import quantity
 from listener.system.findings import Check, Finding, to_json
 
 
@@ -59,7 +60,8 @@ def check_microphone(settings: config.Config, *, prove_mute: bool) -> Iterator[F
     yield check_memory(settings.clip, soft_bytes, is_root=os.geteuid() == 0)
     if settings.microphone.files:
         yield Check("microphone").warn(
-            f"replaced by {len(settings.microphone.files)} recordings", "unset microphone.files"
+            f"replaced by {quantity(len(settings.microphone.files), 'recording')}",
+            "unset microphone.files",
         )
         return
     finding, sound = _load_portaudio()
