@@ -18,7 +18,13 @@ from typing import Final
 import msgspec
 
 from listener import config
-from listener.cli import household_incident, household_members, household_owner, household_speaker
+from listener.cli import (
+    household_backup,
+    household_incident,
+    household_members,
+    household_owner,
+    household_speaker,
+)
 from listener.cli.main import Subcommands, with_examples
 from listener.config import LIMIT_BYTES, parse_settings
 from listener.errors import ConfigError, UsageError
@@ -328,6 +334,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     _add_setup_actions(actions)
     _add_members(actions)
     _add_devices(actions)
+    household_backup.add_arguments(actions)
     household_incident.add_arguments(actions)
 
 
@@ -352,6 +359,8 @@ def run(arguments: argparse.Namespace, settings: config.Config) -> int:
         "this-device": household_members.show_this_device,
         "devices": household_members.list_devices,
         "forget-device": household_members.remove_device,
+        "backup": household_backup.save,
+        "restore": household_backup.restore,
         "incident": household_incident.run,
     }
     return actions[arguments.action](arguments, settings, Home(Path(settings.home)))
