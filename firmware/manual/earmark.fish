@@ -391,6 +391,7 @@ complete -c earmark -n '_shtab_earmark_using household; and test $_shtab_earmark
 complete -c earmark -n '_shtab_earmark_using household add-owner' -s h -l help -d 'show this help message and exit'
 complete -c earmark -n '_shtab_earmark_using household add-owner' -l key -x -d 'the owner'"'"'s public key, unless already in the roster'
 complete -c earmark -n '_shtab_earmark_using household add-owner' -l bundle -xka "(__fish_complete_path (commandline -ct))" -d 'collect the challenges of every speaker and of the archive for this owner into FILE (- for standard output), and invite no one; the owner answers it with earmark owner answer'
+complete -c earmark -n '_shtab_earmark_using household add-owner' -l speaker -x -d 'with --bundle: only this speaker, for an owner who has not every speaker; may be repeated (default: all)'
 complete -c earmark -n '_shtab_earmark_using household add-owner' -l json -d 'print one JSON object a line'
 complete -c earmark -n '_shtab_earmark_using household add-owner' -l patience -x -d 'with --bundle: wait S seconds for speakers without a challenge (default: 10)'
 complete -c earmark -n '_shtab_earmark_using household add-owner' -l no-wait -d 'print the line and exit; see household wait'

@@ -2,7 +2,7 @@
 
 A backup is plain tar (POSIX.1-2001, pax), so that any computer can list it, and ``sha256sum -c
 SHA256SUMS`` verifies it after unpacking. The sums reveal damage, not forgery: a backup contains the
-household's certificate authority, so whoever can change one controls the household anyway.
+household's certificate authority, so a person who can change one controls the household anyway.
 """
 
 import hashlib

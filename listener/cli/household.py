@@ -460,6 +460,7 @@ def _add_members(actions: Subcommands) -> None:
         "add-owner",
         "add an owner; write the challenges of all speakers to one file, or invite their computer",
         "earmark household add-owner ada --key age1... --bundle ada.bundle",
+        "earmark household add-owner ben --speaker bedroom --bundle ben.bundle",
         "earmark household add-owner ada --key age1...",
         "earmark household add-owner ada --no-wait",
     )
@@ -473,6 +474,14 @@ def _add_members(actions: Subcommands) -> None:
         help="collect the challenges of every speaker and of the archive for this owner into FILE"
         " (- for standard output), and invite no one; the owner answers it with earmark owner"
         " answer",
+    )
+    owner.add_argument(
+        "--speaker",
+        action="append",
+        default=[],
+        metavar="NAME",
+        help="with --bundle: only this speaker, for an owner who has not every speaker; may be"
+        " repeated (default: all)",
     )
     owner.add_argument("--json", action="store_true", help="print one JSON object a line")
     add.add_argument("--json", action="store_true", help="print one JSON object")

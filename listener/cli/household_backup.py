@@ -25,8 +25,8 @@ def add_arguments(actions: Subcommands) -> None:
             "Copy the hub's data into one file, consistently, while the archive may run: the\n"
             "encrypted clips with their index, the access log, the owners' erasures and settings,\n"
             "the roster, the archive's key and the household's certificate authority. No key that\n"
-            "decrypts a clip is on the hub, so none is in a backup. Whoever has a backup can\n"
-            "control the household: keep it locked away."
+            "decrypts a clip is on the hub, so none is in a backup. A person who has one\n"
+            "can control the household: keep it locked away."
         ),
     )
     saving.add_argument("file", metavar="FILE", help="the new file; an existing one is refused")

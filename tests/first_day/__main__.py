@@ -107,7 +107,7 @@ class Day:
         found = re.findall(r"age1[0-9a-z]{58}", self.printed)
         return found[0] if found else "age1…"
 
-    def _words(self, place: guide.Place, text: str) -> list[str]:
+    def _words(self, place: str, text: str) -> list[str]:
         first = None if self.board is None else self.board.first
         if place == "your computer":
             return list(systems.in_root(self.laptop, text, first))
