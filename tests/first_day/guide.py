@@ -7,7 +7,9 @@ from typing import Final
 
 GUIDES: Final = Path(__file__).resolve().parents[2] / "docs" / "guides"
 GUIDE: Final = GUIDES / "first-day.md"
+HUB_GUIDE: Final = GUIDES / "first-day-hub.md"
 MOST_LINES: Final = 12
+MOST_HUB_LINES: Final = 19
 _BLOCK: Final = re.compile(r"^```\n(.*?)^```$", re.DOTALL | re.MULTILINE)
 _PLACE: Final = re.compile(r"\*\*On ([a-z' -]+)\*\*")
 _FIRST: Final = "## Install\n"
