@@ -41,6 +41,7 @@ from listener.errors import BadEnvelope, ConfigError
 from listener.owner import roster as rosters
 from listener.owner.roster import Roster
 from listener.storage.atomic import (
+    PART,
     PUBLIC_MODE,
     SECRET_MODE,
     chown_to_folder_owner,
@@ -80,8 +81,8 @@ class BackupReport:
     devices: tuple[str, ...]
     length_bytes: int
     """Length of the backup in bytes."""
-    left_out: int = 0
-    """Number of files that are not whole envelopes: a backup leaves them out."""
+    left_out: tuple[str, ...] = ()
+    """Paths of damaged clips, which a backup leaves out; relative to the data directory."""
     is_merged: bool = False
     """True if the archive was there already, and only clips without a file were restored."""
 
@@ -105,7 +106,8 @@ def back_up(home: Path, path: Path) -> BackupReport:
         )
     with single_instance(home, _LOCK_VERB):
         check_complete(home)
-        counts = {"clips": 0, "left_out": 0}
+        whole: list[Path] = []
+        damaged: list[Path] = []
 
         def fill(writer: BackupWriter, scratch: Path) -> None:
             for name, data in _read_small_files(home).items():
@@ -113,7 +115,8 @@ def back_up(home: Path, path: Path) -> BackupReport:
                 writer.add(name, io.BytesIO(data), len(data), mtime_s)
             _add_database(writer, home, INDEX_MEMBER, scratch)
             for file in walk(home / "archive", CLIPS):
-                counts[_add_clip(writer, home, file)] += 1
+                if file.suffix != PART:  # a clip that is arriving
+                    (whole if _add_clip(writer, home, file) else damaged).append(file)
             for file in walk(home / "archive", QUARANTINE):
                 _add_quarantined(writer, home, file)
             for name in DATABASES[1:]:
@@ -122,11 +125,12 @@ def back_up(home: Path, path: Path) -> BackupReport:
         length_bytes = write_backup(path, fill)
         roster = Home(home).roster()
     return BackupReport(
-        clips=counts["clips"],
+        clips=len(whole),
         owners=tuple(owner.name for owner in roster.owners),
         devices=tuple(device.name for device in roster.devices),
         length_bytes=length_bytes,
-        left_out=counts["left_out"],
+        # The others were erased meanwhile.
+        left_out=tuple(str(file.relative_to(home)) for file in damaged if os.path.lexists(file)),
     )
 
 
@@ -232,17 +236,17 @@ def _add_database(writer: BackupWriter, home: Path, name: str, scratch: Path) ->
         scratch.unlink()
 
 
-def _add_clip(writer: BackupWriter, home: Path, file: Path) -> str:
-    """Add a clip, and return what to count it as. One that is being erased is not whole."""
+def _add_clip(writer: BackupWriter, home: Path, file: Path) -> bool:
+    """Add a clip if it is whole; return whether it was. One that is being erased is not whole."""
     try:
         data, mtime_s = read_envelope_file(file), file.stat().st_mtime
     except OSError:
-        return "left_out"
+        return False
     name = str(file.relative_to(home))
     if not MEMBERS.fullmatch(name) or not _is_whole(data, file.name.removesuffix(SUFFIX)):
-        return "left_out"
+        return False
     writer.add(name, io.BytesIO(data), len(data), mtime_s)
-    return "clips"
+    return True
 
 
 def _is_whole(data: bytes, clip: str) -> bool:

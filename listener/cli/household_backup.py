@@ -2,6 +2,7 @@
 
 import argparse
 import json
+import sys
 from dataclasses import asdict
 from pathlib import Path
 
@@ -55,8 +56,8 @@ def save(arguments: argparse.Namespace, settings: config.Config, home: Home) -> 
     del settings
     report = backup.back_up(home.path, Path(arguments.file))
     _show(report, arguments, f"wrote {arguments.file}")
-    if report.left_out and not arguments.json:
-        print(f"{quantity(report.left_out, 'damaged file')} left out: earmark doctor names them")
+    for name in report.left_out:
+        print(f"earmark: not a whole clip, left out: {name}", file=sys.stderr)
     return 1 if report.left_out else 0
 
 
