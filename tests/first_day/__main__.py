@@ -18,7 +18,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack
 from functools import partial
 from pathlib import Path
-from typing import Final
+from typing import Final, NoReturn
 
 import soundfile
 
@@ -183,7 +183,7 @@ class Day:
                 self._fail(f"never: {what}")
             time.sleep(0.5)
 
-    def _fail(self, message: str) -> None:
+    def _fail(self, message: str) -> NoReturn:
         for name, board in self.boards.items():
             lately = board.ask("journalctl", "--no-pager", "--lines", "80").stdout
             print(f"{name}:\n{lately}")
