@@ -162,9 +162,10 @@ deb: setup ## the Debian packages for arm64 and amd64 with SBOMs, and install.sh
 	@set -e; debs=$$($(BIN)/python -m firmware.deb $(ARCH)); cp firmware/install.sh dist/; \
 	    printf '%s\n' "$$debs"; $(BIN)/python -m firmware.sbom $$debs
 
-first-day: setup ## type the lines of the guide of the first day, from card to clip (root, 5 min)
+first-day: setup ## type the lines of both guides of the first day, from card to clip (root, 10 min)
 	@$(MAKE) --no-print-directory debian TEST_PACKAGES="mmdebstrap device-tree-compiler dpkg-dev"
 	$(SUDO) $(BIN)/python -m tests.first_day
+	$(SUDO) $(BIN)/python -m tests.first_day hub
 
 deb-check: ## install and remove the package in fresh Debian 12 and 13 systems (root, 3 min)
 	sh firmware/deb/check.sh

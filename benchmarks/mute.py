@@ -33,6 +33,7 @@ from listener.hear.mute.controller import MuteController
 from listener.hear.mute.state import MuteFiles
 from listener.hear.mute.switch import LineSwitch
 from listener.ipc import control
+from listener.spool.ledger import KernelClock
 from listener.system.systemd import StopSignal
 
 EDGES: Final = 200
@@ -122,6 +123,7 @@ class _Session:
             remote_unmute=False,
             now=partial(datetime.now, UTC),
             monotonic_s=time.monotonic,
+            boot_clock=KernelClock(),
         )
         gate = listen_to_device(
             settings.microphone,

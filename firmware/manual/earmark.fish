@@ -50,8 +50,8 @@ function _shtab_earmark_using
   test "$_shtab_earmark_cmdpath" = "$argv"
 end
 
-set -g _shtab_earmark_commands demo run hear send play mute monitor doctor config selftest first-boot update 'update check' 'update install' 'update rollback' 'update recover' 'update status' 'update key' 'update pack' wyoming clips 'clips list' 'clips play' 'clips export' 'clips erase' 'clips retention' 'clips log' 'clips verify' 'clips keys' 'clips new-key' 'clips voice' owner 'owner add' 'owner challenge' 'owner new-key' 'owner confirm' 'owner answer' 'owner list' 'owner voice' 'owner forget' household 'household init' 'household status' 'household renew' 'household announce' 'household add-device' 'household add-owner' 'household confirm-owner' 'household add-service' 'household wait' 'household revoke' 'household join' 'household this-device' 'household devices' 'household forget-device' 'household incident' archive 'archive serve' 'archive list' 'archive open' 'archive clock' assist 'assist serve' 'assist key' 'assist models' survey evaluate 'evaluate neighbours' 'evaluate compare' score models 'models list' 'models check' 'models add'
-set -g _shtab_earmark_opts_with_value --answer --archive --archive-key --archive-port --area --assist --boot --bridge --bridge-folder --broker-folder --bundle --ca --cache --card --channel --checkout --cluster --command --config --corpus --day --demand --device --engine --exclude --floor --folder --from --home --hop-ms --host --identity --jobs --join-port --keep --keeper --keeper-key --key --least --librispeech --licence --linger --log-after --machine --microphone --model --most --mute --name --negatives --noise --only --open --out --owner --parquet --path --patience --phones --plan --plays --port --positives --preset --prior --receipt --room --said --seed --settings --snr-db --speaker --stimuli --summary --target-false-wakes-per-hour --threshold --to --trace --until --verify --voice --wait --wheel --word
+set -g _shtab_earmark_commands demo run hear send play mute monitor doctor config selftest first-boot update 'update check' 'update install' 'update rollback' 'update recover' 'update status' 'update key' 'update pack' wyoming clips 'clips list' 'clips play' 'clips export' 'clips erase' 'clips retention' 'clips log' 'clips verify' 'clips keys' 'clips new-key' 'clips voice' owner 'owner add' 'owner challenge' 'owner new-key' 'owner confirm' 'owner answer' 'owner list' 'owner voice' 'owner forget' household 'household init' 'household status' 'household renew' 'household announce' 'household add-device' 'household add-owner' 'household confirm-owner' 'household add-service' 'household wait' 'household revoke' 'household join' 'household this-device' 'household devices' 'household forget-device' 'household backup' 'household restore' 'household incident' archive 'archive serve' 'archive list' 'archive open' 'archive clock' assist 'assist serve' 'assist key' 'assist models' survey evaluate 'evaluate neighbours' 'evaluate compare' score models 'models list' 'models check' 'models add'
+set -g _shtab_earmark_opts_with_value --answer --archive --archive-key --archive-port --area --assist --boot --bridge --bridge-folder --broker-folder --bundle --ca --cache --card --channel --checkout --cluster --command --config --corpus --day --demand --device --engine --exclude --floor --folder --for --from --home --hop-ms --host --identity --jobs --join-port --keep --keeper --keeper-key --key --least --librispeech --licence --linger --log-after --machine --microphone --model --most --mute --name --negatives --noise --only --open --out --owner --parquet --path --patience --phones --plan --plays --port --positives --preset --prior --receipt --room --said --seed --settings --snr-db --speaker --stimuli --summary --target-false-wakes-per-hour --threshold --to --trace --until --verify --voice --wait --wheel --word
 
 complete -c earmark -e
 complete -c earmark -f
@@ -107,6 +107,7 @@ complete -c earmark -n '_shtab_earmark_using mute' -s h -l help -d 'show this he
 complete -c earmark -n '_shtab_earmark_using mute' -l config -xka "(__fish_complete_path (commandline -ct))" -d 'configuration file in TOML (default: /etc/earmark/earmark.toml)'
 complete -c earmark -n '_shtab_earmark_using mute' -l home -xka "(__fish_complete_directories)" -d 'data directory: keys, roster, spool and archive (default: the configuration'"'"'s home, else $EARMARK_HOME, else ~/.local/share/earmark)'
 complete -c earmark -n '_shtab_earmark_using mute' -s v -l verbose -d 'print informational messages to standard error'
+complete -c earmark -n '_shtab_earmark_using mute' -l for -x -d 'with on: mute for a time, such as 1h, 90m or 1h30m; at most 24h'
 complete -c earmark -n '_shtab_earmark_using mute' -l json -d 'print the state as one JSON object'
 complete -c earmark -n '_shtab_earmark_using mute; and test $_shtab_earmark_npos -eq 0' -ka "on off status clear-fault" -d 'on, off, status or clear-fault, see below'
 complete -c earmark -n '_shtab_earmark_using; and test $_shtab_earmark_npos -eq 0' -a monitor -d 'show hear live: level, scores, states and counters'
@@ -256,6 +257,7 @@ complete -c earmark -n '_shtab_earmark_using clips erase' -l archive -x -d 'http
 complete -c earmark -n '_shtab_earmark_using clips erase' -l ca -xka "(__fish_complete_path (commandline -ct))" -d 'CA certificate of the household (default: as remembered, else the one stored by household join)'
 complete -c earmark -n '_shtab_earmark_using clips erase' -l remember -d 'make these four options the defaults, in clips.toml of the data directory; it holds the key'"'"'s path, never the key'
 complete -c earmark -n '_shtab_earmark_using clips erase' -l json -d 'print one JSON object a line'
+complete -c earmark -n '_shtab_earmark_using clips erase' -l receipts -d 'the clips of the receipts on this computer that are there again, because the hub was restored from an older backup'
 complete -c earmark -n '_shtab_earmark_using clips erase' -l all -d 'every clip of the owner'
 complete -c earmark -n '_shtab_earmark_using clips erase' -l yes -d 'erase without confirmation'
 complete -c earmark -n '_shtab_earmark_using clips erase' -l from -x -d 'from this time on, UTC'
@@ -397,6 +399,7 @@ complete -c earmark -n '_shtab_earmark_using household; and test $_shtab_earmark
 complete -c earmark -n '_shtab_earmark_using household add-owner' -s h -l help -d 'show this help message and exit'
 complete -c earmark -n '_shtab_earmark_using household add-owner' -l key -x -d 'the owner'"'"'s public key, unless already in the roster'
 complete -c earmark -n '_shtab_earmark_using household add-owner' -l bundle -xka "(__fish_complete_path (commandline -ct))" -d 'collect the challenges of every speaker and of the archive for this owner into FILE (- for standard output), and invite no one; the owner answers it with earmark owner answer'
+complete -c earmark -n '_shtab_earmark_using household add-owner' -l speaker -x -d 'with --bundle: only this speaker, for an owner who has not every speaker; may be repeated (default: all)'
 complete -c earmark -n '_shtab_earmark_using household add-owner' -l json -d 'print one JSON object a line'
 complete -c earmark -n '_shtab_earmark_using household add-owner' -l patience -x -d 'with --bundle: wait S seconds for speakers without a challenge (default: 10)'
 complete -c earmark -n '_shtab_earmark_using household add-owner' -l no-wait -d 'print the line and exit; see household wait'
@@ -434,6 +437,15 @@ complete -c earmark -n '_shtab_earmark_using household; and test $_shtab_earmark
 complete -c earmark -n '_shtab_earmark_using household forget-device' -s h -l help -d 'show this help message and exit'
 complete -c earmark -n '_shtab_earmark_using household forget-device' -l key -x -d 'public key of a device that an earlier version removed, from devices.json of an export: its archived clips verify again'
 complete -c earmark -n '_shtab_earmark_using household forget-device' -l json -d 'print one JSON object'
+complete -c earmark -n '_shtab_earmark_using household; and test $_shtab_earmark_npos -eq 0' -a backup -d 'Copy the hub'"'"'s data into one file, consistently, while the archive may run: the'
+complete -c earmark -n '_shtab_earmark_using household backup' -s h -l help -d 'show this help message and exit'
+complete -c earmark -n '_shtab_earmark_using household backup' -l json -d 'print one JSON object'
+complete -c earmark -n '_shtab_earmark_using household backup; and test $_shtab_earmark_npos -eq 0' -ka "(__fish_complete_path (commandline -ct))" -d 'the new file; an existing one is refused'
+complete -c earmark -n '_shtab_earmark_using household; and test $_shtab_earmark_npos -eq 0' -a restore -d 'Verify a backup, and restore it while the archive is stopped. On a hub where only'
+complete -c earmark -n '_shtab_earmark_using household restore' -s h -l help -d 'show this help message and exit'
+complete -c earmark -n '_shtab_earmark_using household restore' -l check -d 'verify the backup and print what it contains only'
+complete -c earmark -n '_shtab_earmark_using household restore' -l json -d 'print one JSON object'
+complete -c earmark -n '_shtab_earmark_using household restore; and test $_shtab_earmark_npos -eq 0' -ka "(__fish_complete_path (commandline -ct))" -d 'the backup'
 complete -c earmark -n '_shtab_earmark_using household; and test $_shtab_earmark_npos -eq 0' -a incident -d 'After files were lost or disclosed: list whose clips, and print notices to the owners.'
 complete -c earmark -n '_shtab_earmark_using household incident' -s h -l help -d 'show this help message and exit'
 complete -c earmark -n '_shtab_earmark_using household incident' -l json -d 'print one JSON object for each file'

@@ -330,12 +330,30 @@ class OwnerState:
         """Set an owner's retention limit in days."""
         with self._available():
             self._orders.execute(
-                "insert into retention values (?, ?, 1) on conflict (owner) do update"
+                "insert into retention values (?1, ?2, ?3) on conflict (owner) do update"
                 " set days = excluded.days, n = n + 1 where days != excluded.days",
-                (owner, days),
+                (owner, days, self._skipped() + 1),
             )
             if self._orders.execute("select changes()").fetchone() != (0,):
                 self.version += 1
+
+    def skip_retention_numbers(self, step: int) -> None:
+        """Raise the numbers of retention limits, of those to come, too.
+
+        A device ignores a limit whose number is not above the last one that it accepted.
+
+        Args:
+            step: more than the number of changes that this database may lack.
+        """
+        with self._available(), transaction(self._orders):
+            self._orders.execute("update retention set n = n + ?", (step,))
+            self._orders.execute(f"pragma user_version = {self._skipped() + step:d}")
+            self.version += 1
+
+    def _skipped(self) -> int:
+        """Return the number of retention limits that were skipped in total."""
+        skipped: int = self._orders.execute("pragma user_version").fetchone()[0]
+        return skipped
 
     def retention_days(self) -> dict[str, int]:
         """Return the retention limits in days, by owner."""

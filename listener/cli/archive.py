@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Final
 import msgspec
 
 from listener.archive.archive_clock import ArchiveClock
+from listener.archive.backup import check_complete
 from listener.archive.challenges import RequestChallenges
 from listener.archive.context import ArchiveContext
 from listener.archive.devices import RetiredKeys
@@ -139,6 +140,7 @@ def _serve(settings: Config) -> int:
 
     reserve_descriptors(MOST_DESCRIPTORS)
     home = Home(Path(settings.home))
+    check_complete(home.path)
     # Otherwise each clip would be refused, one after the other.
     atomic.check_links(_folder(settings))
     with (

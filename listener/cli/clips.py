@@ -5,6 +5,7 @@ The arguments of all actions are here, and the actions that change the archive: 
 """
 
 import argparse
+import contextlib
 import itertools
 import json
 import sys
@@ -27,7 +28,7 @@ from listener.clips.session import (
     parse_moment,
     selection_fields,
 )
-from listener.clips.trust_store import TrustStore
+from listener.clips.trust_store import RECEIPT_LIMIT_BYTES, TrustStore
 from listener.clips.voice_record import GivenConsent, VoiceRecord
 from listener.config import Config
 from listener.envelope.format import ShortName
@@ -40,7 +41,6 @@ from listener.storage.owner_files import read_identities
 
 ClipPrefix = Annotated[str, Meta(pattern=r"^[0-9a-f-]{4,36}\Z")]
 """First characters of a clip's id, or all of them."""
-_RECEIPT_LIMIT_BYTES: Final = 64 << 20
 
 
 def erase(
@@ -61,6 +61,12 @@ def erase(
         EarmarkError: the archive refuses, or its receipt is not valid.
     """
     arguments.clips = [session.find_clip(clip) for clip in arguments.clips]
+    if arguments.receipts:
+        arguments.clips = _find_returned(arguments, session)
+        if not arguments.clips:
+            if not arguments.json:
+                print("no erased clip has returned")
+            return 0
     erase_requests = _requests(arguments, session)
     if not arguments.yes and not _confirm(arguments, session, ask):
         print("earmark: nothing was erased", file=sys.stderr)
@@ -68,7 +74,7 @@ def erase(
     key = session.archive_key()
     missing = 0
     for request in erase_requests:
-        data = session.asker.request_raw(request, most_bytes=_RECEIPT_LIMIT_BYTES)
+        data = session.asker.request_raw(request, most_bytes=RECEIPT_LIMIT_BYTES)
         receipt = receipts.parse_receipt(data, key)
         name = f"erase-{receipt.t.replace(':', '')}-{receipt.head.n}"
         path = session.known.save_receipt(name, data)
@@ -84,6 +90,26 @@ def erase(
             for clip in absent:
                 print(f"earmark: no such clip of this owner: {sanitize(clip)}", file=sys.stderr)
     return 1 if missing else 0
+
+
+def _find_returned(arguments: argparse.Namespace, session: Session) -> list[str]:
+    """Return the clips that the archive lists, and that a receipt on this computer says it erased.
+
+    Raises:
+        UsageError: clips are selected in another way, too.
+    """
+    if arguments.clips or arguments.all or any(selection_fields(arguments).values()):
+        raise UsageError("--receipts selects the clips by itself", "earmark clips erase --receipts")
+    key, owner = session.archive_key(), session.asker.owner
+    erased: set[str] = set()
+    for data in session.known.receipts():
+        with contextlib.suppress(receipts.BadSignature):  # of another archive
+            receipt = receipts.parse_receipt(data, key)
+            if (receipt.kind, receipt.owner) == ("erase", owner):
+                erased.update(receipt.clips)
+    if not erased:
+        return []
+    return sorted({clip.clip for clip in session.list_clips(arguments)} & erased)
 
 
 def _requests(arguments: argparse.Namespace, session: Session) -> list[requests.EraseRequest]:
@@ -382,6 +408,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         f"earmark clips erase {example_id} {_WHO}",
         f"earmark clips erase {_WHO} --from 2026-11-22 --until 2026-11-23",
         f"earmark clips erase {_WHO} --all --yes",
+        "earmark clips erase --receipts",
     )
     erasing.add_argument(
         "clips",
@@ -389,6 +416,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         type=clip,
         metavar="CLIP",
         help="ids of clips, or their first 4 characters or more",
+    )
+    erasing.add_argument(
+        "--receipts",
+        action="store_true",
+        help="the clips of the receipts on this computer that are there again, because the hub was"
+        " restored from an older backup",
     )
     erasing.add_argument("--all", action="store_true", help="every clip of the owner")
     erasing.add_argument("--yes", action="store_true", help="erase without confirmation")

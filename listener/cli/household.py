@@ -18,7 +18,13 @@ from typing import Final
 import msgspec
 
 from listener import config
-from listener.cli import household_incident, household_members, household_owner, household_speaker
+from listener.cli import (
+    household_backup,
+    household_incident,
+    household_members,
+    household_owner,
+    household_speaker,
+)
 from listener.cli.main import Subcommands, with_examples
 from listener.config import LIMIT_BYTES, parse_settings
 from listener.errors import ConfigError, UsageError
@@ -347,6 +353,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     _add_setup_actions(actions)
     _add_members(actions)
     _add_devices(actions)
+    household_backup.add_arguments(actions)
     household_incident.add_arguments(actions)
 
 
@@ -371,6 +378,8 @@ def run(arguments: argparse.Namespace, settings: config.Config) -> int:
         "this-device": household_members.show_this_device,
         "devices": household_members.list_devices,
         "forget-device": household_members.remove_device,
+        "backup": household_backup.save,
+        "restore": household_backup.restore,
         "incident": household_incident.run,
     }
     return actions[arguments.action](arguments, settings, Home(Path(settings.home)))
@@ -472,6 +481,7 @@ def _add_members(actions: Subcommands) -> None:
         "add-owner",
         "add an owner; write the challenges of all speakers to one file, or invite their computer",
         "earmark household add-owner ada --key age1... --bundle ada.bundle",
+        "earmark household add-owner ben --speaker bedroom --bundle ben.bundle",
         "earmark household add-owner ada --key age1...",
         "earmark household add-owner ada --no-wait",
     )
@@ -485,6 +495,14 @@ def _add_members(actions: Subcommands) -> None:
         help="collect the challenges of every speaker and of the archive for this owner into FILE"
         " (- for standard output), and invite no one; the owner answers it with earmark owner"
         " answer",
+    )
+    owner.add_argument(
+        "--speaker",
+        action="append",
+        default=[],
+        metavar="NAME",
+        help="with --bundle: only this speaker, for an owner who has not every speaker; may be"
+        " repeated (default: all)",
     )
     owner.add_argument("--json", action="store_true", help="print one JSON object a line")
     add.add_argument("--json", action="store_true", help="print one JSON object")

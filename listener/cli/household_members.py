@@ -165,6 +165,8 @@ def add_owner(arguments: argparse.Namespace, settings: config.Config, home: Home
     who = identity.owner(arguments.name)
     store = HouseholdStore(home.path)
     store.registry()
+    if arguments.speaker and arguments.bundle is None:
+        raise UsageError("--speaker needs --bundle", "pass --bundle FILE")
     if arguments.key is not None:
         home.change_roster(lambda roster: roster.with_owner(who.name, arguments.key))
     known = home.roster().known_owner(who.name)

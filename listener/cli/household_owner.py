@@ -68,10 +68,11 @@ def write_bundle(
         0; 1 when a speaker has not stated a challenge for this owner and key.
 
     Raises:
+        UsageError: a named speaker does not exist.
         Unavailable: the broker does not answer, or the file cannot be written.
     """
     store = HouseholdStore(home.path)
-    devices = home.roster().device_keys()
+    devices = _chosen(home.roster().device_keys(), arguments.speaker)
     archive_key = home.archive_key()
     challenges: list[PlaceChallenge] = []
     rows: list[dict[str, Any]] = []
@@ -115,6 +116,23 @@ def write_bundle(
             file=sys.stderr,
         )
     return 1 if any(row["state"] in {"missing", "other key"} for row in rows) else 0
+
+
+def _chosen(
+    devices: Mapping[str, Ed25519PublicKey], names: list[str]
+) -> Mapping[str, Ed25519PublicKey]:
+    """Return the named speakers; all of them without names.
+
+    Raises:
+        UsageError: one does not exist.
+    """
+    for name in names:
+        if name not in devices:
+            raise UsageError(
+                f"this household has no speaker {name!r}",
+                "list the speakers: earmark household devices",
+            )
+    return {name: key for name, key in devices.items() if not names or name in names}
 
 
 def confirm_owner(arguments: argparse.Namespace, settings: config.Config, home: Home) -> int:

@@ -6,7 +6,7 @@ a log that does not contain the last head, is an error and not an update.
 """
 
 import logging
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Annotated, Final
 
@@ -20,12 +20,13 @@ from listener.envelope.format import ShortName
 from listener.envelope.verify import TrustedKey
 from listener.errors import ConfigError, EarmarkError, Unavailable
 from listener.rights.hash_chain import LogHead
-from listener.storage.atomic import make_folders, read_plain_file, write_atomic
+from listener.storage.atomic import make_folders, read_plain_file, translate_os_errors, write_atomic
 from listener.storage.home import Home
 
 FOLDER: Final = "clips"
 _FILE: Final = "known.json"
 _LONGEST_BYTES: Final = 4 << 20
+RECEIPT_LIMIT_BYTES: Final = 64 << 20
 _MOST_RETIRED: Final = 2000
 
 _log = logging.getLogger(__name__)
@@ -199,6 +200,17 @@ class TrustStore:
         path = self._create("receipts") / f"{name}.json"
         write_atomic(path, data)
         return path
+
+    def receipts(self) -> Iterator[bytes]:
+        """Yield the saved receipts, unverified.
+
+        Raises:
+            Unavailable: one cannot be read.
+        """
+        for path in sorted((self.folder / "receipts").glob("*.json")):
+            with translate_os_errors(path):
+                data = read_plain_file(path, RECEIPT_LIMIT_BYTES)
+            yield data
 
     def _read(self) -> _StoredTrust:
         try:

@@ -24,6 +24,7 @@ from listener.hear.mute.switch import (
     Switch,
     parse_mute_intervals,
 )
+from listener.spool.ledger import KernelClock
 from listener.system.sound_cards import SoundCard, capture_cards, other_cards
 
 _INPUTS: Final = Path("/dev/input")
@@ -63,6 +64,7 @@ def build_mute(
         remote_unmute=settings.mute.remote_unmute,
         now=partial(datetime.now, UTC),
         monotonic_s=time.monotonic,
+        boot_clock=KernelClock(),
         announce=announce,
     )
 

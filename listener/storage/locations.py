@@ -68,9 +68,12 @@ ARCHIVE_LOCATIONS: Final = (
     Location(r"archive/limits\.json", "metadata", "devices over a limit; a day later"),
     Location(r"(?:archive/)?reserve", "none", "a full disk"),
     Location(
-        r"archive\.key|archive\.pub|archive\.lock|archive\.sock|lock|roster\.json", "none", "never"
+        r"archive\.key|archive\.pub|archive\.lock|archive\.sock|restore\.lock|lock|roster\.json",
+        "none",
+        "never",
     ),
     Location(r"archive\.connection\.json", "none", "the next change of the connection"),
+    Location(r"restore-unfinished", "none", "the end of the restore"),
     Location(
         r"\.(?:archive\.key|archive\.pub|(?:roster|archive\.connection)\.json)\.part"
         r"|archive/\.(?:limits\.json|link|linked)\.part",

@@ -1,8 +1,10 @@
 """``earmark clips`` as an owner types it, before the archive's real server."""
 
 import argparse
+import contextlib
 import io
 import json
+import sqlite3
 import subprocess
 import sys
 import time
@@ -17,13 +19,14 @@ import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from listener.archive.devices import RetiredKeys
+from listener.archive.owner_state import ORDERS
 from listener.cli import clips, clips_read, main
 from listener.cli.clips_read import Progress
 from listener.clips.client import ArchiveClient
 from listener.clips.session import Session, local_day
 from listener.config import Config
 from listener.envelope import keys
-from listener.envelope.format import format_timestamp
+from listener.envelope.format import format_timestamp, parse_envelope
 from listener.owner import key_rotation
 from listener.rights import requests
 from tests.archive.conftest import NOON_S
@@ -295,6 +298,28 @@ def test_erase_takes_ids_a_range_or_all_and_keeps_the_receipt(
     assert (gone.code, "no such clip" in gone.err) == (1, True)
 
 
+def test_receipts_erase_again_what_a_restored_backup_brought_back(
+    ada: "Machine", bob: "Machine", shelf: "Sounding", home: Path
+) -> None:
+    gone, kept, of_bob = shelf.put(), shelf.put(), shelf.put("bob")
+    data = [shelf.store.path(*clip).read_bytes() for clip in (("ada", gone), ("bob", of_bob))]
+    ada.rows("erase", gone, "--yes")
+    bob.rows("erase", of_bob, "--yes")
+    said = ada.clips("erase", "--receipts", "--yes")
+    assert (said.code, said.out) == (0, "no erased clip has returned\n")
+
+    with contextlib.closing(sqlite3.connect(home / ORDERS)) as orders, orders:
+        orders.execute("delete from tombstone")  # as in a backup from before
+    for envelope in data:
+        assert shelf.store.keep(parse_envelope(envelope), envelope, int(NOON_S))
+    assert {row["clip"] for row in ada.rows("list")} == {gone, kept}
+    (again,) = ada.rows("erase", "--receipts", "--yes")
+
+    assert again["clips"] == [gone]
+    assert [row["clip"] for row in ada.rows("list")] == [kept]
+    assert [row["clip"] for row in bob.rows("list")] == [of_bob], "each owner has their own"
+
+
 def test_many_ids_are_erased_in_batches(ada: "Machine", shelf: "Sounding") -> None:
     made = [shelf.put() for _ in range(201)]
 
@@ -309,6 +334,8 @@ def test_many_ids_are_erased_in_batches(ada: "Machine", shelf: "Sounding") -> No
     [
         (("erase", "--yes"), 2),
         (("erase", "--all", "--until", "2026-11-22", "--yes"), 2),
+        (("erase", "--all", "--receipts", "--yes"), 2),
+        (("erase", "--receipts", "--device", "hall", "--yes"), 2),
         (("erase", "--all"), 2),  # nobody to be asked
         (("erase", "7f3f0a66-0000-4000-8000-000000000000", "--device", "hall", "--yes"), 2),
         (("erase", "no-id", "--yes"), 2),

@@ -1,35 +1,39 @@
-"""The lines that docs/guides/first-day.md prints, with the computer on which each is typed."""
+"""The lines that a guide prints, with the computer on which each is typed."""
 
 import re
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final, Literal
+from typing import Final
 
-GUIDE: Final = Path(__file__).resolve().parents[2] / "docs" / "guides" / "first-day.md"
+GUIDES: Final = Path(__file__).resolve().parents[2] / "docs" / "guides"
+GUIDE: Final = GUIDES / "first-day.md"
+HUB_GUIDE: Final = GUIDES / "first-day-hub.md"
 MOST_LINES: Final = 12
+MOST_HUB_LINES: Final = 19
 _BLOCK: Final = re.compile(r"^```\n(.*?)^```$", re.DOTALL | re.MULTILINE)
-_PLACE: Final = re.compile(r"\*\*On (your computer|the board)\*\*")
+_PLACE: Final = re.compile(r"\*\*On ([a-z' -]+)\*\*")
 _FIRST: Final = "## Install\n"
 _LAST: Final = "## Afterwards\n"
-
-Place = Literal["your computer", "the board"]
 
 
 @dataclass(frozen=True, slots=True)
 class Line:
     """One typed line."""
 
-    place: Place
+    place: str
+    """Such as ``the hub`` or ``your computer``."""
     text: str
 
 
-def read_lines(text: str) -> list[Line]:
+def read_lines(text: str, first: str = _FIRST, last: str = _LAST) -> list[Line]:
     """Return the lines of the guide's blocks, in their order.
 
     Args:
         text: of the guide. Before a block stands in bold where its lines are typed.
+        first: heading at which the blocks begin; empty for the begin of the guide.
+        last: heading before which they end; empty for the end of the guide.
     """
-    part = text[text.index(_FIRST) : text.index(_LAST)]
+    part = text[text.index(first) : text.index(last) if last else None]
     lines = []
     for block in _BLOCK.finditer(part):
         place = _PLACE.findall(part[: block.start()])[-1]
@@ -37,9 +41,9 @@ def read_lines(text: str) -> list[Line]:
     return lines
 
 
-def faults(lines: list[Line]) -> list[str]:
+def faults(lines: list[Line], most: int = MOST_LINES) -> list[str]:
     """Return what is wrong with the lines: too many, or several commands in one."""
-    found = [] if len(lines) <= MOST_LINES else [f"{len(lines)} lines, more than {MOST_LINES}"]
+    found = [] if len(lines) <= most else [f"{len(lines)} lines, more than {most}"]
     return found + [
         f"more than one command in: {line.text}"
         for line in lines

@@ -6,7 +6,7 @@ The repository holds what the day installs, as files: the board has no network b
 import shutil
 import subprocess
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Final
 
@@ -19,6 +19,10 @@ FETCHED: Final = ("mosquitto", "libportaudio2", "age", "alsa-utils")
 """What the package and the installer bring, with all that it needs."""
 ADDRESS: Final = "10.77.0.1"
 """Of the board; tests/units/boot.sh adds it."""
+ONE_BOARD: Final = {"kitchen.local": ADDRESS}
+SPEAKER_ADDRESS: Final = "10.77.1.2"
+"""Of a speaker beside a hub, which has `ADDRESS`."""
+TWO_BOARDS: Final = {"hub.local": ADDRESS, "kitchen.local": SPEAKER_ADDRESS}
 BOOT: Final = "/boot/firmware"
 CARD: Final = "/media/ada/bootfs"
 SAID: Final = "/usr/share/said.flac"
@@ -35,8 +39,14 @@ def build_package() -> None:
     must("make", "deb", f"ARCH={architecture()}")
 
 
-def make_root(name: str, hostname: str) -> Path:
-    """Unpack a root file system, with the user ada, who may use sudo; return its folder."""
+def make_root(name: str, hostname: str, hosts: Mapping[str, str] = ONE_BOARD) -> Path:
+    """Unpack a root file system, with the user ada, who may use sudo; return its folder.
+
+    Args:
+        name: of the folder.
+        hostname: of the computer.
+        hosts: addresses of the computers by name.
+    """
     root = BUILD / name
     shutil.rmtree(root, ignore_errors=True)
     root.mkdir(parents=True)
@@ -44,8 +54,9 @@ def make_root(name: str, hostname: str) -> Path:
     must("chroot", str(root), "useradd", "--create-home", "--shell", "/bin/sh", "ada")
     (root / "etc" / "sudoers.d" / "ada").write_text("ada ALL=(ALL) NOPASSWD: ALL\n")
     (root / "etc" / "hostname").write_text(f"{hostname}\n")
-    hosts = f"127.0.0.1 localhost\n127.0.1.1 {hostname}\n{ADDRESS} kitchen.local\n"
-    (root / "etc" / "hosts").write_text(hosts)
+    known = {"localhost": "127.0.0.1", hostname: "127.0.1.1"} | dict(hosts)
+    text = "".join(f"{address} {host}\n" for host, address in known.items())
+    (root / "etc" / "hosts").write_text(text)
     return root
 
 
@@ -95,6 +106,26 @@ def must(*words: str) -> str:
     if done.returncode != 0:
         sys.exit(f"{' '.join(words[:4])}…: {done.returncode}\n{done.stdout}{done.stderr}")
     return done.stdout
+
+
+def connect(hub: int, speaker: int) -> None:
+    """Connect the networks of two systems by a cable.
+
+    Args:
+        hub: process 1 of the hub; it has `ADDRESS`.
+        speaker: process 1 of the speaker; it gets `SPEAKER_ADDRESS`, and loses `ADDRESS`.
+    """
+
+    def ip(of: int, *words: str) -> None:
+        must("nsenter", "--target", str(of), "--net", "ip", *words)
+
+    ip(hub, "link", "add", "cable", "type", "veth", "peer", "cable", "netns", str(speaker))
+    ip(hub, "address", "add", "10.77.1.1/24", "dev", "cable")
+    ip(hub, "link", "set", "cable", "up")
+    ip(speaker, "address", "del", f"{ADDRESS}/32", "dev", "lo")
+    ip(speaker, "address", "add", f"{SPEAKER_ADDRESS}/24", "dev", "cable")
+    ip(speaker, "link", "set", "cable", "up")
+    ip(speaker, "route", "add", ADDRESS, "via", "10.77.1.1")
 
 
 def in_root(root: Path, text: str, network_of: int | None) -> Sequence[str]:

@@ -39,6 +39,7 @@ from listener.ipc.control import Request
 from listener.ipc.notices import Notice
 from listener.owner.attribution import Keeper
 from listener.owner.roster import Roster
+from listener.spool.ledger import KernelClock
 from listener.system.systemd import StopSignal
 from listener.wakeword.detector import NearMiss, Wake
 
@@ -319,6 +320,7 @@ class SimulatedRoom:
             remote_unmute=remote_unmute,
             now=self.now,
             monotonic_s=lambda: self.clock_s,
+            boot_clock=KernelClock(),
         )
         self.stop = StopSignal()
         self.gate = Gate(self.microphone, self.mute, self.stop)

@@ -10,11 +10,19 @@ from pathlib import Path
 
 import pytest
 
-from listener.cli.mute import await_confirmation, format_status, read_status
+from listener.cli.mute import (
+    await_confirmation,
+    format_duration,
+    format_status,
+    parse_duration_s,
+    read_status,
+)
 from listener.config import MuteSettings
-from listener.hear.mute.state import MuteFiles, identify
+from listener.errors import UsageError
+from listener.hear.mute.state import MuteFiles, MutePause, identify
 from listener.ipc.control import ControlClient, ControlSocket, Wakeup
 from listener.ipc.hear_locks import HearLockReader, HearLocks
+from tests.spool.machine import FakeClock
 
 NOW = datetime(2026, 3, 4, tzinfo=UTC)
 
@@ -223,3 +231,108 @@ def test_root_may_mute_and_hear_may_read_it(home: Path) -> None:
     earmark("mute", "on", home=home)
 
     assert (home / "mute.json").stat().st_mode & 0o777 == 0o644
+
+
+@pytest.mark.parametrize(
+    ("text", "seconds"),
+    [("1h", 3600), ("90m", 5400), ("1h30m", 5400), ("45s", 45), ("24h", 86_400), ("1440m", 86_400)],
+)
+def test_durations(text: str, seconds: int) -> None:
+    assert parse_duration_s(text) == seconds
+
+
+@pytest.mark.parametrize(
+    "text", ["", "1", "0h", "25h", "24h1s", "1 h", "-1h", "1d", "1.5h", "30m1h", "٣h", "1h\n"]
+)
+def test_invalid_durations_are_refused(text: str) -> None:
+    with pytest.raises(UsageError, match="is not a time from 1s through 24h"):
+        parse_duration_s(text)
+
+
+@pytest.mark.parametrize(
+    ("seconds", "text"),
+    [
+        (1, "1 second"),
+        (119, "119 seconds"),
+        (120, "2 minutes"),
+        (3541, "1 hour"),
+        (3600, "1 hour"),
+        (7260, "2 hours 1 minute"),
+    ],
+)
+def test_durations_are_printed_rounded_up(seconds: int, text: str) -> None:
+    assert format_duration(seconds) == text
+
+
+@pytest.mark.system
+def test_mute_for_a_time(home: Path) -> None:
+    done = earmark("mute", "on", "--for", "1h", home=home)
+
+    assert done.returncode == 0, done.stderr
+    assert "; hear unmutes in 1 hour" in done.stdout
+    state = status(home)
+    assert (state["software"], state["software_interrupted"]) == (True, False)
+    assert isinstance(state["software_left_s"], int)
+    assert 3000 < state["software_left_s"] <= 3600
+    before = (home / "mute.json").read_bytes()
+    assert earmark("mute", "on", "--for", "10m", home=home).returncode == 0
+    assert (home / "mute.json").read_bytes() == before, "the later end holds"
+    earmark("mute", "on", "--for", "2h", home=home)
+    assert (home / "mute.json").read_bytes() != before
+
+    earmark("mute", "on", home=home)
+
+    assert status(home)["software_left_s"] is None
+    done = earmark("mute", "on", "--for", "1h", home=home)
+    assert done.returncode == 2
+    assert "muted already, without an end" in done.stderr
+
+
+@pytest.mark.system
+@pytest.mark.parametrize("action", ["off", "status", "clear-fault"])
+def test_only_on_takes_a_time(home: Path, action: str) -> None:
+    done = earmark("mute", action, "--for", "1h", home=home)
+
+    assert done.returncode == 2
+    assert not (home / "mute.json").exists()
+
+
+@pytest.mark.system
+def test_damaged_state_file_is_not_replaced_by_a_mute_for_a_time(home: Path) -> None:
+    (home / "mute.json").write_bytes(b"torn")
+
+    done = earmark("mute", "on", "--for", "1h", home=home)
+
+    assert done.returncode == 2
+    assert (home / "mute.json").read_bytes() == b"torn"
+
+
+def test_status_of_an_interrupted_pause(home: Path) -> None:
+    clock = FakeClock()
+    clock.name = "1" * 36
+    files = MuteFiles(home)
+    files.mute_until(NOW, MutePause(boot=clock.name, until_s=clock.now_s + 60), clock)
+    clock.name = "2" * 36
+
+    state = read_status(files, MuteSettings(switch="none"), hear=True, clock=clock)
+
+    assert (state.cause, state.software_left_s, state.software_interrupted) == (
+        *("software", None, True),
+    )
+    assert "this computer restarted meanwhile" in "\n".join(format_status(state))
+    end = MutePause(boot=clock.name, until_s=clock.now_s + 60)
+    with pytest.raises(UsageError, match="without an end"):
+        files.mute_until(NOW, end, clock)
+
+
+def test_status_of_a_pause_that_is_over(home: Path) -> None:
+    clock = FakeClock()
+    clock.name = "1" * 36
+    files = MuteFiles(home)
+    files.mute_until(NOW, MutePause(boot=clock.name, until_s=clock.now_s + 60), clock)
+    clock.now_s += 61
+
+    state = read_status(files, MuteSettings(switch="none"), hear=False, clock=clock)
+
+    assert (state.cause, state.software_left_s) == ("software", 0)
+    assert "hear unmutes when it runs" in "\n".join(format_status(state))

@@ -24,6 +24,7 @@ from listener.hear.mute.controller import MuteController
 from listener.hear.mute.state import MuteFiles
 from listener.hear.publisher import EventPublisher
 from listener.ipc.control import ControlSocket
+from listener.spool.ledger import KernelClock
 from listener.system.systemd import StopSignal
 from tests import cards
 from tests.fakes import FakeMicrophone, FakePost, FakeSwitch, breaks
@@ -316,6 +317,7 @@ class Bench:
             remote_unmute=False,
             now=partial(datetime.now, UTC),
             monotonic_s=monotonic,
+            boot_clock=KernelClock(),
         )
         self.publisher = EventPublisher(
             self.events.append, FakePost(), lambda _: bytes(64), on_reader_gone=bool

@@ -303,6 +303,35 @@ def test_speaker_without_the_owner_is_named_with_the_command(carried: Round) -> 
     assert "hall: a challenge" in out
 
 
+def test_owner_of_some_speakers_takes_a_round_for_these(carried: Round) -> None:
+    carried.hall.add("ada", carried.ada.recipient)
+
+    made = carried.bundle(carried.ada, "--speaker", "hall")
+    answered = carried.ada.answer(carried.bundle_of(carried.ada))
+    confirmed = carried.confirm(carried.ada)
+
+    assert (made[0], answered[0], confirmed[0]) == (0, 0, 0), (made, answered, confirmed)
+    assert "kitchen" not in made[1]
+    assert carried.hall.is_active("ada")
+    assert carried.kitchen.home.roster().owners == ()
+
+
+@pytest.mark.parametrize(
+    ("more", "message"),
+    [
+        (("--bundle", "-", "--speaker", "attic"), "has no speaker 'attic'"),
+        (("--speaker", "hall"), "--speaker needs --bundle"),
+    ],
+)
+def test_speaker_of_a_round_must_exist(carried: Round, more: tuple[str, ...], message: str) -> None:
+    words = ("household", "add-owner", "ada", "--key", carried.ada.recipient, *more)
+
+    code, _, err = carried.hub(*words)
+
+    assert code == 2
+    assert message in err
+
+
 # What a dishonest hub can do
 
 

@@ -152,9 +152,9 @@ def started(system: Path) -> Iterator[Machine]:
     Raises:
         AssertionError: it does not come up.
     """
-    group = f"earmark-units-{os.getpid()}"
     with tempfile.TemporaryDirectory(prefix="earmark-units-") as name:
         work = Path(name)
+        group = work.name  # several may run at once
         nodes = work / "nodes"
         nodes.write_text("".join(" ".join(map(str, node)) + "\n" for node in NODES))
         (work / "run").mkdir()

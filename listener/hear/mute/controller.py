@@ -25,6 +25,7 @@ from listener.hear.mute.state import (
 from listener.hear.mute.switch import Switch
 from listener.ipc import control
 from listener.ipc.control import Request
+from listener.spool.ledger import BootClock
 
 Cause = Literal["open", "hardware", "software", "fault"]
 
@@ -47,7 +48,7 @@ class RequestSource(Protocol):
 class MuteController:
     """A `Switch` that is muted while the hardware, the software or a fault mutes. One thread."""
 
-    def __init__(  # noqa: PLR0913 - the sources of a mute, the policy and two clocks
+    def __init__(  # noqa: PLR0913 - the sources of a mute, the policy and three clocks
         self,
         switch: Switch,
         files: MuteFiles,
@@ -56,6 +57,7 @@ class MuteController:
         remote_unmute: bool,
         now: Callable[[], datetime],
         monotonic_s: Callable[[], float],
+        boot_clock: BootClock,
         announce: Callable[[bytes, bytes], object] = lambda _software, _fault: None,
     ) -> None:
         """Combine the sources of a mute.
@@ -67,6 +69,7 @@ class MuteController:
             remote_unmute: whether a request may clear the software mute.
             now: wall clock, with a time zone.
             monotonic_s: monotonic clock in seconds.
+            boot_clock: clock that ends a mute for a time.
             announce: called with the software mute and the fault that `is_muted` acts on, whenever
                 one of them changes; see `hear_locks.HearLocks.apply`.
         """
@@ -78,6 +81,7 @@ class MuteController:
         self._remote_unmute = remote_unmute
         self._now = now
         self._monotonic_s = monotonic_s
+        self._boot_clock = boot_clock
         self._software = _Latch(files.software)
         self._fault = _Latch(files.fault)
         self._unsaved_mute = False
@@ -114,7 +118,7 @@ class MuteController:
             self._save()
         hardware = self._is_switch_muted(at_sample)
         software = self._software.check(is_pending=self._unsaved_mute)
-        if self._software.has_changed:
+        if self._software.has_changed and not self._software.is_recorded:
             self._unsaved_mute = False  # the command is newer than the unsaved message
         software = self._take_requests() or software
         fault = self._fault.check(is_pending=self._unsaved_fault is not None)
@@ -174,12 +178,21 @@ class MuteController:
         record = self._software.record
         return self._software.has_changed and record is not None and record.by == "command"
 
+    def _find_ended_pause(self) -> SoftwareMute | None:
+        """Return the mute for a time that is recorded and over."""
+        record = self._software.record
+        if self._software.is_recorded and record is not None and record.is_over(self._boot_clock):
+            return record
+        return None
+
     def _save(self) -> None:
-        """Write the requests and the fault that are held in memory only."""
+        """Write the requests and the fault that are held in memory only, and the end of a pause."""
+        over = self._find_ended_pause()
         is_due = (
             self._unsaved_mute
             or self._unsaved_unmute is not None
             or self._unsaved_fault is not None
+            or over is not None
         )
         if not is_due or self._monotonic_s() < self._write_due_s:
             return
@@ -188,19 +201,7 @@ class MuteController:
             if self._unsaved_fault is not None:
                 self._files.set_fault(self._now(), self._unsaved_fault)
                 self._unsaved_fault = None
-            if self._unsaved_mute:
-                if self._files.software.read() == self._software.record and not (
-                    self._software.is_recorded
-                ):
-                    self._files.mute(self._now(), "message", muted=True)
-                self._unsaved_mute = False
-            elif self._unsaved_unmute is not None:
-                if (
-                    self._unsaved_unmute == self._files.software.read()
-                    and self._unsaved_unmute.muted
-                ):
-                    self._files.mute(self._now(), "message", muted=False)
-                self._unsaved_unmute = None
+            self._save_software(over)
         except EarmarkError as error:
             if not self._is_write_error_logged:
                 _log.error(
@@ -209,6 +210,30 @@ class MuteController:
             self._is_write_error_logged = True
             return
         self._is_write_error_logged = False
+
+    def _save_software(self, over: SoftwareMute | None) -> None:
+        """Write the latest request, or the end of a mute for a time.
+
+        Args:
+            over: a mute for a time that has ended.
+        """
+        if self._unsaved_mute:
+            current = self._files.software.read()
+            # A newer command that unmutes stays, and so does a mute without end.
+            is_replaceable = (
+                not current.mutes_without_end
+                if current is not None and current.muted
+                else current == self._software.record
+            )
+            if is_replaceable:
+                self._files.mute(self._now(), "message", muted=True)
+            self._unsaved_mute = False
+        elif self._unsaved_unmute is not None:
+            if self._unsaved_unmute.muted:
+                self._files.unmute(self._now(), "message", ends=self._unsaved_unmute)
+            self._unsaved_unmute = None
+        elif over is not None:
+            self._files.unmute(self._now(), "command", ends=over)
 
 
 class _Latch(Generic[AnyRecord]):

@@ -14,14 +14,16 @@ from pathlib import Path
 from typing import Annotated, Final, Generic, Literal, TypeVar
 
 import msgspec
-from msgspec import Meta
+from msgspec import UNSET, Meta, UnsetType
 
-from listener.errors import ConfigError, Unavailable
+from listener.errors import ConfigError, Unavailable, UsageError
+from listener.spool.ledger import BootClock
 from listener.storage.atomic import make_folder, read_plain_file, wait_for_lock, write_atomic
 
 # They hold no secret, and hear must be able to read a file that root wrote.
 _MODE: Final = 0o644
 _LONGEST_BYTES: Final = 1024
+_UNMUTE_FIRST: Final = "leave it so, or unmute first: earmark mute off"
 
 FaultReason = Literal["sound-while-muted", "only-zeros-while-open"]
 Since = Annotated[str, Meta(pattern=r"^[0-9T:.+Z-]{1,40}\Z")]
@@ -33,17 +35,46 @@ class _MuteRecord(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     """Time of writing: ISO 8601 with a UTC offset."""
 
 
+class MutePause(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """End of a mute for a time: a moment of CLOCK_BOOTTIME, which no person and no server can set.
+
+    It exists in one start of the computer only. After a restart the mute has no end.
+    """
+
+    boot: Annotated[str, Meta(pattern=r"^[0-9a-f-]{36}\Z")]
+    """The kernel's id of this start of the computer."""
+    until_s: Annotated[float, Meta(ge=0)]
+    """Seconds of CLOCK_BOOTTIME."""
+
+    def left_s(self, clock: BootClock) -> float | None:
+        """Return the seconds until the end, 0 after it; None in another start of the computer."""
+        if clock.boot() != self.boot:
+            return None
+        return max(0.0, self.until_s - clock.running_s())
+
+
 class SoftwareMute(_MuteRecord, frozen=True, kw_only=True):
     """Record of the software mute: ``mute.json``."""
 
     muted: bool
     by: Literal["command", "message"]
     """``command``: `earmark mute` on this machine; ``message``: a request from send."""
+    pause: MutePause | UnsetType = UNSET
+    """End of a mute for a time; such a record mutes until another one is written."""
 
     @property
     def mutes(self) -> bool:
         """Whether this is a reason to be muted."""
         return self.muted
+
+    @property
+    def mutes_without_end(self) -> bool:
+        """Whether only a request or a person ends this mute."""
+        return self.muted and self.pause is UNSET
+
+    def is_over(self, clock: BootClock) -> bool:
+        """Return whether this is a mute for a time, and its end has passed for certain."""
+        return self.muted and self.pause is not UNSET and self.pause.left_s(clock) == 0.0
 
 
 class FaultRecord(_MuteRecord, frozen=True, kw_only=True):
@@ -147,19 +178,69 @@ class MuteFiles:
         Raises:
             Unavailable: the file cannot be written, or another process is writing.
         """
-        self._write(self.software.path, SoftwareMute(since=_since(now), muted=muted, by=by))
+        with self._exclusive():
+            self._write(self.software.path, SoftwareMute(since=_since(now), muted=muted, by=by))
+
+    def mute_until(self, now: datetime, pause: MutePause, clock: BootClock) -> SoftwareMute:
+        """Mute for a time, by a command; a mute for a time that ends later remains.
+
+        Args:
+            now: time of the change, with a time zone.
+            pause: the end.
+            clock: clock of this start of the computer.
+
+        Returns:
+            The record in force.
+
+        Raises:
+            UsageError: a mute without end is in force, or the file cannot be read.
+            Unavailable: as `mute`.
+        """
+        with self._exclusive():
+            try:
+                current = MuteFile(self.software.path, SoftwareMute).read()
+            except ConfigError as error:
+                raise UsageError(f"{error}, so this speaker is muted", _UNMUTE_FIRST) from error
+            if current is not None and current.muted:
+                left_s = None if current.pause is UNSET else current.pause.left_s(clock)
+                if left_s is None:
+                    raise UsageError("this speaker is muted already, without an end", _UNMUTE_FIRST)
+                if left_s >= (pause.left_s(clock) or 0.0):
+                    return current
+            record = SoftwareMute(since=_since(now), muted=True, by="command", pause=pause)
+            self._write(self.software.path, record)
+        return record
+
+    def unmute(
+        self, now: datetime, by: Literal["command", "message"], *, ends: SoftwareMute
+    ) -> None:
+        """Write that the software mute has ended, unless another record replaced it meanwhile.
+
+        Args:
+            now: time of the change, with a time zone.
+            by: the source of the change.
+            ends: the record that ends.
+
+        Raises:
+            ConfigError: the present record cannot be read; it remains.
+            Unavailable: as `mute`.
+        """
+        with self._exclusive():
+            if MuteFile(self.software.path, SoftwareMute).read() == ends:
+                record = SoftwareMute(since=_since(now), muted=False, by=by)
+                self._write(self.software.path, record)
 
     def set_fault(self, now: datetime, reason: FaultReason | None) -> None:
         """Write the fault, or None to clear it; errors as `mute`."""
-        self._write(self.fault.path, FaultRecord(since=_since(now), reason=reason))
+        with self._exclusive():
+            self._write(self.fault.path, FaultRecord(since=_since(now), reason=reason))
 
     def _write(self, path: Path, record: SoftwareMute | FaultRecord) -> None:
-        make_folder(self._home)
-        with self._exclusive():
-            write_atomic(path, msgspec.json.encode(record) + b"\n", _MODE)
+        write_atomic(path, msgspec.json.encode(record) + b"\n", _MODE)
 
     @contextlib.contextmanager
     def _exclusive(self) -> Iterator[None]:
+        make_folder(self._home)
         path = self._home / "mute.lock"
         try:
             # Read-only: hear must be able to lock a file that root created.

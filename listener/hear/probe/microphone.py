@@ -30,6 +30,7 @@ from listener.hear.mute.state import REASONS, MuteFiles
 from listener.hear.mute.switch import LineSwitch, Switch
 from listener.ipc import hear_locks
 from listener.ipc.control import Request
+from listener.spool.ledger import KernelClock
 from listener.system.findings import Check, Finding, Verdict
 from listener.system.systemd import StopSignal
 
@@ -194,6 +195,7 @@ def probe_microphone(settings: config.Config, *, prove_mute: bool) -> Iterator[F
             remote_unmute=False,
             now=partial(datetime.now, UTC),
             monotonic_s=time.monotonic,
+            boot_clock=KernelClock(),
         )
         is_muted = mute.is_muted(0)
         yield report_mute(mute, switch, files)

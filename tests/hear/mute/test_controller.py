@@ -14,9 +14,10 @@ from hypothesis.stateful import RuleBasedStateMachine, rule
 
 from listener.errors import Unavailable
 from listener.hear.mute.controller import WRITE_PAUSE_S, MuteController
-from listener.hear.mute.state import MuteFiles, identify
+from listener.hear.mute.state import MuteFiles, MutePause, identify
 from listener.hear.mute.switch import NoSwitch
 from listener.ipc.control import ControlClient, ControlSocket, MuteRequest, UnmuteRequest, Wakeup
+from tests.spool.machine import FakeClock
 
 
 class Lever:
@@ -51,6 +52,7 @@ class Bench:
         self.home = home
         self.remote_unmute = remote_unmute
         self.now_s = 100.0
+        self.clock = FakeClock()
         self.lever = Lever()
         self.command_files = MuteFiles(home)
         self.client = ControlClient(home / "control.sock")
@@ -66,6 +68,7 @@ class Bench:
             remote_unmute=self.remote_unmute,
             now=self.now,
             monotonic_s=lambda: self.now_s,
+            boot_clock=self.clock,
             announce=lambda *records: self.announced.append(records),
         )
 
@@ -130,6 +133,7 @@ def test_cause_is_never_hardware_without_a_switch(bench: Bench) -> None:
         remote_unmute=False,
         now=bench.now,
         monotonic_s=lambda: bench.now_s,
+        boot_clock=bench.clock,
     )
     causes = [mute.cause]
 
@@ -544,3 +548,130 @@ def test_record_that_cannot_be_read_is_not_announced(bench: Bench) -> None:
 
     assert bench.poll()
     assert bench.announced == [(b"", b"")]
+
+
+BOOT, NEXT_BOOT = "1" * 36, "2" * 36
+
+
+def pause(bench: Bench, seconds: float) -> None:
+    """Mute for a time, as `earmark mute on --for` does."""
+    bench.clock.name = BOOT
+    bench.now_s += 0.000_01
+    end = MutePause(boot=BOOT, until_s=bench.clock.now_s + seconds)
+    bench.command_files.mute_until(bench.now(), end, bench.clock)
+
+
+def test_pause_ends_by_itself_and_is_written_as_ended(bench: Bench) -> None:
+    bench.poll()
+    pause(bench, 3600)
+
+    bench.clock.now_s += 3599.9
+    assert bench.settle()
+    assert bench.cause() == "software"
+    bench.clock.now_s += 0.2
+
+    assert not bench.settle()
+    assert json.loads((bench.home / "mute.json").read_text())["muted"] is False
+    bench.clock.name = NEXT_BOOT  # the end is not decided again after a restart
+    bench.restart()
+    assert not bench.settle()
+
+
+def test_pause_ends_at_the_start_of_hear_when_it_did_not_run_at_the_end(bench: Bench) -> None:
+    pause(bench, 3600)
+    bench.clock.now_s += 3601
+
+    bench.restart()
+
+    assert bench.poll(), "muted until the end is read and written"
+    assert not bench.settle()
+
+
+@pytest.mark.parametrize("runs_s", [0.0, 100.0, 1e6])
+def test_pause_that_a_restart_of_the_computer_interrupts_stays_muted(
+    bench: Bench, runs_s: float
+) -> None:
+    pause(bench, 3600)
+    bench.clock.name, bench.clock.now_s = NEXT_BOOT, runs_s
+
+    bench.restart()
+
+    assert bench.settle()
+    bench.command(muted=False)
+    assert not bench.settle(), "a person unmutes"
+
+
+def test_jump_of_the_wall_clock_ends_no_pause(bench: Bench) -> None:
+    bench.poll()
+    pause(bench, 3600)
+    bench.now_s += 10 * 86_400  # the wall clock and the monotonic clock; the running time stands
+
+    assert bench.settle()
+
+
+def test_pause_is_muted_while_its_end_cannot_be_written(bench: Bench) -> None:
+    bench.poll()
+    pause(bench, 60)
+    (bench.home / ".mute.json.part").mkdir()
+    bench.clock.now_s += 61
+
+    assert bench.settle()
+    (bench.home / ".mute.json.part").rmdir()
+    assert not bench.settle()
+
+
+def test_message_during_a_pause_mutes_without_end(bench: Bench) -> None:
+    bench.poll()
+    pause(bench, 60)
+    bench.settle()
+    bench.client.send(MuteRequest())
+    bench.settle()
+
+    bench.clock.now_s += 61
+
+    assert bench.settle()
+    assert json.loads((bench.home / "mute.json").read_text())["by"] == "message"
+
+
+def test_message_that_waits_for_the_disk_outlasts_a_pause(bench: Bench) -> None:
+    bench.poll()
+    bench.client.send(MuteRequest())
+    bench.poll()
+    pause(bench, 60)
+    bench.settle()
+    bench.clock.now_s += 61
+
+    assert bench.settle()
+
+
+def test_command_without_end_replaces_a_pause(bench: Bench) -> None:
+    bench.poll()
+    pause(bench, 60)
+    bench.settle()
+    bench.command(muted=True)
+    bench.clock.now_s += 61
+
+    assert bench.settle()
+
+
+def test_end_of_a_pause_does_not_replace_a_newer_mute(bench: Bench) -> None:
+    """A mute is written between the controller's look at the file and its write."""
+    bench.poll()
+    pause(bench, 60)
+    bench.settle()
+    record = bench.command_files.software.read()
+    assert record is not None
+    bench.command(muted=True)
+
+    bench.command_files.unmute(bench.now(), "command", ends=record)
+
+    assert bench.settle()
+
+
+def test_message_ends_a_pause_with_remote_unmute(remote: Bench) -> None:
+    remote.poll()
+    pause(remote, 3600)
+    remote.settle()
+    remote.client.send(UnmuteRequest())
+
+    assert not remote.settle()

@@ -1,0 +1,165 @@
+"""The guides for daily use: each line is typed as printed, on a household of real processes.
+
+The guides say which names and words a person chooses; `GuideHousehold.fill` chooses them here. The
+household is one for all guides, since each leaves it as a person would: the tests run in any order.
+"""
+
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.first_day import guide
+from tests.first_day.guide import GUIDES, Line
+from tests.system.conftest import wait_until
+from tests.system.guide_household import GuideHousehold, household
+
+pytestmark = [
+    pytest.mark.system,
+    pytest.mark.timeout(900),
+    pytest.mark.xdist_group("guides"),  # they share one household
+]
+
+
+@pytest.fixture(scope="module")
+def home(tmp_path_factory: pytest.TempPathFactory) -> Iterator[GuideHousehold]:
+    for tool in ("age-keygen", "sh", "sed"):
+        if shutil.which(tool) is None:
+            pytest.skip(f"{tool} is not installed: make debian")
+    with household(tmp_path_factory.mktemp("guides")) as made:
+        yield made
+
+
+def read(name: str, first: str = "", last: str = "") -> list[Line]:
+    lines = guide.read_lines((GUIDES / f"{name}.md").read_text("utf-8"), first, last)
+    assert lines
+    assert guide.faults(lines, most=40) == []
+    return lines
+
+
+def test_pause(home: GuideHousehold) -> None:
+    on, status, off = read("pause")
+    home.listen("the speaker kitchen")
+
+    printed = home.type(on)
+    shown = home.type(status)
+
+    assert printed.startswith("muted\n")
+    assert "hear unmutes in 1 hour" in printed
+    assert "hear unmutes in" in shown
+    assert "hear      runs" in shown
+    assert home.type(off).startswith("not muted\n")
+
+
+def test_pause_ends_by_itself(home: GuideHousehold) -> None:
+    """As the guide's line with a shorter time."""
+    (on, *_) = read("pause")
+    speaker = home.computer("the speaker kitchen")
+    home.listen("the speaker kitchen")
+
+    printed = home.type(Line(on.place, on.text.replace("1h", "3s")))
+
+    assert "hear unmutes in" in printed
+    wait_until(lambda: speaker.run("earmark mute status").startswith("not muted\n"), "hear unmuted")
+
+
+def test_guests(home: GuideHousehold) -> None:
+    home.speak("the speaker kitchen")
+    before = home.archived()
+
+    home.type_all(read("guests"))
+
+    assert home.archived() == before - 1
+    assert home.computer("kitchen").run("earmark mute status").startswith("not muted")
+
+
+def test_children(home: GuideHousehold) -> None:
+    home.type_all(read("children"))
+    home.speak("the speaker attic")
+
+    ada = home.computer("ada's computer")
+    assert "attic" in ada.run("earmark clips list --home mia")
+    assert "attic" not in ada.run("earmark clips list")
+    limit = ada.run("earmark clips retention --home mia")
+    assert limit.startswith("mia: 1 day")
+
+
+def test_couple(home: GuideHousehold) -> None:
+    def before(line: Line) -> None:
+        if line.text.startswith("earmark clips list"):
+            home.speak("the speaker kitchen" if "ada" in line.place else "the speaker bedroom")
+
+    home.type_all(read("couple"), before)
+
+    ada, ben = (home.computer(f"{name}'s computer") for name in ("ada", "ben"))
+    listed = ada.run("earmark clips list"), ben.run("earmark clips list")
+    assert ["bedroom" in text for text in listed] == [False, True]
+    assert ["kitchen" in text for text in listed] == [True, False]
+
+
+def test_moving(home: GuideHousehold) -> None:
+    home.speak("the speaker kitchen")
+    count = home.archived()
+    lines = read("moving")
+    speaker = home.computer("the speaker kitchen")
+    at = next(n for n, line in enumerate(lines) if "sed" in line.text)
+    home.type_all(lines[:at])
+    # The old name is not in the certificate any more: the speaker's clip waits.
+    speaker.stop("earmark-send")
+    home.record("the speaker kitchen")
+    code, printed = speaker.ask("earmark send --once --patience 2")
+    assert (code, "certificate" in printed) == (69, True), printed
+
+    home.type_all(lines[at:])
+
+    home.host = "127.0.0.3"
+    wait_until(lambda: home.archived() > count, "the clip that waited is in the archive")
+    assert "kitchen" in home.computer("ada's computer").run("earmark clips list")
+
+
+def test_backup(home: GuideHousehold) -> None:
+    ada = home.computer("ada's computer")
+    home.speak("the speaker kitchen")
+    home.speak("the speaker kitchen")
+    lines = read("backup")
+    new = next(n for n, line in enumerate(lines) if line.place == "the new hub")
+    after = next(n for n, line in enumerate(lines) if "--receipts" in line.text)
+    same = next(n for n in range(after, len(lines)) if lines[n].place == "the hub")
+
+    home.type_all(lines[:new])
+    clips = _clips(ada.run("earmark clips list"))
+    ada.run(f"earmark clips erase --yes {clips[0]}")
+
+    # On the same hub, what is lost returns, and what was erased does not.
+    hub = home.computer("the hub")
+    (lost,) = (hub.folder / "archive" / "archive" / "clips").rglob(f"{clips[1]}.earmark")
+    lost.unlink()
+    home.type_all(lines[same:])
+    assert _clips(ada.run("earmark clips list")) == clips[1:]
+
+    ada.run("earmark clips log")
+
+    # The old hub is gone; the new one has what the backup has.
+    hub.close()
+    home.broker.kill()
+    home.type_all(lines[new:after])
+    assert _clips(ada.run("earmark clips list")) == clips
+    home.computers["hub"] = home.computers.pop("new hub")
+    code, printed = ada.ask("earmark clips log")
+    assert (code, "the log was changed after it was written" in printed) == (1, True), printed
+    home.type_all(lines[after:same])
+
+    assert _clips(ada.run("earmark clips list")) == clips[1:]
+    home.speak("the speaker kitchen")
+    assert len(_clips(ada.run("earmark clips list"))) == len(clips)
+
+
+def _clips(listed: str) -> list[str]:
+    return [line.split()[3] for line in listed.splitlines()[1:]]
+
+
+@pytest.mark.parametrize("name", ["backup", "moving", "couple", "guests", "children", "pause"])
+def test_each_line_of_a_guide_is_one_command(name: str) -> None:
+    assert read(name)
+    assert Path(GUIDES / f"{name}.md").stat().st_size > 1000
