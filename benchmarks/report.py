@@ -7,7 +7,17 @@ from benchmarks.figures import ENGINES, SOUNDS, STAGES, Results, cpu_runs, numbe
 from benchmarks.targets import TARGETS
 from listener.errors import ConfigError
 
-PARTS: Final = ("cpu", "memory", "crypto", "latency", "mute", "archive", "voice", "evaluation")
+PARTS: Final = (
+    "cpu",
+    "memory",
+    "crypto",
+    "latency",
+    "mute",
+    "archive",
+    "voice",
+    "voiceprint",
+    "evaluation",
+)
 
 
 def render(results: Results) -> str:
@@ -193,6 +203,13 @@ def _notes(results: Results) -> list[str]:
             f"the owner's key: a day has {archive['listed']} clips; {large['clips']:,} are "
             f"exported in {number(large['s'])} s{_first_byte(large)}; it starts in "
             f"{number(archive['start_s'])} s."
+        )
+    voiceprint = results.get("voiceprint", {})
+    if "embed_p50_ms" in voiceprint:
+        notes.append(
+            f"The speaker embedding of 2 s of speech, CPU of one core: p50 "
+            f"{number(voiceprint['embed_p50_ms'])} ms, p95 {number(voiceprint['embed_p95_ms'])}; "
+            f"its network is loaded in {number(voiceprint['load_ms'])} ms."
         )
     skipped = {part: results.get(part, {}).get("skipped") for part in PARTS}
     notes += [f"Not measured ({part}): {reason}." for part, reason in skipped.items() if reason]

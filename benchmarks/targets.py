@@ -208,6 +208,18 @@ TARGETS: Final = (
         unit=" MiB",
     ),
     Target(
+        what="speaker embedding of 2 s, CPU of one core, p50",
+        measure=_plain("voiceprint", "embed_p50_ms"),
+        limit=80,
+        unit=" ms",
+    ),
+    Target(
+        what="memory of a process with the speaker embedding, peak",
+        measure=_plain("voiceprint", "process_mib"),
+        limit=144,
+        unit=" MiB",
+    ),
+    Target(
         what="evaluation of FLAC, audio divided by CPU time of one core",
         measure=_evaluation_of_one_core,
         limit=400,

@@ -26,7 +26,7 @@ from typing import Final
 import numpy as np
 
 from listener.errors import ModelRefused
-from models.embedding.graph import Writer
+from models.embedding.graph import StreamWriter
 from models.embedding.original import (
     ALPHA,
     CHANNELS,
@@ -59,7 +59,7 @@ def streaming(network: Network, hop_frames: int, *, many_steps: bool = False) ->
         many_steps: take any number of steps at once, with as many more frames and embeddings;
             only with 8 frames a step.
     """
-    graph = Writer(many_steps=many_steps)
+    graph = StreamWriter(many_steps=many_steps)
     x = graph.input("mel", [1, 1, "frames" if many_steps else hop_frames, MEL_BANDS])
     floor = graph.constant("floor", np.float32(FLOOR))
     columns, rows, dilation = hop_frames, MEL_BANDS, 1

@@ -1,4 +1,4 @@
-"""A network written node by node; what ``convert.py`` makes the streaming networks with."""
+"""A network written node by node; what the converters make their networks with."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -11,14 +11,11 @@ from onnx import TensorProto, helper, numpy_helper
 class Writer:
     """Collect the nodes of a graph."""
 
-    def __init__(self, *, many_steps: bool) -> None:
-        self._many_steps = many_steps
+    def __init__(self) -> None:
         self._nodes: list[Any] = []
         self._constants: list[Any] = []
         self._inputs: list[Any] = []
         self._outputs: list[Any] = []
-        self._end = self.constant("end", np.array([2**31 - 1], np.int64))
-        self._time_axis = self.constant("time_axis", np.array([2], np.int64))
 
     def constant(self, name: str, value: Any) -> str:  # noqa: ANN401 - whatever numpy takes
         """Add a constant; return its name."""
@@ -44,18 +41,6 @@ class Writer:
         self._nodes.append(helper.make_node(kind, inputs, [name], name=name, **attributes))
         return name
 
-    def remember(self, x: str, columns: int, name: str, shape: list[int]) -> str:
-        """Put the columns kept in front of the ``columns`` of ``x``; keep as many for the next."""
-        past = self.input(f"past.{name}", shape)
-        if columns == shape[2] and not self._many_steps:
-            new = self.output(x, f"next.{name}", shape)
-            return self.operator("Concat", [past, new], axis=2)
-        both = self.operator("Concat", [past, x], axis=2)
-        start = self.constant(f"start.{name}", np.array([-shape[2]], np.int64))
-        kept = self.operator("Slice", [both, start, self._end, self._time_axis])
-        self.output(kept, f"next.{name}", shape)
-        return both
-
     def serialise(self, name: str) -> bytes:
         """Return the whole as a checked ONNX file; the same graph gives the same bytes."""
         graph = helper.make_graph(self._nodes, name, self._inputs, self._outputs, self._constants)
@@ -67,3 +52,25 @@ class Writer:
         )
         onnx.checker.check_model(model, full_check=True)
         return bytes(model.SerializeToString(deterministic=True))
+
+
+class StreamWriter(Writer):
+    """Collect the nodes of a network that keeps columns from step to step."""
+
+    def __init__(self, *, many_steps: bool) -> None:
+        super().__init__()
+        self._many_steps = many_steps
+        self._end = self.constant("end", np.array([2**31 - 1], np.int64))
+        self._time_axis = self.constant("time_axis", np.array([2], np.int64))
+
+    def remember(self, x: str, columns: int, name: str, shape: list[int]) -> str:
+        """Put the columns kept in front of the ``columns`` of ``x``; keep as many for the next."""
+        past = self.input(f"past.{name}", shape)
+        if columns == shape[2] and not self._many_steps:
+            new = self.output(x, f"next.{name}", shape)
+            return self.operator("Concat", [past, new], axis=2)
+        both = self.operator("Concat", [past, x], axis=2)
+        start = self.constant(f"start.{name}", np.array([-shape[2]], np.int64))
+        kept = self.operator("Slice", [both, start, self._end, self._time_axis])
+        self.output(kept, f"next.{name}", shape)
+        return both

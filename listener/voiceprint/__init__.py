@@ -1,0 +1,1 @@
+"""Attribution by voice: voiceprints, and what is computed from speaker embeddings. Pure."""
