@@ -16,7 +16,7 @@ from typing import Any, Final
 
 import msgspec
 
-from listener.cli import compare, confusables
+from listener.cli import compare, confusables, voices
 from listener.cli.main import Subcommands, with_examples
 from listener.config import Config, describe_threshold
 from listener.errors import ConfigError, UsageError
@@ -449,6 +449,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     compare.add_arguments(
         actions.add("compare", "compare two results on the same items", *compare.EXAMPLES)
     )
+    voices.add_arguments(actions.add("voices", "measure attribution by voice", *voices.EXAMPLES))
     add_plan_options(parser)
     add_trace_options(parser)
     running = parser.add_argument_group("run and output")
@@ -488,7 +489,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     running.add_argument("--json", action="store_true", help="print one JSON object a line")
 
 
-_ACTIONS: Final = {"neighbours": confusables.run, "compare": compare.run}
+_ACTIONS: Final = {"neighbours": confusables.run, "compare": compare.run, "voices": voices.run}
 
 
 def run(arguments: argparse.Namespace, settings: Config) -> int:

@@ -169,12 +169,15 @@ def _unreadable(error: OSError) -> None:
     raise unavailable(error) from error
 
 
-def open_corpus(path: Path, word: str | None = None) -> Corpus:
+def open_corpus(
+    path: Path, word: str | None = None, groups: tuple[str, ...] = PLAYED_GROUPS
+) -> Corpus:
     """Return the corpus at ``path``, by its layout.
 
     Args:
         path: a folder, a manifest or an audio file.
         word: label of items that have none; None: they contain no wake word.
+        groups: groups of a ``manifest.json`` that are read.
 
     Raises:
         UsageError: there is no such file or folder.
@@ -191,7 +194,7 @@ def open_corpus(path: Path, word: str | None = None) -> Corpus:
     if path.is_file():
         return SoundFolder(path.parent, word, (path,))
     if path.is_dir():
-        return _open_folder(path, word)
+        return _open_folder(path, word, groups)
     raise UsageError(f"there is no file or folder {path}")
 
 
@@ -207,9 +210,9 @@ def _table_hint(suffix: str) -> str:
     )
 
 
-def _open_folder(path: Path, word: str | None) -> Corpus:
+def _open_folder(path: Path, word: str | None, groups: tuple[str, ...]) -> Corpus:
     if (path / "manifest.json").is_file():
-        return Recordings(path)
+        return Recordings(path, groups)
     for name in _TABLES:
         if (path / "clips").is_dir() and (path / name).is_file() and _is_common_voice(path / name):
             return CommonVoice(path / name, word)
@@ -332,18 +335,20 @@ class _Listing(msgspec.Struct, frozen=True):
 class Recordings:
     """A folder whose ``manifest.json`` lists clips and streams by group.
 
-    Only the groups ``positive/…`` and ``negative/…`` are played; a positive clip contains its
-    label at an unknown time.
+    Only some groups are played, by default ``positive/…`` and ``negative/…``; a positive clip
+    contains its label at an unknown time.
     """
 
     folder: Path
+    groups: tuple[str, ...] = PLAYED_GROUPS
+    """Groups that are played: the first parts of their names."""
 
     def __iter__(self) -> Iterator[Item | InvalidItem]:
         """Yield the clips, then the streams, in the order of the manifest."""
         listing = self._listing()
         for sound in (*listing.clips, *listing.streams):
             kind = _group(sound)
-            if kind in PLAYED_GROUPS:
+            if kind in self.groups:
                 label = sound.label if kind == "positive" else None
                 yield Item(
                     name=sound.file,
@@ -362,12 +367,13 @@ class Recordings:
         parts = [
             f"{group or 'without a group'} {count}"
             for group, count in sorted(others.items())
-            if group not in PLAYED_GROUPS
+            if group not in self.groups
         ]
         if parts:
             yield (
-                f"recordings of {printable(str(self.folder))} in other groups than positive and"
-                f" negative were skipped: {', '.join(parts[:_SHOWN_KINDS])}"
+                f"recordings of {printable(str(self.folder))} in other groups than"
+                f" {' and '.join(sorted(self.groups, reverse=True))} were skipped:"
+                f" {', '.join(parts[:_SHOWN_KINDS])}"
             )
 
     def _listing(self) -> _Listing:

@@ -15,6 +15,8 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import special
 
+from listener.voiceprint.scoring import score_interval
+
 CONFIDENCE: Final = 0.95
 """Confidence of the two-sided intervals, and of the one-sided bound of a claim."""
 
@@ -58,15 +60,8 @@ def wilson(count: float, trials: float, confidence: float = CONFIDENCE) -> Rate:
     """
     if trials <= 0:
         return _no_rate(count, trials, confidence, "wilson", PER_WORD)
-    z = -float(special.ndtri((1 - confidence) / 2))
-    share = count / trials
-    middle = (share + z * z / (2 * trials)) / (1 + z * z / trials)
-    half = z * math.sqrt(share * (1 - share) / trials + z * z / (4 * trials * trials))
-    half /= 1 + z * z / trials
-    # Without an event the lower end is exactly 0, and with only events the upper end exactly 1.
-    low = 0.0 if count <= 0 else max(middle - half, 0.0)
-    high = 1.0 if count >= trials else min(middle + half, 1.0)
-    return Rate(count, trials, share, low, high, confidence, "wilson", PER_WORD)
+    low, high = score_interval(count, trials, confidence)
+    return Rate(count, trials, count / trials, low, high, confidence, "wilson", PER_WORD)
 
 
 def clopper_pearson(count: float, trials: float, confidence: float = CONFIDENCE) -> Rate:

@@ -159,7 +159,7 @@ def draw_thresholds(words: Sequence[WordResult]) -> str:
 def draw_breakdown(rows: Sequence[Breakdown]) -> str:
     """Draw the misses of each speaker or group with intervals, the highest rate first."""
     shown = [(row.name, row.misses, percent(row.misses)) for row in rows if row.misses.exposure]
-    return _forest(shown, Linear(0, 1), ("misses", "percent"), "s0")
+    return draw_forest(shown, Linear(0, 1), ("misses", "percent"), "s0")
 
 
 def draw_false_breakdown(rows: Sequence[Breakdown]) -> str:
@@ -170,7 +170,7 @@ def draw_false_breakdown(rows: Sequence[Breakdown]) -> str:
         if row.false_wakes.exposure
     ]
     across = _per_hour([rate for _, rate, _ in shown])
-    return _forest(shown, across, ("false wakes per hour", "plain"), "s1")
+    return draw_forest(shown, across, ("false wakes per hour", "plain"), "s1")
 
 
 def draw_histogram(heights: Histogram, threshold: float) -> str:
@@ -262,7 +262,7 @@ def draw_trace(excerpt: Excerpt, threshold: float) -> str:
     return drawing.svg()
 
 
-def _forest(
+def draw_forest(
     rows: list[tuple[str, Rate, str]], across: Scale, axis: tuple[str, str], series: str
 ) -> str:
     """Draw a forest plot: rates as dots with intervals.

@@ -6,7 +6,7 @@ element trees.
 
 import base64
 import importlib.resources
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -112,36 +112,50 @@ def render_page(result: Result, title: str, sound: Sound | None = None) -> str:
         for section in collected
     ]
     confidences = {word.misses.confidence for word in result.words}
+    template = importlib.resources.files("listener.evaluate.report").joinpath("page.html")
+    return fill_template(
+        template.read_text("utf-8"),
+        {
+            "title": title,
+            "result": result,
+            "sections": sections,
+            "series": [series[id(word)] for word in result.words],
+            "chart": lambda figure: mark_chart(figure.svg),
+            "confidence": " and ".join(f"{value * 100:g} %" for value in sorted(confidences)),
+            "plan": msgspec.json.format(msgspec.json.encode(result.plan), indent=2).decode(),
+            "has_sound": any(card.sound for s in sections for p in s.parts for card in p.cards),
+            "misses": lambda rate: format_rate_html(rate, 100, " %"),
+            "false_wakes": lambda rate: format_rate_html(rate, 1, ""),
+            "plain": lambda rate: format_rate(rate, 1, ""),
+            "counted": lambda value: f"{value:,.4g}",
+            "hours": lambda value: f"{value:,.1f}" if value < 10 else f"{value:,.0f}",  # noqa: PLR2004 - one decimal below 10
+            "clock": lambda seconds: format_value(seconds, "clock"),
+            "facts": list_figures,
+            "rarely": format_per_hour,
+            "has_costs": any(word.costs for word in result.words),
+            "cost_of": lambda cost: format_rate_html(cost, 1, ""),
+            "plain_cost": lambda cost: format_rate(cost, 1, ""),
+            "speeds": {speed.engine: speed for speed in result.speeds},
+        },
+    )
+
+
+def fill_template(template: str, values: Mapping[str, object]) -> str:
+    """Return a page in the common style: without scripts, and with every value escaped.
+
+    Args:
+        template: Jinja template; ``style`` is the common style sheet.
+        values: values of the template by name.
+    """
     environment = jinja2.Environment(
         autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True
     )
-    template = importlib.resources.files("listener.evaluate.report").joinpath("page.html")
-    page = environment.from_string(template.read_text("utf-8"))
-    return clean(
-        page.render(
-            title=title,
-            result=result,
-            sections=sections,
-            series=[series[id(word)] for word in result.words],
-            series_style=Markup(series_style()),  # noqa: S704 - constants
-            chart=lambda figure: _markup(figure.svg),
-            confidence=" and ".join(f"{value * 100:g} %" for value in sorted(confidences)),
-            plan=msgspec.json.format(msgspec.json.encode(result.plan), indent=2).decode(),
-            has_sound=any(card.sound for s in sections for p in s.parts for card in p.cards),
-            misses=lambda rate: format_rate_html(rate, 100, " %"),
-            false_wakes=lambda rate: format_rate_html(rate, 1, ""),
-            plain=lambda rate: format_rate(rate, 1, ""),
-            counted=lambda value: f"{value:,.4g}",
-            hours=lambda value: f"{value:,.1f}" if value < 10 else f"{value:,.0f}",  # noqa: PLR2004 - one decimal below 10
-            clock=lambda seconds: format_value(seconds, "clock"),
-            facts=list_figures,
-            rarely=format_per_hour,
-            has_costs=any(word.costs for word in result.words),
-            cost_of=lambda cost: format_rate_html(cost, 1, ""),
-            plain_cost=lambda cost: format_rate(cost, 1, ""),
-            speeds={speed.engine: speed for speed in result.speeds},
-        )
+    sheet = importlib.resources.files("listener.evaluate.report").joinpath("page.css")
+    style = environment.from_string(sheet.read_text("utf-8")).render(
+        series_style=Markup(series_style())  # noqa: S704 - constants
     )
+    page = environment.from_string(template)
+    return clean(page.render(style=Markup(style), **values))  # noqa: S704 - the style sheet of the package
 
 
 def _section(figures: SectionFigures, parts: Sequence[_EnginePart]) -> _Section:
@@ -197,7 +211,7 @@ def _card(
     flac = sound(word, event) if sound else None
     return _Card(
         event=event,
-        trace=_markup(excerpt and charts.draw_trace(excerpt, word.threshold)),
+        trace=mark_chart(excerpt and charts.draw_trace(excerpt, word.threshold)),
         repeat=repeat,
         sound=base64.b64encode(flac).decode("ascii") if flac else "",
     )
@@ -235,6 +249,6 @@ def _nearest(repeats: Iterable[Repeatability], at_s: float) -> Repeatability | N
     return min(near, key=lambda repeat: abs(repeat.at_s - at_s), default=None)
 
 
-def _markup(svg: object) -> Markup:
+def mark_chart(svg: object) -> Markup:
     """Mark a chart as safe markup; return empty markup for a false value."""
     return Markup(svg) if svg else Markup()  # noqa: S704 - serialised from an element tree

@@ -16,7 +16,7 @@ import msgspec
 from listener.errors import Unavailable
 from listener.evaluate.metrics.intervals import Rate
 from listener.evaluate.metrics.results import Result
-from listener.evaluate.report.figures import Cell, collect_sections, list_all
+from listener.evaluate.report.figures import Cell, Figure, collect_sections, list_all
 from listener.evaluate.report.html import Sound, render_page
 from listener.evaluate.report.latex import latex_table
 from listener.evaluate.report.png import has_font, render_png
@@ -72,14 +72,21 @@ def events_table(result: Result) -> Table:
 
 def curve_table(result: Result) -> Table:
     """Return the table of the rates at every threshold of the curves."""
-    head = ("engine", "condition", "word", "threshold", *_head("misses"), *_head("false_wakes"))
+    head = (
+        "engine",
+        "condition",
+        "word",
+        "threshold",
+        *rate_head("misses"),
+        *rate_head("false_wakes"),
+    )
     return Table(
         head,
         (
             (
                 *(word.engine, word.condition, word.word, point.threshold),
-                *_cells(point.misses),
-                *_cells(point.false_wakes),
+                *rate_cells(point.misses),
+                *rate_cells(point.false_wakes),
             )
             for word in result.words
             for point in word.curve
@@ -91,16 +98,16 @@ def rates_table(result: Result) -> Table:
     """Return the table of the rates at the threshold in use: total, by speaker and by group."""
     head = (
         *("engine", "condition", "word", "threshold", "of", "name"),
-        *_head("misses"),
-        *_head("false_wakes"),
+        *rate_head("misses"),
+        *rate_head("false_wakes"),
     )
     rows: list[tuple[Cell, ...]] = []
     for word in result.words:
         key = (word.engine, word.condition, word.word, word.threshold)
-        rows.append((*key, "all", "", *_cells(word.misses), *_cells(word.false_wakes)))
+        rows.append((*key, "all", "", *rate_cells(word.misses), *rate_cells(word.false_wakes)))
         for of, breakdowns in (("speaker", word.speakers), ("group", word.groups)):
             rows += [
-                (*key, of, row.name, *_cells(row.misses), *_cells(row.false_wakes))
+                (*key, of, row.name, *rate_cells(row.misses), *rate_cells(row.false_wakes))
                 for row in breakdowns
             ]
     return Table(head, rows)
@@ -148,7 +155,21 @@ def write_outputs(result: Result, folder: Path, sound: Sound | None = None) -> N
         "table.tex": latex_table(result).encode(),
         "report.html": render_page(result, TITLE, sound).encode(),
     }
-    figures = figure_files(result)
+    write_folder(folder, contents, list_all(collect_sections(result)))
+
+
+def write_folder(folder: Path, contents: Mapping[str, bytes], figures: Iterable[Figure]) -> None:
+    """Write files, and figures to the folder ``figures`` in place of those of an earlier run.
+
+    Args:
+        folder: output folder; created if missing.
+        contents: contents of the files by name.
+        figures: figures, each written as SVG, CSV, and PNG if the machine has a font.
+
+    Raises:
+        Unavailable: a file cannot be written.
+    """
+    files = render_figures(figures)
     try:
         (folder / FIGURES).mkdir(parents=True, exist_ok=True)
         for name, data in contents.items():
@@ -157,17 +178,22 @@ def write_outputs(result: Result, folder: Path, sound: Sound | None = None) -> N
         for old in (folder / FIGURES).glob("figure-*"):
             old.unlink()
         (folder / FIGURES / NO_FONT).unlink(missing_ok=True)
-        for name, data in figures.items():
+        for name, data in files.items():
             (folder / FIGURES / name).write_bytes(data)
     except OSError as error:
         raise Unavailable(f"cannot write {error.filename or folder}: {error.strerror}") from error
 
 
 def figure_files(result: Result) -> dict[str, bytes]:
-    """Return the files of the figures by name: SVG, CSV, and PNG if the machine has a font."""
+    """Return the files of the figures of a result by name; see ``render_figures``."""
+    return render_figures(list_all(collect_sections(result)))
+
+
+def render_figures(figures: Iterable[Figure]) -> dict[str, bytes]:
+    """Return the files of figures by name: SVG, CSV, and PNG if the machine has a font."""
     files: dict[str, bytes] = {}
     with_png = has_font()
-    for figure in list_all(collect_sections(result)):
+    for figure in figures:
         svg = standalone(figure.svg)
         files[f"{figure.stem}.svg"] = svg.encode()
         files[f"{figure.stem}.csv"] = _csv(figure.head, figure.rows).encode()
@@ -178,12 +204,14 @@ def figure_files(result: Result) -> dict[str, bytes]:
     return files
 
 
-def _head(name: str) -> tuple[str, ...]:
+def rate_head(name: str) -> tuple[str, ...]:
+    """Return the names of the columns of a rate."""
     parts = ("count", "exposure", "rate", "low", "high", "unit", "confidence", "method")
     return tuple(f"{name}_{part}" for part in parts)
 
 
-def _cells(rate: Rate) -> tuple[Cell, ...]:
+def rate_cells(rate: Rate) -> tuple[Cell, ...]:
+    """Return the cells of a rate, in the order of `rate_head`."""
     return (
         *(rate.count, rate.exposure, rate.value, rate.low, rate.high),
         *(rate.unit, rate.confidence, rate.method),

@@ -1,0 +1,1 @@
+"""Evaluation of attribution by voice: from recordings of speakers to error rates and the report."""
