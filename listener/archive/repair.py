@@ -10,7 +10,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Final
 
-from listener.archive.files import SUFFIX, clip_path, overwrite, read_envelope_file
+from listener.archive.files import SUFFIX, clip_path, read_envelope_file
 from listener.archive.index import PLAUSIBLE_S, ClipIndex
 from listener.archive.owner_state import OwnerState
 from listener.archive.quarantine import Quarantine, QuarantinedFile
@@ -20,6 +20,7 @@ from listener.errors import BadEnvelope
 from listener.quantities import quantity
 from listener.storage.atomic import PART, make_folder, sync_folder
 from listener.storage.locations import CLIPS, walk
+from listener.storage.overwrite import overwrite
 
 _ARRIVAL_TOLERANCE_S: Final = 3600
 """Largest difference between the start of a row's retention and its file's mtime."""

@@ -19,7 +19,6 @@ from listener.archive.elapsed_time import ArchiveTime, Shift
 from listener.archive.files import (
     clip_path,
     find_envelope_file,
-    overwrite,
     write_envelope_file,
 )
 from listener.archive.index import ClipIndex
@@ -31,6 +30,7 @@ from listener.envelope.format import Envelope
 from listener.errors import DiskFull, Unavailable
 from listener.storage.atomic import make_folder
 from listener.storage.locations import CLIPS
+from listener.storage.overwrite import overwrite
 from listener.storage.reserve import find_reserve, with_reserve
 from listener.storage.sqlite import translate_sqlite_errors
 

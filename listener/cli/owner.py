@@ -16,6 +16,7 @@ from listener.hear.owner_confirmation import OwnerConfirmation
 from listener.owner.challenge import make_challenge
 from listener.owner.records import CHALLENGE_S, Owner
 from listener.storage.home import Home
+from listener.storage.locations import VOICEPRINTS
 from listener.voice.consent_table import ConsentTable
 from listener.voice.presence import PresenceChallenge
 
@@ -145,9 +146,49 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     voice.add_argument(
         "--answer", metavar="ANSWER", help="for on: output of age -d, with the owner's active key"
     )
+    # Not by the modules that carry them out, which load numpy and onnxruntime.
+    enrol = actions.add(
+        "enrol",
+        "at a speaker: make the voiceprint of an owner, for attribution by voice",
+        "earmark owner enrol ada",
+        "earmark owner enrol ada --files one.wav two.wav three.wav --consent",
+    )
+    enrol.add_argument("name", metavar="NAME", help="an active owner, who is present and agrees")
+    enrol.add_argument(
+        "--files",
+        nargs="+",
+        metavar="FILE",
+        help="recordings of the owner's voice alone, instead of the microphone: at least five"
+        " stretches of 3 s of speech",
+    )
+    enrol.add_argument(
+        "--consent",
+        action="store_true",
+        help="the owner has read the text about voiceprints and agrees: do not ask",
+    )
+    voiceprint = actions.add(
+        "voiceprint",
+        "at a speaker: list, export, import and erase voiceprints",
+        "earmark owner voiceprint list",
+        "earmark owner voiceprint export ada > ada.voiceprint",
+        "earmark owner voiceprint import ada",
+        "earmark owner voiceprint erase ada",
+    )
+    voiceprint.add_argument(
+        "what",
+        choices=("list", "export", "import", "erase"),
+        help="list: the voiceprints of this speaker; export: print one, sealed to its owner's key;"
+        " import: store one that its owner decrypted, from standard input; erase: overwrite and"
+        " remove one, and print a receipt",
+    )
+    voiceprint.add_argument(
+        "name", metavar="NAME", nargs="?", help="the owner; for all of them but list"
+    )
+    for action in (enrol, voiceprint):
+        action.add_argument("--json", action="store_true", help="print one JSON object a line")
     forget = actions.add(
         "forget",
-        "remove an owner; no more clips are made or accepted for them",
+        "remove an owner and their voiceprint; no more clips are made or accepted for them",
         "earmark owner forget ada",
     )
     forget.add_argument("name", metavar="NAME", help="the owner to remove")
@@ -169,6 +210,8 @@ def run(arguments: argparse.Namespace, settings: config.Config) -> int:
         "answer": _answer,
         "list": _list,
         "voice": _voice,
+        "enrol": _enrol,
+        "voiceprint": _voiceprint,
         "forget": _remove,
     }
     return actions[arguments.action](arguments, settings, Home(Path(settings.home)))
@@ -377,6 +420,26 @@ def _allow_voice(
     return 0
 
 
+def _enrol(arguments: argparse.Namespace, settings: config.Config, home: Home) -> int:
+    from listener.cli.owner_enrol import enrol  # noqa: PLC0415 - loads numpy and onnxruntime
+
+    return enrol(arguments, settings, home)
+
+
+def _voiceprint(arguments: argparse.Namespace, settings: config.Config, home: Home) -> int:
+    from listener.cli.owner_voiceprint import manage_voiceprints  # noqa: PLC0415 - loads onnxruntime
+
+    return manage_voiceprints(arguments, settings, home)
+
+
+def _erase_voiceprint(name: str, home: Home) -> str | None:
+    if not (home.path / VOICEPRINTS).is_dir():
+        return None
+    from listener.cli.owner_voiceprint import erase_voiceprint  # noqa: PLC0415 - loads onnxruntime
+
+    return erase_voiceprint(name, home)
+
+
 def _end_voice(name: str, home: Home) -> None:
     """Withdraw every consent of an owner at this speaker; the owner need not be known any more."""
     roster = home.roster()
@@ -395,8 +458,10 @@ def _end_voice(name: str, home: Home) -> None:
 def _remove(arguments: argparse.Namespace, settings: config.Config, home: Home) -> int:
     name: str = arguments.name
     home.roster().known_owner(name)
+    receipt = None
     if home.is_speaker():
         _end_voice(name, home)  # first: if they return with the same key, it stays off
+        receipt = _erase_voiceprint(name, home)
     home.change_roster(lambda roster: roster.without_owner(name))
     _state_owners(settings, home)
     if arguments.json:
@@ -404,6 +469,9 @@ def _remove(arguments: argparse.Namespace, settings: config.Config, home: Home) 
         return 0
     print(f"removed {name}: no more clips are made or accepted for them")
     print("stored clips stay in the archive, encrypted to their key")
+    if receipt is not None:
+        print(f"erased the voiceprint of {name}; the receipt, signed by this speaker:")
+        print(receipt)
     if settings.attribution.keeper == name:
         print(
             f"{name} was the keeper of this device: set attribution.keeper to another owner,"

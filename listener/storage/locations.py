@@ -22,7 +22,10 @@ UNKNOWN_OWNER: Final = "_unknown"
 CLIP_FOLDERS: Final = (CLIPS, QUARANTINE)
 """Folders of the archive that hold envelopes, in ``<folder>/<owner>/``."""
 
-Content = Literal["clip", "metadata", "none"]
+VOICEPRINTS: Final = "voiceprints"
+"""Folder of a speaker's voiceprints: ``OWNER.json``."""
+
+Content = Literal["clip", "metadata", "voiceprint", "none"]
 
 _OWNER: Final = r"[a-z0-9-]{1,32}"
 _UUID: Final = r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}"
@@ -35,7 +38,7 @@ class Location:
     Attributes:
         pattern: regular expression of their paths, relative to the home.
         content: ``clip``: ciphertext with its header; ``metadata``: owner, device, time or id of
-            clips; ``none``: neither.
+            clips; ``voiceprint``: a voiceprint, in the clear; ``none``: none of them.
         end: what removes the content.
     """
 
@@ -111,6 +114,11 @@ SPEAKER_LOCATIONS: Final = (
         r"|suspended|not-stored)\.part",
         "none",
         "write",
+    ),
+    Location(
+        rf"{VOICEPRINTS}/(?:{_OWNER}\.json|\.{_OWNER}\.json\.(?:part|old))",
+        "voiceprint",
+        "earmark owner forget, earmark owner voiceprint erase: overwritten",
     ),
     Location(
         r"send/(?:send\.lock|notices\.sock|false_wakes\.json)"

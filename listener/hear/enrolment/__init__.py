@@ -1,0 +1,1 @@
+"""Enrolment of an owner's voice at the microphone, for ``earmark owner enrol``."""
