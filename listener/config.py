@@ -202,10 +202,20 @@ class ClipSettings(Settings, frozen=True, kw_only=True):
 class AttributionSettings(Settings, frozen=True, kw_only=True):
     """The owner of the clips."""
 
-    mode: Literal["keeper"] = "keeper"
-    """``keeper``: every clip belongs to the device's one keeper."""
+    mode: Literal["keeper", "keeper-voice", "voice"] = "keeper"
+    """``keeper``: every clip belongs to the device's one keeper. ``keeper-voice``: so, but only if
+    the voice is the keeper's. ``voice``: a clip belongs to the enrolled owner whose voice it is.
+    In the last two a clip of any other or an uncertain voice is not made."""
     keeper: ShortName | None = None
-    """Short name of the owner of this device."""
+    """Short name of the owner of this device; needed in every mode."""
+    threshold: Probability = 0.43
+    """Lowest similarity to a voiceprint at which a voice is its owner's; the threshold that
+    enrolment calibrated for the owner applies where it is higher."""
+    margin: Annotated[float, Meta(ge=0, lt=1)] = 0.05
+    """Least difference between the similarities of the best and the second voiceprint."""
+    bystanders: Literal["drop", "trim", "keep"] = "drop"
+    """With attribution by voice, a clip in which another voice speaks for more than a moment:
+    ``drop``: no clip; ``trim``: only the part up to the other voice; ``keep``: all of it."""
 
 
 class BrokerSettings(Settings, frozen=True, kw_only=True):
@@ -505,11 +515,13 @@ def _suggest_key(unknown: _Path) -> str:
     known: list[_Path] = [(name,) for name in Config.__struct_fields__]
     for name, inner in _sections(Config).items():
         known += [(name, field) for field in inner.__struct_fields__]
+    siblings = {valid[-1]: valid for valid in known if list(valid[:-1]) == path}
+    if slip := difflib.get_close_matches(key, siblings, n=1, cutoff=0.9):  # such as a plural
+        return f"did you mean {'.'.join(siblings[slip[0]])}?"
     # A valid key in the wrong section is as common a mistake as a misspelt one.
     same = [valid for valid in known if valid[-1] == key]
     if same:
         return f"did you mean {'.'.join(same[0])}?"
-    siblings = {valid[-1]: valid for valid in known if list(valid[:-1]) == path}
     everywhere = {valid[-1]: valid for valid in known}
     for candidates, cutoff in ((siblings, 0.75), (everywhere, 0.75), (siblings, 0.6)):
         near = difflib.get_close_matches(key, candidates, n=1, cutoff=cutoff)

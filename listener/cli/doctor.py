@@ -28,6 +28,7 @@ from listener.doctor import (
     playback_service,
     systemd,
     voice_files,
+    voiceprint_files,
 )
 from listener.doctor.broker_session import check_broker_session
 from listener.doctor.roles import Role, find_configured_roles, find_installed_roles
@@ -194,6 +195,8 @@ def _name_role(finding: Finding) -> Finding:
 
 def _check_speaker(settings: Config) -> Iterator[Finding]:
     yield from installation.check_installation(settings)
+    if (voiceprints := voiceprint_files.check_voiceprints(settings)) is not None:
+        yield voiceprints
     yield from _check_voice_control(settings)
     yield check_broker_session(settings.broker, (Path(settings.home) / SOCKET).parent, "send")
     yield boot.check_boot(ROOT, settings.mute)

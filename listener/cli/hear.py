@@ -42,22 +42,28 @@ from listener.hear.monitor_feed import MonitorFeed, Tee
 from listener.hear.owner_confirmation import OwnerConfirmation, follow, wait_for_keeper
 from listener.hear.publisher import EventPublisher
 from listener.hear.request_router import RequestRouter
-from listener.hear.sealer import BUFFERS, Sealer, SealingContext
+from listener.hear.sealer import BUFFERS, LONGEST_S, Sealer, SealingContext
 from listener.hear.seccomp import apply_sandbox, overwrite_freed_memory
 from listener.hear.sequence import SequenceNumbers
 from listener.hear.state_feed import StateFeed
 from listener.hear.voice_runtime import VoiceRuntime, open_voice_runtime
+from listener.hear.voiceprint import voice_attribution
+from listener.hear.voiceprint.embedding_client import EmbeddingClient, embedding_command
+from listener.hear.voiceprint.enrolled_voices import EnrolledVoices
+from listener.hear.voiceprint.voice_attribution import LONGEST_FAST_S, VoiceAttribution
 from listener.inference.build import build_detector
 from listener.inference.catalogue import Catalogue
 from listener.inference.onnx import SpeechNet
+from listener.inference.speaker_embedding import SPEAKER_EMBEDDING
 from listener.ipc import control
 from listener.ipc.hear_locks import HearLocks
 from listener.ipc.notice_socket import SOCKET, NoticeSender
 from listener.ipc.notices import DetectorNotice, sign_tally
 from listener.ipc.voice_folder import locate_voice_folder
-from listener.owner.attribution import Keeper
+from listener.owner.attribution import Attribution, Keeper
 from listener.spool.queue import Spool
 from listener.storage.home import Home
+from listener.storage.voiceprints import VoiceprintStore
 from listener.system.malloc import use_single_malloc_arena
 from listener.system.output import BoundedOutput, bound_logging
 from listener.system.systemd import Notifier, StopSignal
@@ -274,8 +280,13 @@ def run(arguments: argparse.Namespace, settings: config.Config) -> int:  # noqa:
     boot = os.urandom(_BOOT_BYTES).hex()
     counters = Counters(settings.device.name, boot)
     numbers = SequenceNumbers(home, settings.device.name, key.public_key())
+    comparison = (
+        None if settings.attribution.mode == "keeper" else EmbeddingClient(embedding_command())
+    )
     sealer = Sealer(
-        attribution=Keeper(keeper, RosterUpdater(home, settings.device.name, key)),
+        attribution=_build_attribution(
+            settings, home, key, keeper, comparison, is_fast=arguments.fast
+        ),
         context=_sealing_context(settings, numbers.next_seq, key, boot),
         spool=Spool(home.path / "spool", settings.spool, patience_s=LOCK_PATIENCE_S),
         counters=counters,
@@ -286,6 +297,8 @@ def run(arguments: argparse.Namespace, settings: config.Config) -> int:  # noqa:
         part_buffers=ClipBuffers(1, longest_samples(settings.clip))
         if settings.clip.provisional_parts
         else None,
+        comparison=comparison,
+        longest_s=2 * LONGEST_FAST_S if comparison is not None and arguments.fast else LONGEST_S,
     )
     voice = None
     if runtime is not None:
@@ -310,6 +323,7 @@ def run(arguments: argparse.Namespace, settings: config.Config) -> int:  # noqa:
         else None,
         voice=voice,
         parts=sealer if settings.clip.provisional_parts else None,
+        prepare=sealer.prepare,
     )
     loop = Listener(
         detector=timed,
@@ -322,9 +336,10 @@ def run(arguments: argparse.Namespace, settings: config.Config) -> int:  # noqa:
         lamp=lamp,
         voice=voice,
         permit_playback=_permit_playback(runtime),
+        counts_voices=comparison is not None,
     )
     with contextlib.ExitStack() as closing, stop.on_signals():
-        for resource in (requests, lamp, chime, state, runtime):
+        for resource in (requests, lamp, chime, state, runtime, comparison):
             if resource is not None:
                 closing.callback(resource.close)
         publisher.publish(
@@ -361,7 +376,11 @@ def run(arguments: argparse.Namespace, settings: config.Config) -> int:  # noqa:
         loop.listen(sounds, alive)
         systemd.stopping()
         sealer.close()
-    publisher.publish_end(counters.tally(), broken=len(gate.broken))
+    publisher.publish_end(
+        counters.tally(),
+        broken=len(gate.broken),
+        voices=None if comparison is None else counters.voices(),
+    )
     notices.close()
     monitor_feed.close()
     if publisher.is_unread:
@@ -399,6 +418,38 @@ def _wait_for_keeper(
 
     with stop.on_signals():
         return wait_for_keeper(home, settings.attribution.keeper, confirmation, stop.wait, on_wait)
+
+
+def _build_attribution(  # noqa: PLR0913 - what the configured attribution is built from
+    settings: Config,
+    home: Home,
+    key: Ed25519PrivateKey,
+    keeper: str,
+    comparison: EmbeddingClient | None,
+    *,
+    is_fast: bool,
+) -> Attribution:
+    """Return the configured attribution; one by voice needs the embedding process."""
+    roster = RosterUpdater(home, settings.device.name, key)
+    if comparison is None:
+        return Keeper(keeper, roster)
+    store = VoiceprintStore(home.path)
+    if not store.names():
+        _log.warning("no voice is enrolled, so no clip is made; run earmark owner enrol NAME")
+    return VoiceAttribution(
+        settings.attribution,
+        keeper=keeper,
+        roster=roster,
+        voices=EnrolledVoices(
+            store,
+            key.public_key(),
+            Catalogue(home.path).manifest(SPEAKER_EMBEDDING).sha256,
+            settings.attribution.threshold,
+        ),
+        comparer=comparison,
+        speech_threshold=settings.clip.speech_threshold,
+        longest_s=LONGEST_FAST_S if is_fast else voice_attribution.LONGEST_S,
+    )
 
 
 def _permit_playback(runtime: VoiceRuntime | None) -> Callable[[bool], object]:

@@ -36,7 +36,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--path",
         choices=PATHS,
         action="append",
-        help="input of the audio; may be repeated (default: each that this machine has)",
+        help="input of the audio; may be repeated (default: each that this machine has, and voice,"
+        " a recording with attribution by voice, where attribution.mode compares voices)",
     )
     parser.add_argument(
         "--no-trace", action="store_true", help="do not trace system calls (needs no strace)"
@@ -57,7 +58,13 @@ def run(arguments: argparse.Namespace, settings: Config) -> int:
     checked = failed = 0
     is_complete = True
     with tempfile.TemporaryDirectory(prefix="earmark-selftest-") as folder:
-        selftest = SelfTest(Path(folder), settings.clip, tracer, _progress)
+        selftest = SelfTest(
+            Path(folder),
+            settings.clip,
+            tracer,
+            _progress,
+            compares_voices=settings.attribution.mode != "keeper",
+        )
         for event in selftest.run(arguments.path):
             print(write(event), flush=True)
             if isinstance(event, SkippedCheck):

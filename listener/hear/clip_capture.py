@@ -125,6 +125,7 @@ class ClipCapture:
         pause_chime: PauseChime | None = None,
         voice: VoiceAsks | None = None,
         parts: PartSink | None = None,
+        prepare: Callable[[], object] = bool,
     ) -> None:
         """Start without a clip.
 
@@ -141,7 +142,9 @@ class ClipCapture:
                 after it.
             voice: asks at each wake that begins a clip; None where there is no voice control.
             parts: takes provisional parts; None where there are none.
+            prepare: called at each wake that begins a clip, so that its attribution is ready.
         """
+        self._prepare = prepare
         self._recorder = recorder
         self._sealer = sealer
         self._counters = counters
@@ -198,6 +201,7 @@ class ClipCapture:
         """
         if self._state is not None:
             return
+        self._prepare()
         if self._chime is None:
             self._record(wake, wake.end_sample)
         else:

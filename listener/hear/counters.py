@@ -19,7 +19,8 @@ from enum import Enum, auto
 import msgspec
 
 from listener.audio.pcm import Frame, Gap, GapReason
-from listener.ipc.notices import Tally
+from listener.ipc.notices import AttributionNotice, Tally
+from listener.owner.attribution import NoOwner
 
 _Span = tuple[int, int]  # first sample, end sample (exclusive)
 _ENDLESS = 1 << 62
@@ -58,6 +59,7 @@ class Counters:
         """
         self._lock = threading.Lock()
         self._tally = Tally(device=device, boot=boot, seq=0)
+        self._no_owner = dict.fromkeys(NoOwner, 0)
         self._held: list[_Span] = []
         self._pending: list[PendingClip] = []
         self._ring: _Span = (0, 0)
@@ -66,6 +68,20 @@ class Counters:
         """Return a consistent snapshot of all counters."""
         with self._lock:
             return msgspec.structs.replace(self._tally, held_samples=_length(self._held))
+
+    def voices(self) -> AttributionNotice:
+        """Return the counts of voices without an owner, which are a part of ``unattributed``."""
+        with self._lock:
+            return AttributionNotice(
+                guests=self._no_owner[NoOwner.GUEST],
+                unsure=self._no_owner[NoOwner.UNSURE],
+                bystanders=self._no_owner[NoOwner.BYSTANDER],
+            )
+
+    def count_no_owner(self, reason: NoOwner) -> None:
+        """Count a voice without an owner; its clip's outcome is set besides."""
+        with self._lock:
+            self._no_owner[reason] += 1
 
     def count_frame(self, frame: Frame, ring_first_sample: int) -> None:
         """Count a frame that was pushed into the ring buffer.
@@ -119,6 +135,12 @@ class Counters:
         """Set the end of a clip; later samples are held by the ring buffer only."""
         with self._lock:
             pending.end_sample = end_sample
+            self._settle()
+
+    def narrow_clip(self, pending: PendingClip, first_sample: int, end_sample: int) -> None:
+        """Hold only a part of a clip that has ended: the rest is wiped and never sealed."""
+        with self._lock:
+            pending.first_sample, pending.end_sample = first_sample, end_sample
             self._settle()
 
     def release_clip(self, pending: PendingClip) -> None:

@@ -1,15 +1,16 @@
 """Events that hear writes to standard output, one per line, as JSON or as text for people.
 
-The schema is closed: unknown events and fields are refused, and every field is always present.
-Times are seconds of the stream, which continues through gaps and from file to file. Events contain
-no audio and no transcript. Programs read `to_json`; `to_text` may change between releases.
+The schema is closed: unknown events and fields are refused, and every field is always present,
+except the counts of voices in `EndedEvent`. Times are seconds of the stream, which continues
+through gaps and from file to file. Events contain no audio and no transcript. Programs read
+`to_json`; `to_text` may change between releases.
 """
 
 from collections.abc import Mapping
 from typing import Annotated, Final, Literal, assert_never
 
 import msgspec
-from msgspec import Meta
+from msgspec import UNSET, Meta, UnsetType
 
 from listener.audio.pcm import GapReason
 from listener.config import ShortName
@@ -174,6 +175,10 @@ class EndedEvent(_Event, frozen=True, kw_only=True, tag="ended"):
     """Times that the device was lost."""
     overruns: Count
     """Audio overruns."""
+    guests: Count | UnsetType = UNSET
+    """As in `notices.AttributionNotice`, with the next two; absent where no voice is compared."""
+    unsure: Count | UnsetType = UNSET
+    bystanders: Count | UnsetType = UNSET
 
 
 Event = (

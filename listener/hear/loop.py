@@ -54,6 +54,7 @@ class Listener:
         lamp: Lamp | None = None,
         voice: VoiceTurns | None = None,
         permit_playback: Callable[[bool], object] = bool,
+        counts_voices: bool = False,
     ) -> None:
         """Connect the parts of the pipeline.
 
@@ -69,7 +70,9 @@ class Listener:
             voice: voice control; None where there is none.
             permit_playback: called after each frame or gap: whether this device's loudspeaker may
                 sound now.
+            counts_voices: whether voices without an owner are counted.
         """
+        self._counts_voices = counts_voices
         self._detector = detector
         self._ring = ring
         self._capture = capture
@@ -132,7 +135,8 @@ class Listener:
         now_s = self._monotonic_s()
         if now_s - self._counted_s >= COUNT_EVERY_S:
             self._counted_s = now_s
-            self._publisher.send_counters(self._counters.tally())
+            voices = self._counters.voices() if self._counts_voices else None
+            self._publisher.send_counters(self._counters.tally(), voices)
 
     def _process_frame(self, frame: Frame) -> None:
         self._ring.push(frame)

@@ -86,6 +86,21 @@ class ClipBuffers:
         """
         self._buffer_of(samples).fill(0)
 
+    def wipe_except(self, samples: Samples, first: int, end: int) -> None:
+        """Wipe the buffer that ``samples`` is a view of, except a part of the view.
+
+        Args:
+            samples: a view from the start of a buffer.
+            first: first sample that is kept.
+            end: end of the part that is kept.
+
+        Raises:
+            ValueError: ``samples`` does not belong to one of these buffers.
+        """
+        buffer = self._buffer_of(samples)
+        buffer[:first] = 0
+        buffer[end:] = 0
+
     def _buffer_of(self, samples: Samples) -> Samples:
         for buffer in self._all:
             if np.may_share_memory(buffer, samples):

@@ -5,11 +5,12 @@ from collections.abc import Callable
 from typing import Protocol
 
 import msgspec
+from msgspec import UNSET
 
 from listener.audio.pcm import SAMPLE_RATE_HZ, GapReason
 from listener.hear import events
 from listener.ipc import notices
-from listener.ipc.notices import Notice, Sign, Tally
+from listener.ipc.notices import AttributionNotice, Notice, Sign, Tally
 
 
 class NoticeSink(Protocol):
@@ -88,19 +89,29 @@ class EventPublisher:
         with self._lock:
             self._sink.send(notice)
 
-    def send_counters(self, tally: Tally) -> None:
-        """Send the signed counters."""
+    def send_counters(self, tally: Tally, voices: AttributionNotice | None = None) -> None:
+        """Send the signed counters.
+
+        Args:
+            tally: the counters.
+            voices: counts of voices without an owner; None where no voice is compared.
+        """
         with self._lock:
             self._sink.send(notices.sign_tally(tally, self._sign))
+            if voices is not None:
+                self._sink.send(voices)
 
-    def publish_end(self, tally: Tally, broken: int) -> None:
+    def publish_end(
+        self, tally: Tally, broken: int, voices: AttributionNotice | None = None
+    ) -> None:
         """Send the signed counters, and publish the `EndedEvent`.
 
         Args:
             tally: final counters.
             broken: number of recordings that could not be read to their end.
+            voices: as for `send_counters`.
         """
-        self.send_counters(tally)
+        self.send_counters(tally, voices)
         self.publish(
             events.EndedEvent(
                 heard_s=tally.heard_samples / SAMPLE_RATE_HZ,
@@ -116,6 +127,9 @@ class EventPublisher:
                 broken=broken,
                 losses=self.losses,
                 overruns=self.overruns,
+                guests=UNSET if voices is None else voices.guests,
+                unsure=UNSET if voices is None else voices.unsure,
+                bystanders=UNSET if voices is None else voices.bystanders,
             )
         )
 

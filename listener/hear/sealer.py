@@ -14,8 +14,8 @@ import queue
 import threading
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
-from datetime import datetime
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
 from functools import partial
 from typing import Final, Literal, Protocol
 
@@ -31,7 +31,7 @@ from listener.hear.counters import ClipOutcome, Counters, PendingClip
 from listener.hear.events import Event, NotKeptEvent, SealedEvent
 from listener.hear.memory import ClipBuffers
 from listener.hear.open_ask import NoCopyReason
-from listener.owner.attribution import Attribution, AttributionResult
+from listener.owner.attribution import Attribution, AttributionResult, NoOwner
 from listener.owner.records import Owner
 
 
@@ -132,6 +132,19 @@ class EnvelopeSink(Protocol):
         """
 
 
+class ComparisonProcess(Protocol):
+    """Process that compares voices; see `embedding_client.EmbeddingClient`."""
+
+    def permit(self) -> None:
+        """Permit the process to run, from a wake on."""
+
+    def start(self) -> None:
+        """Start the process, in the sealer thread; raises `Unavailable` if that is not possible."""
+
+    def kill(self) -> None:
+        """Kill the process, with all audio in it, and refuse requests until `permit`."""
+
+
 @dataclass(slots=True, eq=False)
 class _Job:
     """Clip in the queue or in the sealer thread. The sealer's lock guards the flags."""
@@ -196,6 +209,8 @@ class Sealer:
         monotonic_s: Callable[[], float] = time.monotonic,
         commands: CommandSealer | None = None,
         part_buffers: ClipBuffers | None = None,
+        comparison: ComparisonProcess | None = None,
+        longest_s: float = LONGEST_S,
     ) -> None:
         """Start the sealer thread.
 
@@ -211,7 +226,11 @@ class Sealer:
             monotonic_s: monotonic clock, in seconds.
             commands: makes command copies; None if no clip has an order for one.
             part_buffers: one buffer, for the provisional part that is sealed; None without parts.
+            comparison: the process that compares voices for the attribution; None without one.
+            longest_s: longest time from the end of a clip to its encryption, in seconds.
         """
+        self._longest_s = longest_s
+        self._comparison = comparison
         self._part_buffers = part_buffers
         self._part: _PartJob | None = None
         self._commands = commands
@@ -239,7 +258,7 @@ class Sealer:
         Raises:
             RuntimeError: the sealer thread ended because of an unexpected error.
         """
-        job = _Job(capture, self._wipes, self._monotonic_s() + LONGEST_S)
+        job = _Job(capture, self._wipes, self._monotonic_s() + self._longest_s)
         while True:
             if not self._thread.is_alive():
                 raise RuntimeError("the sealer thread ended unexpectedly")
@@ -272,13 +291,19 @@ class Sealer:
             word: wake word.
             command: order for the part.
         """
-        part = _PartJob(clip, word, command, self._wipes, self._monotonic_s() + LONGEST_S)
+        part = _PartJob(clip, word, command, self._wipes, self._monotonic_s() + self._longest_s)
         with self._lock:
             self._part = part
         # There is a slot: the buffer is the only one.
         self._queue.put_nowait(part)
         if self._is_blocking:
             self._settle()
+
+    def prepare(self) -> None:
+        """Start the process that compares voices, if there is one: a wake has begun a clip."""
+        if self._comparison is not None:
+            self._comparison.permit()
+            self.run_soon(self._comparison.start)
 
     def run_soon(self, chore: Callable[[], object]) -> None:
         """Run something in the sealer thread, after the clips that wait already.
@@ -307,6 +332,8 @@ class Sealer:
                 # The thread may be reading it; an envelope of zeros is not spooled.
                 self._buffers.wipe(self._current.capture.clip.samples)
             self._wipe_part()
+        if self._comparison is not None:
+            self._comparison.kill()
         if self._commands is not None:
             self._commands.clear()
         kept: list[_PartJob | _Chores | None] = []
@@ -324,7 +351,7 @@ class Sealer:
             self._queue.put_nowait(each)
 
     def expire(self) -> None:
-        """Wipe and count as lost every clip that is not encrypted within `LONGEST_S`.
+        """Wipe and count as lost every clip that is not encrypted in time, see ``longest_s``.
 
         So a disk or a process that stops the sealer thread cannot keep audio in memory. To be
         called in every turn of the loop.
@@ -342,7 +369,7 @@ class Sealer:
                 self._part.is_late = True
                 self._wipe_part()
         for job in late:
-            _log.error("a clip is lost: it was not encrypted within %g s", LONGEST_S)
+            _log.error("a clip is lost: it was not encrypted within %g s", self._longest_s)
             self._decide(job, "refused", ClipOutcome.LOST)
 
     def close(self) -> None:
@@ -448,9 +475,19 @@ class Sealer:
         except EarmarkError as error:
             _log.error("cannot attribute a clip to an owner: %s", error)
             attributed = None
+        if isinstance(attributed, NoOwner):
+            with self._lock:
+                is_whole = self._is_whole(job)
+            if not is_whole:  # a mute ended the comparison
+                self._decide(job, "muted", ClipOutcome.ABANDONED)
+                return None
+            self._counters.count_no_owner(attributed)
+            attributed = None
         if attributed is None:
             self._decide(job, "unattributed", ClipOutcome.UNATTRIBUTED)
             return None
+        if attributed.kept is not None:
+            self._trim(job, *attributed.kept)
         job.seq = self._context.next_seq()
         envelope = seal_clip(job.capture, attributed, self._context, job.seq)
         with self._lock:
@@ -463,6 +500,20 @@ class Sealer:
             return None
         self._make_copy(job, attributed.owner)
         return envelope
+
+    def _trim(self, job: _Job, first: int, end: int) -> None:
+        """Wipe what of a clip is not kept: another voice speaks there."""
+        capture = job.capture
+        with self._lock:
+            self._buffers.wipe_except(capture.clip.samples, first, end)
+        self._counters.narrow_clip(
+            capture.pending, capture.clip.first_sample + first, capture.clip.first_sample + end
+        )
+        job.capture = replace(
+            capture,
+            clip=_cut_clip(capture.clip, first, end),
+            began=capture.began + timedelta(seconds=first / SAMPLE_RATE_HZ),
+        )
 
     def _make_copy(self, job: _Job, owner: Owner) -> None:
         """Make the command copy if there is an order for one; after a wipe there is none."""
@@ -484,11 +535,13 @@ class Sealer:
         except EarmarkError as error:
             _log.error("cannot attribute a provisional part to an owner: %s", error)
             attributed = None
-        if attributed is None:
+        if not isinstance(attributed, AttributionResult):
+            # The clip as a whole is counted at its end, not the parts of it.
             self._commands.report(part.command, "", "not-allowed")
             return
+        kept = attributed.kept
         reason = self._commands.make(
-            part.clip,
+            part.clip if kept is None else _cut_clip(part.clip, *kept),
             part.word,
             attributed.owner,
             part.command,
@@ -554,3 +607,20 @@ class Sealer:
         self._counters.set_outcome(job.capture.pending, outcome, job.seq)
         first_sample = job.capture.clip.first_sample
         self._publish(NotKeptEvent(time_s=first_sample / SAMPLE_RATE_HZ, reason=reason))
+
+
+def _cut_clip(clip: Clip, first: int, end: int) -> Clip:
+    """Return a part of a clip; the samples are a view of it.
+
+    Args:
+        clip: the clip.
+        first: first sample of the part, in the clip.
+        end: end of the part, in the clip.
+    """
+    return replace(
+        clip,
+        samples=clip.samples[first:end],
+        first_sample=clip.first_sample + first,
+        end_sample=clip.first_sample + end,
+        pre_roll_samples=min(max(0, clip.pre_roll_samples - first), end - first),
+    )

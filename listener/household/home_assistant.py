@@ -74,6 +74,11 @@ _COUNTERS: Final = {
     "abandoned": "Clips abandoned",
     "lost": "Clips lost before the spool",
 }
+_ATTRIBUTION: Final = {
+    "guests": "Voices of guests",
+    "unsure": "Uncertain voices",
+    "bystanders": "Clips with another voice",
+}
 _SPOOL: Final = {
     "erased": "Clips erased on arrival",
     "dropped": "Clips dropped",
@@ -88,6 +93,8 @@ class SpeakerFacts(msgspec.Struct, frozen=True, kw_only=True):
     """Version of Earmark that it runs."""
     words: tuple[ShortName, ...] = ()
     """Wake words that it detects, sorted."""
+    compares_voices: bool = False
+    """Whether it attributes clips by voice, and counts voices without an owner."""
 
 
 UNKNOWN_FACTS: Final = SpeakerFacts()
@@ -102,6 +109,7 @@ class _StatusFacts(msgspec.Struct, frozen=True):
 
     version: _Installed = _Installed()
     thresholds: Annotated[dict[ShortName, Score], Meta(max_length=MOST_THRESHOLDS)] = {}
+    attribution: dict[str, object] = {}
 
 
 class _AnnouncedDevice(msgspec.Struct, frozen=True):
@@ -121,7 +129,11 @@ def parse_status_facts(payload: bytes) -> SpeakerFacts:
         status = msgspec.json.decode(payload, type=_StatusFacts)
     except (msgspec.DecodeError, RecursionError):
         return UNKNOWN_FACTS
-    return SpeakerFacts(version=status.version.installed, words=tuple(sorted(status.thresholds)))
+    return SpeakerFacts(
+        version=status.version.installed,
+        words=tuple(sorted(status.thresholds)),
+        compares_voices=bool(status.attribution),
+    )
 
 
 def parse_announced_facts(payload: bytes) -> SpeakerFacts:
@@ -138,7 +150,11 @@ def parse_announced_facts(payload: bytes) -> SpeakerFacts:
         )
     except (msgspec.DecodeError, msgspec.ValidationError, RecursionError):
         return UNKNOWN_FACTS
-    return SpeakerFacts(version=announced.device.sw_version, words=words)
+    return SpeakerFacts(
+        version=announced.device.sw_version,
+        words=words,
+        compares_voices=_ATTRIBUTION.keys() <= announced.components.keys(),
+    )
 
 
 def discovery_message(
@@ -203,6 +219,8 @@ def discovery_payload(
     entities |= {"wake": _events(speaker), "command": _commands(speaker)}
     entities |= {"mute": _mute(speaker), "update": _update()}
     entities |= _false_wakes(speaker) | _sensitivity(speaker, facts.words)
+    if facts.compares_voices:
+        entities |= _attribution()
     if has_assist:
         entities["announce"] = _announcements(speaker)
     components = {
@@ -287,7 +305,12 @@ def _facts(retained: _RetainedMessages, device: str) -> SpeakerFacts:
     """Return each fact from the status, else from the earlier discovery message."""
     now = parse_status_facts(retained.status.get(device, b""))
     before = parse_announced_facts(retained.discovery.get(NODE + device, b""))
-    return SpeakerFacts(version=now.version or before.version, words=now.words or before.words)
+    return SpeakerFacts(
+        version=now.version or before.version,
+        words=now.words or before.words,
+        # A status without counts may be of a speaker that has just started.
+        compares_voices=now.compares_voices or (not now.words and before.compares_voices),
+    )
 
 
 def _entity_id(speaker: Speaker, component: Component) -> str:
@@ -446,6 +469,16 @@ def _states() -> dict[str, Component]:
         ),
         "microphone": state("Microphone open", _IS_OPEN, _IS_CLOSED, device_class="running"),
         "fault": state("Fault", _IS_FAULTY, _IS_SOUND, device_class="problem"),
+    }
+
+
+def _attribution() -> dict[str, Component]:
+    """Return sensors of the voices without an owner."""
+    return {
+        name: _number(
+            text, f"(value_json.attribution | default({{}})).{name}", state_class="total_increasing"
+        )
+        for name, text in _ATTRIBUTION.items()
     }
 
 

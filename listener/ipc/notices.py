@@ -235,6 +235,20 @@ class WordScore(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
     threshold: Score
 
 
+class AttributionNotice(_Notice, frozen=True, kw_only=True, tag="attribution"):
+    """Voices without an owner since hear started, where clips are attributed by voice.
+
+    Sent with the counters, of whose ``unattributed`` they are a part. It names no person.
+    """
+
+    guests: Count = 0
+    """Voices that are similar to no owner's."""
+    unsure: Count = 0
+    """Voices that could not be compared: too little speech, or two owners are similar."""
+    bystanders: Count = 0
+    """Clips of an owner in which another voice speaks."""
+
+
 class LevelNotice(_Notice, frozen=True, kw_only=True, tag="level"):
     """Level and scores, a few times a second, for a monitor alone."""
 
@@ -266,6 +280,7 @@ Notice = (
     | CommandNotice
     | VoiceNotice
     | CountersNotice
+    | AttributionNotice
 )
 """Notices that send accepts."""
 Shown = Notice | LevelNotice

@@ -72,6 +72,7 @@ class HearState:
                 | notices.CopyNotice()
                 | notices.CommandNotice()
                 | notices.VoiceNotice()
+                | notices.AttributionNotice()
             ):
                 pass  # the next level has their content
 

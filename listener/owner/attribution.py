@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from enum import Enum, auto
 from typing import Protocol
 
 from listener.audio.clip import Clip
@@ -17,15 +18,28 @@ class AttributionResult:
     """The owner, who is active."""
     spk: float | None
     """Similarity to the owner's voiceprint, -1 to 1; None if no voice was compared."""
+    kept: tuple[int, int] | None = None
+    """First and end sample, in the clip, of the part without another voice; None for all of it."""
+
+
+class NoOwner(Enum):
+    """Reason for which a voice has no owner. It names no person."""
+
+    GUEST = auto()
+    """The voice is similar to no owner's."""
+    UNSURE = auto()
+    """There is too little speech, two owners are similar, or the voices could not be compared."""
+    BYSTANDER = auto()
+    """Another voice speaks in an owner's clip."""
 
 
 class Attribution(Protocol):
     """A method of attribution."""
 
-    def attribute(self, clip: Clip) -> AttributionResult | None:
-        """Return the clip's owner, or None if the owner is uncertain.
+    def attribute(self, clip: Clip) -> AttributionResult | NoOwner | None:
+        """Return the clip's owner, or the reason why it has none; None if no voice was compared.
 
-        The caller counts each None as a discarded clip.
+        The caller counts each clip without an owner as a discarded clip.
 
         Raises:
             ConfigError: the roster is damaged.

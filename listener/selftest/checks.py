@@ -11,10 +11,10 @@ import msgspec
 
 from listener.quantities import quantity
 from listener.selftest import memory, syscalls
-from listener.selftest.processes import Process, freeze
+from listener.selftest.processes import EMBEDDING, Process, freeze
 from listener.selftest.watermark import FoundBlocks
 
-Moment = Literal["playing", "forgotten", "muted", "sealed", "ended"]
+Moment = Literal["playing", "forgotten", "muted", "sealed", "muted-after-clip", "ended"]
 Where = Literal["memory", "calls", "disk"]
 
 _MOMENTS: Final = {
@@ -22,9 +22,11 @@ _MOMENTS: Final = {
     "forgotten": "one ring length later",
     "muted": "after mute",
     "sealed": "one ring length after a clip",
+    "muted-after-clip": "after a clip and a mute",
     "ended": "from start to end",
 }
 _MICROPHONE: Final = "microphone"
+_HEAR: Final = "hear"
 
 
 class CheckResult(msgspec.Struct, frozen=True, kw_only=True, tag_field="event", tag="look"):
@@ -144,10 +146,13 @@ def check_all_calls(
 ) -> Iterator[CheckResult]:
     """Check what each process of a run wrote or sent: only the microphone's pipe may have audio.
 
+    Where voices are compared, hear writes the clip to the pipe of the embedding process.
+
     Args:
         path: source of the watermark.
         sent: data with the name of the process that sent it.
     """
+    compares_voices = any(name == EMBEDDING for name, _ in sent)
     for name in dict.fromkeys(name for name, _ in sent):
         own = [data for process, data in sent if process == name]
         if name == _MICROPHONE:
@@ -156,6 +161,10 @@ def check_all_calls(
             yield check_calls(path, f"{name}, pipe", pipe, must_find=True)
             # ALSA's file plugin, which replaces a card here, writes a copy to the null device.
             own = [data for data in own if data.kind not in {"pipe", "nowhere"}]
+        if name == _HEAR and compares_voices:
+            pipe = [data for data in own if data.kind == "pipe"]
+            yield check_calls(path, f"{name}, pipe", pipe, must_find=True)
+            own = [data for data in own if data.kind != "pipe"]
         yield check_calls(path, name, own, must_find=False)
 
 

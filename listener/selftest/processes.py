@@ -15,6 +15,8 @@ _PATIENCE_S: Final = 5.0
 _PAUSE_S: Final = 0.002
 
 _TRACER: Final = "strace"
+EMBEDDING: Final = "embedding"
+"""Name of the process that compares voices."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,7 +25,7 @@ class Process:
 
     pid: int
     name: str
-    """hear, microphone, send, leaky, or the name of its program."""
+    """hear, microphone, embedding, send, leaky, or the name of its program."""
     threads: frozenset[int]
 
 
@@ -75,6 +77,8 @@ def name_of(words: Sequence[str]) -> str:
             return words[index + 1]
         if module == "listener.hear.microphone.process":
             return "microphone"
+        if module == "listener.hear.voiceprint.embedding_process":
+            return EMBEDDING
         if module == "listener.selftest.leaky_listener":
             return "leaky"
         return module.rpartition(".")[2]

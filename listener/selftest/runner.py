@@ -14,19 +14,21 @@ from listener.audio.clip import encode_clip
 from listener.audio.flac import BLOCK_SAMPLES
 from listener.audio.pcm import FRAME_SAMPLES, SAMPLE_RATE_HZ, Samples
 from listener.config import ClipSettings
-from listener.errors import Unavailable
+from listener.errors import EarmarkError, Unavailable
 from listener.selftest import checks, sources, syscalls
 from listener.selftest.checks import CheckResult, Moment, SandboxReport, SkippedCheck
 from listener.selftest.harness import Harness
-from listener.selftest.processes import process_tree
-from listener.selftest.setup import CLIP_S, WatermarkScene, compose, set_up
+from listener.selftest.processes import EMBEDDING, process_tree
+from listener.selftest.setup import CLIP_S, MARGIN_S, WatermarkScene, compose, set_up
 from listener.selftest.sources import AudioSource, RecordingSource
 from listener.selftest.watermark import Watermark
 from listener.storage.recordings import open_recording
 from listener.voice.limits import LONGEST_PRE_ROLL_MS
 
-PATHS: Final = ("recording", "device")
-"""Audio sources: the file microphone, and PortAudio with ALSA's file plugin."""
+VOICE: Final = "voice"
+PATHS: Final = ("recording", "device", VOICE)
+"""Audio sources: the file microphone, PortAudio with ALSA's file plugin, and the file microphone
+with attribution by voice, which compares the clip in a process of its own."""
 
 _SEED_BITS: Final = 32
 _WORD_SAMPLES: Final = 10 * SAMPLE_RATE_HZ
@@ -42,11 +44,19 @@ class SelfTest:
         clip: the device's clip settings; `ring_s` and `provisional_parts` are used.
         tracer: path of strace, or None.
         progress: called with a message at each step.
+        compares_voices: whether the device attributes clips by voice.
     """
 
     def __init__(
-        self, folder: Path, clip: ClipSettings, tracer: str | None, progress: Callable[[str], None]
+        self,
+        folder: Path,
+        clip: ClipSettings,
+        tracer: str | None,
+        progress: Callable[[str], None],
+        *,
+        compares_voices: bool = False,
     ) -> None:
+        self._compares_voices = compares_voices
         self._setup = set_up(folder, clip)
         self._ring_s = clip.ring_s
         self._has_parts = clip.provisional_parts
@@ -59,7 +69,8 @@ class SelfTest:
         """Run all checks and yield their results.
 
         Args:
-            paths: audio sources to use; by default each that this machine has.
+            paths: audio sources to use; by default each that this machine has, and `VOICE` only
+                where the device attributes clips by voice.
 
         Raises:
             Unavailable: memory may not be read, or a source in ``paths`` is not available.
@@ -68,7 +79,7 @@ class SelfTest:
         self._progress("positive control, which leaks on purpose")
         yield from self._check_control()
         for name in PATHS:
-            if paths and name not in paths:
+            if name not in paths if paths else name == VOICE and not self._compares_voices:
                 continue
             why = sources.explain_unavailable() if name == "device" else ""
             if why and paths:
@@ -78,13 +89,17 @@ class SelfTest:
                 continue
             watermark = Watermark(secrets.randbits(_SEED_BITS))
             word = _word()
-            command = word if self._has_parts else None
-            scene = compose(watermark, word, self._ring_s, CLIP_S, command)
+            # With parts, speech follows: a second word.
+            spoken = np.concatenate((word, word)) if self._has_parts else word
+            scene = compose(watermark, spoken, self._ring_s, CLIP_S, mutes_twice=name == VOICE)
             if name == "device":
                 source: AudioSource = sources.AlsaSource(self._setup.folder, scene.samples)
             else:
                 recording = self._setup.write_sound("scene.wav", scene.samples)
-                source = RecordingSource(recording, scene)
+                source = RecordingSource(recording, scene, name)
+            if name == VOICE:
+                end = round((scene.sealed_s - self._ring_s - MARGIN_S) * SAMPLE_RATE_HZ)
+                self._setup.enrol(scene.samples[end - round(CLIP_S * SAMPLE_RATE_HZ) : end])
             yield from self._check_source(source, scene, watermark)
 
     def _check_control(self) -> Iterator[CheckResult]:
@@ -141,6 +156,14 @@ class SelfTest:
                         f"hear ended before its memory was searched ({moment})",
                         "run the selftest again while this machine is less busy",
                     )
+                names = {name for name, _ in scans}
+                if moment == "sealed" and scene.second_mute_s and EMBEDDING not in names:
+                    raise Unavailable(
+                        "the embedding process ended before its memory was searched",
+                        "run the selftest again while this machine is less busy",
+                    )
+                if moment == "muted-after-clip" and EMBEDDING in names:
+                    raise EarmarkError("the embedding process runs although mute is on")
                 for name, scan in scans:
                     yield checks.check_memory(source.name, moment, name, scan, must_find=False)
             yield SandboxReport(path=source.name, landlock=harness.landlock)
@@ -183,11 +206,15 @@ def _moments(
                 watermark.expect(encode_clip(last_block, "part"))
         harness.wait_until_played(scene.sealed_s)
 
-    return (
+    moments: list[tuple[Moment, Callable[[], None]]] = [
         ("forgotten", lambda: harness.wait_until_played(scene.forgotten_s)),
         ("muted", muted),
         ("sealed", sealed),
-    )
+    ]
+    if scene.second_mute_s is not None:
+        muted_s = scene.second_mute_s + scene.muted_s - scene.mute_s
+        moments.append(("muted-after-clip", lambda: harness.wait_until_played(muted_s)))
+    return tuple(moments)
 
 
 def _command_skip_samples(length_samples: int) -> int:

@@ -6,6 +6,7 @@ home has one keeper and is deleted afterwards.
 
 import time
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Final
 
@@ -15,9 +16,14 @@ import soundfile
 
 from listener.audio.pcm import FRAME_SAMPLES, SAMPLE_RATE_HZ, Samples
 from listener.config import ClipSettings
+from listener.envelope import keys
+from listener.envelope.format import format_timestamp
+from listener.inference.speaker_embedding import SpeakerEmbedding
 from listener.selftest.assist import FakeAssist
 from listener.selftest.watermark import BLOCK_SAMPLES, Watermark
 from listener.storage.home import Home
+from listener.storage.voiceprints import VoiceprintStore
+from listener.voiceprint.record import Voiceprint, encode_vector
 
 KEEPER: Final = "selftest"
 WORD: Final = "alexa"
@@ -54,6 +60,14 @@ mute.switch = "none"
 broker.host = "127.0.0.1"
 broker.port = 9
 """
+_VOICE_CONFIG: Final = """\
+clip.speech_threshold = 1e-9
+attribution.mode = "keeper-voice"
+attribution.threshold = 0.1
+attribution.bystanders = "keep"
+"""
+_UNTIL_SECOND_MUTE_S: Final = 8.0
+"""Seconds from the check after the clip to a second mute, which a busy machine may take."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,6 +88,8 @@ class WatermarkScene:
     """Mute ends."""
     sealed_s: float
     """The clip after the word has been over for one ring length."""
+    second_mute_s: float | None = None
+    """A second mute begins, which lasts to the end; None without one."""
 
     @property
     def length_s(self) -> float:
@@ -91,6 +107,34 @@ class TemporaryHome:
     """Configuration file."""
     assist: FakeAssist
     """Assist that the keeper allowed."""
+
+    def enrol(self, samples: Samples) -> None:
+        """Enrol the keeper with a sound, and attribute clips by it from the next start of hear on.
+
+        Everything counts as speech then, so that the sound is embedded like speech.
+
+        Args:
+            samples: int16, shape (n,), at least 1.5 s.
+
+        Raises:
+            ModelRefused: the embedding model cannot be loaded.
+        """
+        home = Home(self.home)
+        key = home.device_key()
+        network = SpeakerEmbedding.load()
+        voiceprint = Voiceprint(
+            owner=KEEPER,
+            okey=home.roster().known_owner(KEEPER).okey,
+            device=keys.device_text(key.public_key()),
+            model=network.model_sha256,
+            vector=encode_vector(network.embed(samples)),
+            threshold=0.0,
+            sentences=1,
+            speech_s=len(samples) / SAMPLE_RATE_HZ,
+            t=format_timestamp(datetime.now(UTC)),
+        )
+        VoiceprintStore(self.home).write(voiceprint, key)
+        self.config.write_text(self.config.read_text("utf-8") + _VOICE_CONFIG, "utf-8")
 
     def write_sound(self, name: str, samples: Samples) -> Path:
         """Write a 16-bit WAV file beside the home and return its path.
@@ -113,17 +157,18 @@ def compose(
     word: Samples,
     ring_s: float,
     clip_s: float,
-    command: Samples | None = None,
+    *,
+    mutes_twice: bool = False,
 ) -> WatermarkScene:
     """Compose the scene.
 
     Args:
         watermark: the signal.
-        word: the spoken wake word; int16, shape (n,).
+        word: the spoken wake word; int16, shape (n,). After further speech, a provisional part is
+            due in the watermark, which is not speech.
         ring_s: length of hear's ring in seconds.
         clip_s: seconds of watermark after the word.
-        command: speech between the word and the watermark; int16, shape (n,). The watermark is not
-            speech, so a provisional part is due in it.
+        mutes_twice: whether it ends with a mute.
     """
     generator = np.random.default_rng(0)
     parts: list[Samples] = []
@@ -150,11 +195,10 @@ def compose(
     unmute_s = mute_s + _MUTE_S
     add_silence(_MUTE_S - _MUTED_PLAY_S + _BEFORE_WORD_S)
     parts.append(word)
-    if command is not None:
-        parts.append(command)
     add_watermark(clip_s)
     sealed_s = now_s() + ring_s + MARGIN_S
-    add_silence(ring_s + MARGIN_S + _AFTER_S)
+    second_mute_s = sealed_s + _UNTIL_SECOND_MUTE_S if mutes_twice else None
+    add_silence(ring_s + MARGIN_S + _AFTER_S + (_UNTIL_SECOND_MUTE_S if mutes_twice else 0))
     return WatermarkScene(
         samples=np.concatenate(parts),
         full_s=full_s - MARGIN_S,
@@ -163,6 +207,7 @@ def compose(
         muted_s=mute_s + _MUTED_PLAY_S + MARGIN_S,
         unmute_s=unmute_s,
         sealed_s=sealed_s,
+        second_mute_s=second_mute_s,
     )
 
 

@@ -143,19 +143,23 @@ class AlsaSource:
 class RecordingSource:
     """File microphone, in real time. See `AudioSource`."""
 
-    name = "recording"
     lag_s = 0.0
     is_scripted = True
 
-    def __init__(self, sound: Path, scene: WatermarkScene) -> None:
+    def __init__(self, sound: Path, scene: WatermarkScene, name: str = "recording") -> None:
         """Take the mute times from the scene; opens nothing.
 
         Args:
             sound: the scene as a WAV file.
             scene: gives the times of mute.
+            name: of the source.
         """
+        self.name = name
         self._sound = sound
-        self._mute = f"{scene.mute_s:.3f}-{scene.unmute_s:.3f}"
+        mutes = [(scene.mute_s, scene.unmute_s)]
+        if scene.second_mute_s is not None:
+            mutes.append((scene.second_mute_s, scene.length_s + 1))
+        self._mute = ",".join(f"{begin_s:.3f}-{end_s:.3f}" for begin_s, end_s in mutes)
         self._played_s = 0.0
 
     @property

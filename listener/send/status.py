@@ -37,6 +37,8 @@ class Status(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """Score at which each word wakes."""
     counters: Tally | None = None
     signature: str | None = None
+    attribution: dict[str, int] | None = None
+    """Counts of voices without an owner, by reason; None where no voice is compared."""
     spool: Counts | None = None
     waiting: int | None = None
     suspended: str | None = None
@@ -159,10 +161,13 @@ class StatusPublisher:
                 last = self._status.counters
                 is_new_run = last is None or last.boot != tally.boot
                 self._set(is_urgent=is_new_run, counters=tally, signature=signature)
+            case notices.AttributionNotice(guests=guests, unsure=unsure, bystanders=bystanders):
+                counts = {"guests": guests, "unsure": unsure, "bystanders": bystanders}
+                self._set(is_urgent=False, attribution=counts)
             case notices.StartedNotice(thresholds=thresholds, switch=switch):
                 started = {"hearing": True, "thresholds": thresholds or None, "switch": switch}
                 self._voice.clear()
-                self._update(**_UNKNOWN | started, voice=None)
+                self._update(**_UNKNOWN | started, voice=None, attribution=None)
             case notices.StateNotice():
                 known = msgspec.structs.asdict(notice)
                 self._update(**known | {"hearing": True, "thresholds": notice.thresholds or None})

@@ -23,9 +23,15 @@ from listener.hear.indicators.chime import Chime
 from listener.hear.loop import Listener
 from listener.hear.memory import ClipBuffers
 from listener.hear.publisher import EventPublisher
-from listener.hear.sealer import BUFFERS, CapturedClip, Sealer, SealingContext
+from listener.hear.sealer import (
+    BUFFERS,
+    CapturedClip,
+    ComparisonProcess,
+    Sealer,
+    SealingContext,
+)
 from listener.hear.voice_control import VoiceControl
-from listener.owner.attribution import Keeper
+from listener.owner.attribution import Attribution, Keeper
 from listener.owner.roster import Roster
 from listener.wakeword.detector import NearMiss, Wake
 from tests.fakes import FakePost, FakeSpool, LoudnessModel, ScriptedDetector
@@ -87,6 +93,8 @@ class PipelineFixture:
         keeper: str = "ada",
         settings: ClipSettings | None = None,
         is_blocking: bool = True,
+        attribution: Attribution | None = None,
+        comparison: ComparisonProcess | None = None,
     ) -> None:
         self.settings = settings or ClipSettings()
         self.clock_s = 0.0
@@ -110,7 +118,7 @@ class PipelineFixture:
             ttl_s=86_400,
         )
         self.sealer = Sealer(
-            attribution=Keeper(keeper, self.device.read_roster),
+            attribution=attribution or Keeper(keeper, self.device.read_roster),
             context=self.context,
             spool=self.spool,
             counters=self.counters,
@@ -120,6 +128,7 @@ class PipelineFixture:
             monotonic_s=lambda: self.clock_s,
             commands=self.build_commands(),
             part_buffers=ClipBuffers(1, longest_samples(self.settings)),
+            comparison=comparison,
         )
         self.voice = self.build_voice()
         self.detector = ScriptedDetector(*wakes)
@@ -155,6 +164,7 @@ class PipelineFixture:
             chime=chime,
             voice=self.voice,
             parts=self.sealer if self.settings.provisional_parts else None,
+            prepare=self.sealer.prepare,
         )
 
     def free_buffers(self) -> int:

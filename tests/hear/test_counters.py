@@ -132,3 +132,18 @@ def test_wiping_the_ring_buffer_discards_its_samples() -> None:
     counters.count_wipe()
 
     assert counters.tally().discarded_samples == len(np.asarray(frame.samples))
+
+
+def test_narrowed_clip_holds_its_part_and_the_rest_is_discarded() -> None:
+    counters = Counters("speaker", "00" * 8)
+    pending = counters.begin_clip(0)
+    for frame in told(4):
+        counters.count_frame(frame, frame.end_sample)
+    counters.end_clip(pending, 4 * FRAME_SAMPLES)
+
+    counters.narrow_clip(pending, FRAME_SAMPLES, 3 * FRAME_SAMPLES)
+
+    assert counters.tally().held_samples == 2 * FRAME_SAMPLES
+    assert counters.tally().discarded_samples == 2 * FRAME_SAMPLES
+    counters.set_outcome(pending, ClipOutcome.SEALED)
+    assert counters.tally().sealed_samples == 2 * FRAME_SAMPLES

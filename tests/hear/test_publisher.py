@@ -126,3 +126,22 @@ def test_end_sends_counters_and_totals_in_seconds() -> None:
     assert isinstance(ended, events.EndedEvent)
     assert (ended.heard_s, ended.discarded_s, ended.sealed_s) == (2.0, 2.0, 0.0)
     assert (ended.wakes, ended.broken, ended.losses) == (1, 2, 1)
+
+
+def test_counts_of_voices_follow_the_counters_where_voices_are_compared() -> None:
+    post, told = FakePost(), list[events.Event]()
+    publisher = EventPublisher(told.append, post, lambda _: b"0" * 64, on_reader_gone=bool)
+    tally = notices.Tally(device="hall", boot="0" * 16, seq=3)
+    voices = notices.AttributionNotice(guests=2, unsure=1)
+
+    publisher.send_counters(tally, voices)
+    publisher.publish_end(tally, broken=0, voices=voices)
+    publisher.publish_end(tally, broken=0)
+
+    kinds = [type(notice) for notice in post.notices]
+    counted = [notices.CountersNotice, notices.AttributionNotice]
+    stopped = notices.StoppedNotice
+    assert kinds == [*counted, *counted, stopped, notices.CountersNotice, stopped]
+    with_voices, without = map(events.to_json, told)
+    assert '"guests":2,"unsure":1,"bystanders":0' in with_voices
+    assert not any(name in without for name in ("guests", "unsure", "bystanders"))

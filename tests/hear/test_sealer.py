@@ -6,13 +6,15 @@ import numpy as np
 import pytest
 import soundfile
 
-from listener.audio.pcm import SAMPLE_RATE_HZ
+from listener.audio.clip import Clip
+from listener.audio.pcm import FRAME_SAMPLES, SAMPLE_RATE_HZ
 from listener.errors import Unavailable
 from listener.hear import events
-from listener.hear.sealer import BUFFERS, LONGEST_S, CapturedClip, seal_clip
+from listener.hear.sealer import BUFFERS, LONGEST_S, CapturedClip, Sealer, seal_clip
 from listener.ipc.notices import SpooledNotice
-from listener.owner.attribution import AttributionResult
-from tests.hear.pipeline_fixture import BOOT, PipelineFixture, SpoolBarrier
+from listener.owner.attribution import AttributionResult, NoOwner
+from tests.fakes import told
+from tests.hear.pipeline_fixture import BOOT, LENGTH, PipelineFixture, SpoolBarrier
 
 
 def test_clip_is_sealed_to_its_owner_spooled_and_published() -> None:
@@ -324,3 +326,130 @@ def test_chore_that_fails_is_logged_and_the_next_one_runs(
 
     assert ran.is_set()
     assert "the disk is gone; repair it" in caplog.messages
+
+
+class ScriptedVoice:
+    """Attribution by voice with a given result, and the process that it uses."""
+
+    def __init__(
+        self, *, reason: NoOwner | None = None, kept: tuple[int, int] | None = None
+    ) -> None:
+        self.reason = reason
+        self.kept = kept
+        self.calls: list[str] = []
+        self.sealer_to_wipe: Sealer | None = None
+        self.pipeline = PipelineFixture(attribution=self, comparison=self)
+
+    def attribute(self, clip: Clip) -> AttributionResult | NoOwner:
+        del clip
+        if self.sealer_to_wipe is not None:
+            self.sealer_to_wipe.wipe()
+        if self.reason is not None:
+            return self.reason
+        owner = self.pipeline.device.roster.owner("ada")
+        assert owner is not None
+        return AttributionResult(owner, spk=0.75, kept=self.kept)
+
+    def permit(self) -> None:
+        self.calls.append("permit")
+
+    def start(self) -> None:
+        self.calls.append(f"start in {threading.current_thread().name}")
+
+    def kill(self) -> None:
+        self.calls.append("kill")
+
+
+def test_similarity_is_in_the_envelope_and_in_no_event() -> None:
+    voice = ScriptedVoice()
+    pipeline = voice.pipeline
+
+    pipeline.sealer.offer(pipeline.capture())
+    pipeline.sealer.close()
+
+    (envelope,) = pipeline.spool.envelopes
+    assert pipeline.device.open(envelope).private.spk == 0.75
+    assert b"0.75" not in envelope
+    (event,) = pipeline.events
+    assert "0.75" not in events.to_json(event)
+
+
+@pytest.mark.parametrize("reason", NoOwner)
+def test_clip_of_a_voice_without_an_owner_is_counted_and_wiped(reason: NoOwner) -> None:
+    pipeline = ScriptedVoice(reason=reason).pipeline
+
+    pipeline.sealer.offer(pipeline.capture())
+    pipeline.sealer.close()
+
+    voices = pipeline.counters.voices()
+    assert pipeline.spool.envelopes == []
+    assert pipeline.counters.tally().unattributed == 1
+    assert (voices.guests, voices.unsure, voices.bystanders) == (
+        reason is NoOwner.GUEST,
+        reason is NoOwner.UNSURE,
+        reason is NoOwner.BYSTANDER,
+    )
+    assert [e.reason for e in pipeline.events if isinstance(e, events.NotKeptEvent)] == [
+        "unattributed"
+    ]
+    assert pipeline.free_buffers() == BUFFERS
+
+
+def test_process_starts_in_the_sealer_thread_at_a_wake_and_is_killed_at_a_mute() -> None:
+    voice = ScriptedVoice()
+
+    voice.pipeline.sealer.prepare()
+    voice.pipeline.sealer.wipe()
+    voice.pipeline.sealer.close()
+
+    assert voice.calls[0] == "permit"
+    assert set(voice.calls) == {"permit", "start in sealer", "kill"}
+
+
+def test_mute_during_the_comparison_abandons_the_clip() -> None:
+    voice = ScriptedVoice(reason=NoOwner.UNSURE)
+    pipeline = voice.pipeline
+    one = pipeline.capture()
+    voice.sealer_to_wipe = pipeline.sealer
+
+    pipeline.sealer.offer(one)
+    pipeline.sealer.close()
+
+    assert not np.asarray(one.clip.samples).any()
+    assert pipeline.counters.tally().abandoned == 1
+    assert pipeline.counters.voices().unsure == 0
+    assert [e.reason for e in pipeline.events if isinstance(e, events.NotKeptEvent)] == ["muted"]
+
+
+def test_trimmed_clip_holds_the_part_of_the_owner_alone() -> None:
+    voice = ScriptedVoice(kept=(8_000, 20_000))
+    pipeline = voice.pipeline
+    one = pipeline.capture()
+    for frame in told(LENGTH // FRAME_SAMPLES):
+        pipeline.counters.count_frame(frame, frame.end_sample)
+    seen: list[bool] = []
+
+    def look() -> None:
+        samples = np.asarray(one.clip.samples)
+        parts = samples[:8_000].any(), samples[20_000:].any(), samples[8_000:20_000].all()
+        seen.extend(map(bool, parts))
+
+    pipeline.device.call_before_seq(look)
+    pipeline.sealer.offer(one)
+    pipeline.sealer.close()
+
+    (envelope,) = pipeline.spool.envelopes
+    opened = pipeline.device.open(envelope)
+    assert seen == [False, False, True], "the other voice is wiped before the envelope is made"
+    assert opened.header.t == "2026-03-04T05:06:07.500Z"
+    assert (opened.private.ms, opened.private.pre_ms) == (750, 750)
+    with soundfile.SoundFile(io.BytesIO(opened.flac)) as file:
+        audio = file.read(dtype="int16")
+    assert (audio == 1_234).all()
+    assert len(audio) == 12_000
+    tally = pipeline.counters.tally()
+    assert (tally.sealed_samples, tally.held_samples) == (12_000, 0)
+    assert tally.discarded_samples == LENGTH - 12_000
+    (sealed,) = (event for event in pipeline.events if isinstance(event, events.SealedEvent))
+    assert (sealed.time_s, sealed.length_s) == (0.5, 0.75)
+    assert pipeline.free_buffers() == BUFFERS

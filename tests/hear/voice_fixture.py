@@ -21,6 +21,7 @@ from listener.hear.open_ask import Instant
 from listener.hear.voice_control import VoiceControl
 from listener.ipc.notices import AskNotice, CopyNotice, VoiceNotice
 from listener.ipc.player_state import AskedReply, SoundName
+from listener.owner.attribution import Attribution
 from listener.voice import messages
 from listener.voice.command_copy import parse_copy
 from listener.voice.consent_table import KeptConsent
@@ -96,6 +97,7 @@ class VoiceFixture(PipelineFixture):
         settings: of clips.
         is_blocking: as for `Sealer`.
         chime: played at a wake, if any; there is then no pre-roll.
+        attribution: finds the owner; the keeper ada without one.
     """
 
     def __init__(
@@ -105,6 +107,7 @@ class VoiceFixture(PipelineFixture):
         settings: ClipSettings = CLIP,
         is_blocking: bool = True,
         chime: ScriptedChime | None = None,
+        attribution: Attribution | None = None,
     ) -> None:
         self.folder = folder / "copies"
         self.assist = Ed25519PrivateKey.generate()
@@ -122,7 +125,9 @@ class VoiceFixture(PipelineFixture):
         self.chime = chime
         if chime is not None:
             settings = msgspec.structs.replace(settings, pre_roll_s=0.0)
-        super().__init__(*wakes, settings=settings, is_blocking=is_blocking)
+        super().__init__(
+            *wakes, settings=settings, is_blocking=is_blocking, attribution=attribution
+        )
         self.allow()
 
     def build_commands(self) -> CommandSealer:

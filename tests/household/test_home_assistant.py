@@ -453,6 +453,39 @@ def test_facts_come_from_the_status_and_stay_while_the_speaker_is_offline() -> N
     assert announce(broker, message, ["hall"], broker.clock) == (0, 0)
 
 
+def test_voices_without_an_owner_have_sensors_where_they_are_compared() -> None:
+    names = {"guests", "unsure", "bystanders"}
+    online = status(attribution={"guests": 2, "unsure": 1, "bystanders": 0})
+    facts = home_assistant.parse_status_facts(online)
+    components = discovery(facts=facts)["components"]
+
+    assert not names & discovery()["components"].keys()
+    rendered = {
+        name: fake_home_assistant.render(components[name]["value_template"], online)
+        for name in sorted(names)
+    }
+    assert rendered == {"bystanders": "0", "guests": "2", "unsure": "1"}
+    assert (
+        fake_home_assistant.render(components["guests"]["value_template"], topics.OFFLINE) == "None"
+    )
+
+
+def test_sensors_of_voices_stay_while_the_speaker_is_offline() -> None:
+    topic = topics.STATUS.name(device="hall")
+    online = status(
+        thresholds={"alexa": 0.5}, attribution={"guests": 2, "unsure": 1, "bystanders": 0}
+    )
+    broker = KeepingBroker([Message(topic, online, retain=True)])
+    announce(broker, message, ["hall"], broker.clock)
+
+    broker.kept[topic] = Message(topic, topics.OFFLINE, retain=True)
+    assert announce(broker, message, ["hall"], broker.clock) == (0, 0)
+
+    broker.kept[topic] = Message(topic, status(thresholds={"alexa": 0.5}), retain=True)
+    assert announce(broker, message, ["hall"], broker.clock) == (1, 0)
+    assert b'"guests"' not in broker.published[-1].payload, "it compares no voices any more"
+
+
 @pytest.mark.parametrize(
     "payload",
     [

@@ -69,6 +69,21 @@ def test_audio_leaves_the_microphone_only_by_its_pipe() -> None:
     assert ("hear", False) in scan(("hear", SentData(thread=2, kind="pipe", found=found(1))))
 
 
+def test_hear_may_write_audio_to_the_pipe_of_the_embedding_process_alone() -> None:
+    pipe = SentData(thread=1, kind="pipe", found=found(1))
+    answer = SentData(thread=2, kind="pipe")
+
+    assert scan(("hear", pipe), ("embedding", answer)) == [
+        ("hear, pipe", True),
+        ("hear", True),
+        ("embedding", True),
+    ]
+    assert ("hear, pipe", False) in scan(("hear", answer), ("embedding", answer))
+    assert ("embedding", False) in scan(("hear", pipe), ("embedding", pipe))
+    file = SentData(thread=1, kind="file", found=found(1))
+    assert ("hear", False) in scan(("hear", pipe), ("hear", file), ("embedding", answer))
+
+
 @pytest.mark.parametrize("is_there", [True, False])
 def test_file_check_names_the_files_with_blocks(
     watermark: Watermark, tmp_path: Path, *, is_there: bool

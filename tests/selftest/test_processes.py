@@ -107,6 +107,7 @@ def test_freeze_accepts_an_ended_process() -> None:
         ("/usr/bin/strace -f -- python -m listener hear", "strace"),
         ("/usr/bin/mosquitto -v", "mosquitto"),
         ("python -m", "python"),
+        ("python -P -m listener.hear.voiceprint.embedding_process --parent=1", "embedding"),
     ],
 )
 def test_process_is_named_by_its_command_line(line: str, name: str) -> None:

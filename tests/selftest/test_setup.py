@@ -48,9 +48,9 @@ def test_word_follows_mute_and_watermark_follows_the_word() -> None:
     assert blocks(scene, after_s, after_s + 2.0) == 2_000
 
 
-def test_command_is_spoken_between_the_word_and_the_watermark() -> None:
+def test_watermark_follows_all_speech() -> None:
     command = np.full(4_000, 7, np.int16)
-    scene = compose(MARKED, WORD, 2.0, 2.0, command)
+    scene = compose(MARKED, np.concatenate((WORD, command)), 2.0, 2.0)
 
     (word,) = np.flatnonzero(np.convolve(scene.samples == 9, np.ones(8_000), "valid") == 8_000)
     spoken = scene.samples[word : word + len(WORD) + len(command)]

@@ -119,6 +119,20 @@ def test_missing_requirement_is_named() -> None:
     assert why == "" or "not installed" in why or "no configuration" in why
 
 
+def test_scene_with_a_second_mute_is_muted_twice(tmp_path: Path) -> None:
+    once = compose(Watermark(1), np.zeros(100, np.int16), 2.0, 2.0)
+    twice = compose(Watermark(1), np.zeros(100, np.int16), 2.0, 2.0, mutes_twice=True)
+
+    spans = [RecordingSource(tmp_path, scene).arguments[-1].split(",") for scene in (once, twice)]
+
+    assert [len(span) for span in spans] == [1, 2]
+    assert spans[0] == spans[1][:1]
+    assert twice.second_mute_s is not None
+    begin_s, end_s = map(float, spans[1][1].split("-"))
+    assert begin_s == pytest.approx(twice.second_mute_s, abs=1e-3)
+    assert twice.sealed_s < begin_s < twice.length_s - 5 < end_s
+
+
 def test_recording_position_is_the_read_position(tmp_path: Path) -> None:
     scene = compose(Watermark(1), np.zeros(100, np.int16), 2.0, 2.0)
     sound = set_up(tmp_path, ClipSettings()).write_sound("scene.wav", scene.samples)

@@ -128,6 +128,22 @@ def test_status_is_repeated_and_expires(account: StatusPublisher, broker: "FakeB
     assert will("hall").expiry_s is None
 
 
+def test_voices_without_an_owner_are_published_where_they_are_compared(
+    account: StatusPublisher, broker: "FakeBroker"
+) -> None:
+    counts = []
+    for notice in (
+        notices.StartedNotice(),
+        notices.AttributionNotice(guests=2, bystanders=1),
+        notices.StartedNotice(),
+    ):
+        account.take(notice, connected=True)
+        account.publish(LIMITS)
+        counts.append(states(broker)[-1].get("attribution"))
+
+    assert counts == [None, {"guests": 2, "unsure": 0, "bystanders": 1}, None]
+
+
 def test_change_of_the_counters_alone_waits_for_the_repetition(
     account: StatusPublisher, broker: "FakeBroker"
 ) -> None:

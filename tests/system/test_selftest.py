@@ -152,3 +152,36 @@ def test_selftest_detects_a_hear_that_keeps_audio(tmp_path: Path) -> None:
         ("hear", "sealed"),
     }
     assert all(look["forms"] == {"int16": 480} for look in failed)
+
+
+REMEMBERS_A_VOICE = """
+# As REMEMBERS, in the process that compares voices.
+import sys
+if any("embedding_process" in word for word in sys.orig_argv):
+    from listener.inference.speaker_embedding import SpeakerEmbedding
+    embed, kept = SpeakerEmbedding.embed, []
+    def remember(self, samples):
+        kept.append(samples[-8_000:].copy())
+        return embed(self, samples)
+    SpeakerEmbedding.embed = remember
+"""
+
+
+@pytest.mark.parametrize("is_leaky", [False, True])
+def test_process_that_compares_voices_is_searched(tmp_path: Path, *, is_leaky: bool) -> None:
+    if is_leaky:
+        (tmp_path / "sitecustomize.py").write_text(REMEMBERS_A_VOICE)
+
+    done = selftest("--no-trace", "--path", "voice", PYTHONPATH=str(tmp_path))
+
+    *looks, verdict = events(done)
+    assert done.returncode == is_leaky, done.stderr + done.stdout
+    seen = {
+        (look["moment"], look["process"]): look["blocks"]
+        for look in looks
+        if look["event"] == "look" and look["path"] == "voice" and look["where"] == "memory"
+    }
+    assert (seen["sealed", "embedding"] > 0) == is_leaky
+    assert seen["sealed", "hear"] == seen["muted-after-clip", "hear"] == 0
+    assert ("muted-after-clip", "embedding") not in seen, "mute ends this process"
+    assert verdict["failed"] == is_leaky

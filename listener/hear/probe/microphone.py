@@ -26,10 +26,10 @@ from listener.hear.gate import listen_to_device
 from listener.hear.hardware import build_switch
 from listener.hear.microphone.protocol import Cause, FailedRecord, OpenedRecord
 from listener.hear.mute.controller import MuteController
+from listener.hear.mute.no_requests import NoRequests
 from listener.hear.mute.state import REASONS, MuteFiles
 from listener.hear.mute.switch import LineSwitch, Switch
 from listener.ipc import hear_locks
-from listener.ipc.control import Request
 from listener.spool.ledger import KernelClock
 from listener.system.findings import Check, Finding, Verdict
 from listener.system.systemd import StopSignal
@@ -186,7 +186,7 @@ def probe_microphone(settings: config.Config, *, prove_mute: bool) -> Iterator[F
             return
         if isinstance(switch, LineSwitch):
             closing.callback(switch.close)
-        requests = _NoRequests()
+        requests = NoRequests()
         closing.callback(requests.close)
         mute = MuteController(
             switch,
@@ -308,20 +308,3 @@ class _InvertedSwitch:
     def is_muted(self, at_sample: int) -> bool:
         # A line that cannot be read counts as muted, but proves nothing about the microphone.
         return not self._switch.is_muted(at_sample) or not self._switch.is_read
-
-
-class _NoRequests:
-    """Stand-in for the control socket, which hear may have open: it never receives a request."""
-
-    def __init__(self) -> None:
-        self._read_end, self._write_end = os.pipe()
-
-    def fileno(self) -> int:
-        return self._read_end
-
-    def receive(self) -> tuple[Request, ...]:
-        return ()
-
-    def close(self) -> None:
-        os.close(self._read_end)
-        os.close(self._write_end)
