@@ -5,10 +5,10 @@ VENV := .venv
 BIN := $(VENV)/bin
 SUDO := $(if $(filter 0,$(shell id -u)),,sudo)
 # Debian packages of the tests: a broker, tracing, stock tools that decrypt an envelope, a browser for
-# the report, a speech synthesiser for confusable phrases, tools for overlays, scripts and man pages,
-# and the shells that complete.
+# the report, speech synthesisers for confusable phrases and voices, tools for overlays, scripts and
+# man pages, and the shells that complete.
 TEST_PACKAGES := mosquitto strace age curl flac jq unzip openssl faketime libportaudio2 chromium \
-    espeak-ng device-tree-compiler shellcheck gcc libc6-dev groff-base zsh fish
+    espeak-ng flite device-tree-compiler shellcheck gcc libc6-dev groff-base zsh fish
 
 # At another date (`faketime -f +400d make test`, `make calendar`) the monotonic clock and the times
 # of files stay true. libfaketime 0.9.10 does not intercept sem_clockwait, which

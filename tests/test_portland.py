@@ -29,7 +29,7 @@ from listener.hear.key_rotation import RosterUpdater
 from listener.ipc import notices
 from listener.mqtt.client import BrokerLimits, ConnectedEvent, DeliveredEvent, Message
 from listener.owner import key_rotation
-from listener.owner.attribution import Attribution, Keeper
+from listener.owner.attribution import Attribution, AttributionResult, Keeper
 from listener.owner.roster import Roster
 from listener.rights.requests import Request
 from listener.send.delivery import ClipDelivery
@@ -160,7 +160,7 @@ def test_no_audio_changes_the_owner_of_a_clip(samples: bytes) -> None:
 
     attributed = keeper.attribute(clip)
 
-    assert attributed is not None
+    assert isinstance(attributed, AttributionResult)
     assert attributed.owner.name == "ada"
 
 

@@ -50,8 +50,8 @@ function _shtab_earmark_using
   test "$_shtab_earmark_cmdpath" = "$argv"
 end
 
-set -g _shtab_earmark_commands demo run hear send play mute monitor doctor config selftest first-boot update 'update check' 'update install' 'update rollback' 'update recover' 'update status' 'update key' 'update pack' wyoming clips 'clips list' 'clips play' 'clips export' 'clips erase' 'clips retention' 'clips log' 'clips verify' 'clips keys' 'clips new-key' 'clips voice' owner 'owner add' 'owner challenge' 'owner new-key' 'owner confirm' 'owner answer' 'owner list' 'owner voice' 'owner forget' household 'household init' 'household status' 'household renew' 'household announce' 'household add-device' 'household add-owner' 'household confirm-owner' 'household add-service' 'household wait' 'household revoke' 'household join' 'household this-device' 'household devices' 'household forget-device' 'household backup' 'household restore' 'household incident' archive 'archive serve' 'archive list' 'archive open' 'archive clock' assist 'assist serve' 'assist key' 'assist models' survey evaluate 'evaluate neighbours' 'evaluate compare' score models 'models list' 'models check' 'models add'
-set -g _shtab_earmark_opts_with_value --answer --archive --archive-key --archive-port --area --assist --boot --bridge --bridge-folder --broker-folder --bundle --ca --cache --card --channel --checkout --cluster --command --config --corpus --day --demand --device --engine --exclude --floor --folder --for --from --home --hop-ms --host --identity --jobs --join-port --keep --keeper --keeper-key --key --least --librispeech --licence --linger --log-after --machine --microphone --model --most --mute --name --negatives --noise --only --open --out --owner --parquet --path --patience --phones --plan --plays --port --positives --preset --prior --receipt --room --said --seed --settings --snr-db --speaker --stimuli --summary --target-false-wakes-per-hour --threshold --to --trace --until --verify --voice --wait --wheel --word
+set -g _shtab_earmark_commands demo run hear send play mute monitor doctor config selftest first-boot update 'update check' 'update install' 'update rollback' 'update recover' 'update status' 'update key' 'update pack' wyoming clips 'clips list' 'clips play' 'clips export' 'clips erase' 'clips retention' 'clips log' 'clips verify' 'clips keys' 'clips new-key' 'clips voice' owner 'owner add' 'owner challenge' 'owner new-key' 'owner confirm' 'owner answer' 'owner list' 'owner voice' 'owner enrol' 'owner voiceprint' 'owner forget' household 'household init' 'household status' 'household renew' 'household announce' 'household add-device' 'household add-owner' 'household confirm-owner' 'household add-service' 'household wait' 'household revoke' 'household join' 'household this-device' 'household devices' 'household forget-device' 'household backup' 'household restore' 'household incident' archive 'archive serve' 'archive list' 'archive open' 'archive clock' assist 'assist serve' 'assist key' 'assist models' survey evaluate 'evaluate neighbours' 'evaluate compare' 'evaluate voices' score models 'models list' 'models check' 'models add'
+set -g _shtab_earmark_opts_with_value --accepted --answer --archive --archive-key --archive-port --area --assist --boot --bridge --bridge-folder --broker-folder --bundle --ca --cache --calibrate --card --channel --checkout --cluster --command --commands --config --corpus --day --demand --device --engine --exclude --files --floor --folder --for --from --home --hop-ms --host --household --identity --jobs --join-port --judge --keep --keeper --keeper-key --key --least --length-s --librispeech --licence --linger --log-after --machine --margin --microphone --model --most --mute --name --negatives --noise --only --open --out --owner --parquet --path --patience --phones --plan --plays --port --positives --preset --prior --receipt --room --said --seed --settings --snr-db --speaker --stimuli --summary --target-false-wakes-per-hour --threshold --to --trace --until --verify --voice --wait --wheel --word
 
 complete -c earmark -e
 complete -c earmark -f
@@ -146,7 +146,7 @@ complete -c earmark -n '_shtab_earmark_using selftest' -s h -l help -d 'show thi
 complete -c earmark -n '_shtab_earmark_using selftest' -l config -xka "(__fish_complete_path (commandline -ct))" -d 'configuration file in TOML (default: /etc/earmark/earmark.toml)'
 complete -c earmark -n '_shtab_earmark_using selftest' -l home -xka "(__fish_complete_directories)" -d 'data directory: keys, roster, spool and archive (default: the configuration'"'"'s home, else $EARMARK_HOME, else ~/.local/share/earmark)'
 complete -c earmark -n '_shtab_earmark_using selftest' -s v -l verbose -d 'print informational messages to standard error'
-complete -c earmark -n '_shtab_earmark_using selftest' -l path -xka "recording device" -d 'input of the audio; may be repeated (default: each that this machine has)'
+complete -c earmark -n '_shtab_earmark_using selftest' -l path -xka "recording device voice" -d 'input of the audio; may be repeated (default: each that this machine has, and voice, a recording with attribution by voice, where attribution.mode compares voices)'
 complete -c earmark -n '_shtab_earmark_using selftest' -l no-trace -d 'do not trace system calls (needs no strace)'
 complete -c earmark -n '_shtab_earmark_using selftest' -l json -d 'print one JSON object a line'
 complete -c earmark -n '_shtab_earmark_using; and test $_shtab_earmark_npos -eq 0' -a first-boot -d 'apply the file on the boot partition'
@@ -353,7 +353,16 @@ complete -c earmark -n '_shtab_earmark_using owner voice' -l assist -x -d 'for o
 complete -c earmark -n '_shtab_earmark_using owner voice' -l answer -x -d 'for on: output of age -d, with the owner'"'"'s active key'
 complete -c earmark -n '_shtab_earmark_using owner voice' -l json -d 'print one JSON object a line'
 complete -c earmark -n '_shtab_earmark_using owner voice; and test $_shtab_earmark_npos -eq 0' -ka "on off" -d 'off: at once, without a proof; on: prints a challenge for the owner, and with --answer allows it'
-complete -c earmark -n '_shtab_earmark_using owner; and test $_shtab_earmark_npos -eq 0' -a forget -d 'Remove an owner; no more clips are made or accepted for them.'
+complete -c earmark -n '_shtab_earmark_using owner; and test $_shtab_earmark_npos -eq 0' -a enrol -d 'At a speaker: make the voiceprint of an owner, for attribution by voice.'
+complete -c earmark -n '_shtab_earmark_using owner enrol' -s h -l help -d 'show this help message and exit'
+complete -c earmark -n '_shtab_earmark_using owner enrol' -l files -xka "(__fish_complete_path (commandline -ct))" -d 'recordings of the owner'"'"'s voice alone, instead of the microphone: at least five stretches of 3 s of speech'
+complete -c earmark -n '_shtab_earmark_using owner enrol' -l consent -d 'the owner has read the text about voiceprints and agrees: do not ask'
+complete -c earmark -n '_shtab_earmark_using owner enrol' -l json -d 'print one JSON object a line'
+complete -c earmark -n '_shtab_earmark_using owner; and test $_shtab_earmark_npos -eq 0' -a voiceprint -d 'At a speaker: list, export, import and erase voiceprints.'
+complete -c earmark -n '_shtab_earmark_using owner voiceprint' -s h -l help -d 'show this help message and exit'
+complete -c earmark -n '_shtab_earmark_using owner voiceprint' -l json -d 'print one JSON object a line'
+complete -c earmark -n '_shtab_earmark_using owner voiceprint; and test $_shtab_earmark_npos -eq 0' -ka "list export import erase" -d 'list: the voiceprints of this speaker; export: print one, sealed to its owner'"'"'s key; import: store one that its owner decrypted, from standard input; erase: overwrite and remove one, and print a receipt'
+complete -c earmark -n '_shtab_earmark_using owner; and test $_shtab_earmark_npos -eq 0' -a forget -d 'Remove an owner and their voiceprint; no more clips are made or accepted for them.'
 complete -c earmark -n '_shtab_earmark_using owner forget' -s h -l help -d 'show this help message and exit'
 complete -c earmark -n '_shtab_earmark_using owner forget' -l json -d 'print one JSON object a line'
 complete -c earmark -n '_shtab_earmark_using; and test $_shtab_earmark_npos -eq 0' -a household -d 'set up broker, speakers, owners and access rights'
@@ -552,6 +561,24 @@ complete -c earmark -n '_shtab_earmark_using evaluate neighbours' -l json -d 'pr
 complete -c earmark -n '_shtab_earmark_using evaluate; and test $_shtab_earmark_npos -eq 0' -a compare -d 'Compare two results on the same items.'
 complete -c earmark -n '_shtab_earmark_using evaluate compare' -s h -l help -d 'show this help message and exit'
 complete -c earmark -n '_shtab_earmark_using evaluate compare' -l json -d 'print one JSON object a line'
+complete -c earmark -n '_shtab_earmark_using evaluate; and test $_shtab_earmark_npos -eq 0' -a voices -d 'Measure attribution by voice.'
+complete -c earmark -n '_shtab_earmark_using evaluate voices' -s h -l help -d 'show this help message and exit'
+complete -c earmark -n '_shtab_earmark_using evaluate voices' -l corpus -xka "(__fish_complete_path (commandline -ct))" -d 'recordings with the speaker of each; may be repeated'
+complete -c earmark -n '_shtab_earmark_using evaluate voices' -l calibrate -x -d 'items of the first group, e.g. '"'"'negative/speech_commands/*'"'"'; may be repeated'
+complete -c earmark -n '_shtab_earmark_using evaluate voices' -l judge -x -d 'items of the second group; may be repeated; needs --calibrate'
+complete -c earmark -n '_shtab_earmark_using evaluate voices' -l channel -x -d 'input channel, from 0 (default: the microphone'"'"'s)'
+complete -c earmark -n '_shtab_earmark_using evaluate voices' -l noise -xka "(__fish_complete_path (commandline -ct))" -d 'noise file or a folder of them; needs --snr-db'
+complete -c earmark -n '_shtab_earmark_using evaluate voices' -l snr-db -x -d 'signal-to-noise ratio in dB; may be repeated; without noise is evaluated, too'
+complete -c earmark -n '_shtab_earmark_using evaluate voices' -l room -xka "(__fish_complete_path (commandline -ct))" -d 'room impulse response, or a folder of them; evaluated without and with noise'
+complete -c earmark -n '_shtab_earmark_using evaluate voices' -l length-s -x -d 'length of speech in seconds, 0.5 to 3; may be repeated; 2 is always evaluated (default: 1, 2 and 3)'
+complete -c earmark -n '_shtab_earmark_using evaluate voices' -l household -x -d 'owners of a household, 2 to 20; may be repeated (default: 2, 4 and 8)'
+complete -c earmark -n '_shtab_earmark_using evaluate voices' -l accepted -x -d 'share of comparisons with strangers that the least threshold accepts in the group that it is chosen on, 0 to under 0.5 (default: 0.001)'
+complete -c earmark -n '_shtab_earmark_using evaluate voices' -l margin -x -d 'least difference of the first and the second owner, 0 to under 1 (default: 0.05)'
+complete -c earmark -n '_shtab_earmark_using evaluate voices' -l commands -xka "(__fish_complete_path (commandline -ct))" -d 'recordings of short commands: the share of them that makes no clip'
+complete -c earmark -n '_shtab_earmark_using evaluate voices' -l seed -x -d 'seed of all random choices (default: 1)'
+complete -c earmark -n '_shtab_earmark_using evaluate voices' -l out -xka "(__fish_complete_directories)" -d 'folder for the results (default: voices)'
+complete -c earmark -n '_shtab_earmark_using evaluate voices' -l cache -xka "(__fish_complete_directories)" -d 'folder for cached embeddings (default: embeddings in the folder for the results)'
+complete -c earmark -n '_shtab_earmark_using evaluate voices' -l json -d 'print one JSON object a line'
 complete -c earmark -n '_shtab_earmark_using; and test $_shtab_earmark_npos -eq 0' -a score -d 'print the scores of a model over recordings'
 complete -c earmark -n '_shtab_earmark_using score' -s h -l help -d 'show this help message and exit'
 complete -c earmark -n '_shtab_earmark_using score' -l config -xka "(__fish_complete_path (commandline -ct))" -d 'configuration file in TOML (default: /etc/earmark/earmark.toml)'

@@ -18,6 +18,7 @@ from listener.cli.demo_command import (
     running_assist,
     show_command,
 )
+from listener.cli.demo_voices import play_voices, show_voices
 from listener.cli.main import with_examples
 from listener.config import Config
 from listener.demo import checks, output, scene
@@ -91,13 +92,17 @@ def run(arguments: argparse.Namespace, settings: Config) -> int:
         homes.prepare(port)
         # The rest of the configuration is the demonstration's own.
         model, reason = _find_model(Path(settings.home))
+        # The other parts are prepared while the scene is played: one after the other, for the
+        # machine may be small.
+        pool = stack.enter_context(concurrent.futures.ThreadPoolExecutor(1))
         prepared: concurrent.futures.Future[str] | None = None
         if model is not None:
-            # The second part is prepared while the scene is played.
-            pool = stack.enter_context(concurrent.futures.ThreadPoolExecutor(1))
             prepared = pool.submit(homes.prepare_command, port, model)
+        played = pool.submit(play_voices, homes, port, is_fast=arguments.fast)
         with run_wiretap(port) as passed:
             events = _hear(homes, stage, page, is_fast=arguments.fast)
+        page.moving("waiting for the scene of three voices")
+        voices = played.result()
         part: CommandStage | None = None
         if prepared is not None:
             part = CommandStage(homes, page, checked, port, prepared.result())
@@ -113,6 +118,7 @@ def run(arguments: argparse.Namespace, settings: Config) -> int:
             opened = _show_owner(homes, kept, to, page, checked)
             checks.check_sound(checked, stage, sealed, opened)
             _show_others(homes, kept[0]["clip"], page, checked)
+        show_voices(voices, homes, page, checked)
         if part is not None:
             show_command(part)
         if reason is not None:

@@ -70,11 +70,11 @@ def check_hearing(facts: ClaimChecks, scene: Scene, events: Sequence[Event], kee
     kept_s = total.get("discarded_s", 0.0) + total.get("sealed_s", 0.0)
     facts.check(
         "each command woke the speaker, and nothing else did so",
-        when=_matches(wakes, scene.wakes),
+        when=has_matching_wakes(wakes, scene.wakes),
     )
     facts.check(
         "the near-sounding phrase came near and did not wake",
-        when=_matches(nears, scene.near_misses),
+        when=has_matching_wakes(nears, scene.near_misses),
     )
     facts.check(
         "the wake word spoken while muted was not detected",
@@ -164,7 +164,8 @@ def relabel(envelope: bytes, **label: str) -> bytes:
     return b"\n".join([magic, other.encode("ascii"), rest])
 
 
-def _matches(events: Sequence[Event], cues: Sequence[SpokenCue]) -> bool:
+def has_matching_wakes(events: Sequence[Event], cues: Sequence[SpokenCue]) -> bool:
+    """Return whether there is one event for each cue, during it or just after its end."""
     return len(events) == len(cues) and all(
         cue.from_s < event["time_s"] <= cue.to_s + _AFTER_S
         for event, cue in zip(events, cues, strict=True)

@@ -9,7 +9,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -22,6 +22,7 @@ from listener.storage.atomic import write_atomic
 
 DEVICE: Final = "kitchen"
 OTHER_DEVICE: Final = "bedroom"
+SHARED_DEVICE: Final = "hall"
 OWNERS: Final = ("ada", "bo")
 KEEPER: Final = OWNERS[0]
 OTHER_KEEPER: Final = OWNERS[1]
@@ -57,6 +58,7 @@ class DemoHouseholds:
         self.root = root
         self.speaker = root / "speaker"
         self.other_speaker = root / "bedroom"
+        self.shared_speaker = root / "hall"
         self.archive = root / "archive"
         self.assist = root / "assist"
         self._running: dict[subprocess.Popen[bytes], tuple[str, Path]] = {}
@@ -83,7 +85,7 @@ class DemoHouseholds:
         self._write_settings(self.archive, port, DEVICE, KEEPER)
         # The speaker's roster has its keeper only; the archive's has all owners and the devices.
         for owner in OWNERS:
-            self._enrol(self.archive, owner)
+            self._confirm(self.archive, owner)
         self._add_speaker(self.speaker, port, DEVICE, KEEPER)
 
     def prepare_command(self, port: int, model: Path) -> str:
@@ -121,19 +123,44 @@ class DemoHouseholds:
         key: str = json.loads(self.run_checked(self.assist, "assist", "key", "--json").out)["key"]
         return key
 
-    def _add_speaker(self, home: Path, port: int, device: str, keeper: str) -> None:
-        self._write_settings(home, port, device, keeper)
-        self._enrol(home, keeper)
+    def prepare_voices(self, port: int, recordings: Mapping[str, Path]) -> None:
+        """Add the speaker that both owners share, and enrol their voices.
+
+        Args:
+            port: of the broker.
+            recordings: speech of each owner.
+
+        Raises:
+            EarmarkError: a command failed.
+        """
+        home = self.shared_speaker
+        self._add_speaker(home, port, SHARED_DEVICE, KEEPER, mode="voice")
+        self._confirm(home, OTHER_KEEPER)
+        for owner, recording in recordings.items():
+            files = ["--consent", "--files", str(recording)]
+            self.run_checked(home, "owner", "enrol", owner, *files)
+
+    def _add_speaker(
+        self, home: Path, port: int, device: str, keeper: str, mode: str = "keeper"
+    ) -> None:
+        self._write_settings(home, port, device, keeper, mode)
+        self._confirm(home, keeper)
         name, key = self.run_checked(home, "household", "this-device").out.split()
         self.run_checked(self.archive, "household", "add-device", name, "--key", key)
 
     def _write_settings(
-        self, home: Path, port: int, device: str, keeper: str, **sections: dict[str, str]
+        self,
+        home: Path,
+        port: int,
+        device: str,
+        keeper: str,
+        mode: str = "keeper",
+        **sections: dict[str, str],
     ) -> None:
         home.mkdir(mode=0o700, parents=True)
         settings = {
             "device": {"name": device},
-            "attribution": {"keeper": keeper},
+            "attribution": {"keeper": keeper, "mode": mode},
             "broker": {"port": port, "protocol": "3.1.1"},
         }
         self.settings(home).write_text(tomli_w.dumps(settings | sections), "utf-8")
@@ -227,7 +254,7 @@ class DemoHouseholds:
         if ended is not None or child.returncode not in {0, -signal.SIGTERM}:
             raise _ended_early(child, verb, log)
 
-    def _enrol(self, home: Path, owner: str) -> None:
+    def _confirm(self, home: Path, owner: str) -> None:
         identity = pyrage.x25519.Identity.from_str(self.identity(owner).read_text("ascii").strip())
         self.run_checked(home, "owner", "add", owner, "--key", str(identity.to_public()))
         challenge = self.run_checked(home, "owner", "challenge", owner).out

@@ -11,6 +11,7 @@ from listener.errors import ConfigError
 _HERE = Path(__file__).resolve().parent
 EVENING = "scene"
 COMMAND = "command"
+VOICES = "voices"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -74,7 +75,7 @@ def load_scene(folder: Path = _HERE, name: str = EVENING) -> Scene:
 
     Args:
         folder: of the recording and its cue sheet.
-        name: of the scene, ``EVENING`` or ``COMMAND``.
+        name: of the scene, ``EVENING``, ``COMMAND`` or ``VOICES``.
 
     Raises:
         ConfigError: a file is missing or damaged.
@@ -96,6 +97,15 @@ def load_scene(folder: Path = _HERE, name: str = EVENING) -> Scene:
         raise ConfigError(
             f"the demo's scene in {folder} is missing or damaged", "reinstall earmark"
         ) from error
+
+
+def load_enrolment(owner: str) -> Path:
+    """Return the recording of an owner's sentences for the voiceprint.
+
+    Raises:
+        ConfigError: it is missing or damaged.
+    """
+    return load_scene(name=f"enrol-{owner}").file
 
 
 def _said(cue: dict[str, Any]) -> SpokenCue:

@@ -55,7 +55,7 @@ def test_demo_passes_every_check(tmp_path: Path) -> None:
     clips = sorted((tmp_path / "demo-clips").glob("*.flac"))
     assert done.returncode == 0, done.stderr
     assert not done.stderr
-    assert 14 <= len(lines) <= 19
+    assert 24 <= len(lines) <= 29
     assert lines[-3:-1] == [
         "lamp     this part was left out: the speech model is not installed",
         "         hint: run earmark assist models",
@@ -68,6 +68,9 @@ def test_demo_passes_every_check(tmp_path: Path) -> None:
     assert "broker   carried 2 encrypted clips" in done.stdout
     assert "cannot decrypt one: this clip is sealed to another key" in done.stdout
     assert "refused, the device's signature is not valid" in done.stdout
+    assert "bo       decrypts the clip of this voice, and not the other" in lines
+    assert "guest    has no clip, and nothing is kept of this voice but a count" in lines
+    assert len(list((kept / "hall" / "spool").glob("*.earmark"))) == 2
     assert not list((kept / "speaker" / "spool").glob("*.earmark"))
     assert all((kept / who / f"{who}.key").stat().st_mode & 0o077 == 0 for who in ("ada", "bo"))
 
