@@ -185,13 +185,13 @@ def test_sigterm_leaves_no_process_behind(tmp_path: Path) -> None:
         until_s = time.monotonic() + 100
         while process.poll() is None and time.monotonic() < until_s and not hears(process.pid):
             time.sleep(0.05)
-        children = psutil.Process(process.pid).children()
+        children = psutil.Process(process.pid).children(recursive=True)
 
         process.send_signal(signal.SIGTERM)
         _, errors = process.communicate(timeout=60)
 
     assert process.returncode == 130
     assert b"Traceback" not in errors
-    assert len(children) == 3
+    assert len(children) >= 3  # more while the voices are enrolled
     assert not any(child.is_running() for child in children)
     assert not list(scratch.iterdir())
