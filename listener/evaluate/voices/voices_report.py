@@ -52,10 +52,10 @@ def list_lines(result: VoicesResult) -> Iterator[str]:
     """Yield the lines of the result as text."""
     for group in result.groups:
         low, high = group.recordings
-        takes = f"{low}" if low == high else f"{low} to {high}"
+        takes = quantity(low, "recording") if low == high else f"{low} to {high} recordings"
         yield (
             f"{group.name}: {quantity(group.speakers, 'speaker')}, {group.speech_s / 60:.1f} min of"
-            f" speech, enrolled with {takes} recordings; {group.left_out} left out with less speech"
+            f" speech, enrolled with {takes}; {group.left_out} left out with less speech"
         )
     for direction in result.directions:
         yield from _direction(direction)
