@@ -54,6 +54,7 @@ NEVER_ONE = {
     "listener/evaluate/presets.py: recordings": "a path, not a number",
     "listener/evaluate/progress.py: items": "one of a number of items",
     "listener/evaluate/voices/voices_figures.py: owners": "of a household of two or more",
+    "listener/evaluate/voices/voices_report.py: recordings": "the greater of two numbers",
     "listener/evaluate/voices/voices_report.py: owners": "of a household of two or more",
     "listener/hear/probe/probe_process.py: devices": "the warning is that it is more than one",
     "listener/hear/seccomp.py: files": "a name, not a number",
