@@ -21,6 +21,8 @@ def manifest(folder: Path, *more: object) -> Path:
     rows: list[object] = []
     index = tomllib.loads((FIXTURES / "index.toml").read_text("utf-8"))
     for recording in index["recording"]:
+        if recording["file"] == "household.flac":  # for attribution by voice
+            continue
         path = str(FIXTURES / recording["file"])
         said = recording.get("said", [])
         text = " ".join(part["text"] for part in said)

@@ -5,7 +5,6 @@ What cannot be used is named before the first item, or there is no run at all.
 
 import json
 import shutil
-import tomllib
 from pathlib import Path
 
 import msgspec
@@ -42,8 +41,10 @@ def test_fixtures_have_no_misses_or_false_wakes(tmp_path: Path) -> None:
 
     word = result.words[0]
     assert figures(result)[:3] == (0, 5, 0)
-    listed = tomllib.loads((FIXTURES / "index.toml").read_text("utf-8"))["recording"]
-    sound_s = sum(soundfile.info(FIXTURES / item["file"]).duration for item in listed)
+    rows = (tmp_path / "spoken.jsonl").read_text("utf-8").splitlines()
+    sound_s = sum(
+        soundfile.info(path).duration for path in {json.loads(row)["path"] for row in rows}
+    )
     assert word.hours == pytest.approx((sound_s - 5 * (0.7 + 0.5)) / 3600, abs=2e-5)
     assert word.threshold_from == "manifest"
     # The model fires while the last vowel is still sounding.
