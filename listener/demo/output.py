@@ -4,6 +4,7 @@ import os
 import shutil
 import sys
 
+from listener.config import ClipSettings
 from listener.demo.player import Event
 from listener.demo.scene import Scene
 
@@ -83,6 +84,7 @@ def format_event(event: Event) -> str:
                 " the wake word meanwhile was not detected"
             )
         case "not_kept":
+            at_s += ClipSettings().pre_roll_s  # the wake, in place of the begin of the clip
             text = f"not kept   {event['reason']}"
         case _:  # the start, the totals and the joints between files have their own lines, or none
             return ""

@@ -29,7 +29,7 @@ STAGE = scene.load_scene()
             {"event": "unmuted", "time_s": 42.0, "muted_s": 8.4},
             "0:42  unmuted    after 8.4 s; the wake word meanwhile was not detected",
         ),
-        ({"event": "not_kept", "time_s": 2.0, "reason": "gap"}, "0:02  not kept   gap"),
+        ({"event": "not_kept", "time_s": 2.0, "reason": "gap"}, "0:03  not kept   gap"),
         ({"event": "started"}, ""),
     ],
 )
