@@ -90,11 +90,11 @@ class BackupWriter:
     """Writer of one backup; the file has its name only after `finish`. One thread.
 
     Args:
-        file: where the tar is written.
+        tar: written by this alone; the caller closes it.
     """
 
-    def __init__(self, file: IO[bytes]) -> None:
-        self._tar = tarfile.open(fileobj=file, mode="w", format=tarfile.PAX_FORMAT)  # noqa: SIM115 - closed by finish
+    def __init__(self, tar: tarfile.TarFile) -> None:
+        self._tar = tar
         self._sums: list[str] = []
 
     def add(self, name: str, source: ByteSource, size_bytes: int, mtime_s: float) -> None:
@@ -117,14 +117,13 @@ class BackupWriter:
         self._sums.append(f"{reader.hexdigest()}  {name}\n")
 
     def finish(self) -> None:
-        """Add the sums, and end the tar.
+        """Add the sums.
 
         Raises:
             OSError: the backup cannot be written.
         """
         data = "".join(self._sums).encode()
         self._add(SUMS, io.BytesIO(data), len(data), 0)
-        self._tar.close()
 
     def _add(self, name: str, source: ByteSource, size_bytes: int, mtime_s: float) -> None:
         member = tarfile.TarInfo(name)
@@ -148,9 +147,10 @@ def write_backup(path: Path, fill: Callable[[BackupWriter, Path], None]) -> int:
             raise BadBackup(f"{path} exists already", "choose another name for the backup")
         with part_file(path) as part, part_file(path.with_name(f"{path.name}.sqlite")) as scratch:
             with create_file(part) as file:
-                writer = BackupWriter(file)
-                fill(writer, scratch)
-                writer.finish()
+                with tarfile.open(fileobj=file, mode="w", format=tarfile.PAX_FORMAT) as tar:
+                    writer = BackupWriter(tar)
+                    fill(writer, scratch)
+                    writer.finish()
                 length_bytes = file.tell()
             part.rename(path)
         sync_folder(path.parent)

@@ -12,6 +12,7 @@ import socket
 import threading
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
 from typing import Final, Literal
@@ -243,25 +244,14 @@ class CommandProcessor:
             opened.header.device,
             opened.fields.owner,
         )
-        failed: list[Exception] = []
+        with ThreadPoolExecutor(1, "connect") as executor:
+            connected = executor.submit(prepare)
 
-        def connect() -> None:
-            try:
+            def finish() -> None:
+                connected.result()
                 prepare()
-            except Exception as error:  # noqa: BLE001 - the worker's thread raises it
-                failed.append(error)
 
-        def finish() -> None:
-            for error in failed:
-                raise error
-            prepare()
-
-        thread = threading.Thread(target=connect, name="connect")
-        thread.start()
-        try:
             yield finish
-        finally:
-            thread.join()
 
     def _find_whole_command(self, opened: OpenedCopy) -> HeldCommand | None:
         """Return the command of a provisional part, and connect the agent for it.

@@ -6,6 +6,8 @@ from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
+from listener.assist.speech import find_program
+from listener.assist.understanding.home_file import parse_home_file
 from listener.config import AssistSettings, Config
 from listener.doctor import systemd
 from listener.envelope import keys
@@ -38,7 +40,6 @@ def check_assist(settings: Config) -> Iterator[Finding]:
     if assist.token_file is None:
         return
     from listener.assist.build import build_address, build_wyoming  # noqa: PLC0415 - loads websockets
-    from listener.assist.speech import find_program  # noqa: PLC0415 - for a hub alone
 
     try:
         address = build_address(assist)
@@ -140,8 +141,7 @@ def _check_model(home: Path) -> Finding:
 
 
 def _check_home_file(assist: AssistSettings) -> Finding:
-    from listener.assist.understanding.assembly import read_home_text  # noqa: PLC0415 - for a hub alone
-    from listener.assist.understanding.home_file import parse_home_file  # noqa: PLC0415 - for a hub alone
+    from listener.assist.understanding.assembly import read_home_text  # noqa: PLC0415 - loads hassil
     from listener.assist.understanding.sentences import HomeSentences  # noqa: PLC0415 - loads hassil
 
     if assist.home_file is None:

@@ -54,7 +54,7 @@ from listener.hear.voiceprint.voice_attribution import LONGEST_FAST_S, VoiceAttr
 from listener.inference.build import build_detector
 from listener.inference.catalogue import Catalogue
 from listener.inference.onnx import SpeechNet
-from listener.inference.speaker_embedding import SPEAKER_EMBEDDING
+from listener.inference.speaker_embedding import read_model_sha256
 from listener.ipc import control
 from listener.ipc.hear_locks import HearLocks
 from listener.ipc.notice_socket import SOCKET, NoticeSender
@@ -284,9 +284,7 @@ def run(arguments: argparse.Namespace, settings: config.Config) -> int:  # noqa:
         None if settings.attribution.mode == "keeper" else EmbeddingClient(embedding_command())
     )
     sealer = Sealer(
-        attribution=_build_attribution(
-            settings, home, key, keeper, comparison, is_fast=arguments.fast
-        ),
+        attribution=_build_attribution(settings, home, keeper, comparison, is_fast=arguments.fast),
         context=_sealing_context(settings, numbers.next_seq, key, boot),
         spool=Spool(home.path / "spool", settings.spool, patience_s=LOCK_PATIENCE_S),
         counters=counters,
@@ -420,16 +418,11 @@ def _wait_for_keeper(
         return wait_for_keeper(home, settings.attribution.keeper, confirmation, stop.wait, on_wait)
 
 
-def _build_attribution(  # noqa: PLR0913 - what the configured attribution is built from
-    settings: Config,
-    home: Home,
-    key: Ed25519PrivateKey,
-    keeper: str,
-    comparison: EmbeddingClient | None,
-    *,
-    is_fast: bool,
+def _build_attribution(
+    settings: Config, home: Home, keeper: str, comparison: EmbeddingClient | None, *, is_fast: bool
 ) -> Attribution:
     """Return the configured attribution; one by voice needs the embedding process."""
+    key = home.device_key()
     roster = RosterUpdater(home, settings.device.name, key)
     if comparison is None:
         return Keeper(keeper, roster)
@@ -443,7 +436,7 @@ def _build_attribution(  # noqa: PLR0913 - what the configured attribution is bu
         voices=EnrolledVoices(
             store,
             key.public_key(),
-            Catalogue(home.path).manifest(SPEAKER_EMBEDDING).sha256,
+            read_model_sha256(),
             settings.attribution.threshold,
         ),
         comparer=comparison,

@@ -5,6 +5,7 @@ It is signed in this process: no join line is typed, and no port is opened.
 """
 
 import argparse
+import contextlib
 import os
 import secrets
 import subprocess
@@ -30,6 +31,7 @@ from listener.owner.records import Owner
 from listener.owner.roster import Roster
 from listener.storage.atomic import read_plain_file
 from listener.storage.home import Home
+from listener.system.systemctl import run_systemctl
 
 SWITCH_INPUT: Final = "/dev/input/earmark-mute"
 """Node of the switch that the overlay of ``firmware/mute`` describes."""
@@ -239,8 +241,5 @@ def restart_services() -> None:
     if os.geteuid() != 0 or not Path("/run/systemd/system").is_dir():
         return
     # Refused where they are not installed, as in a checkout: nothing to restart then.
-    subprocess.run(  # noqa: S603 - a list of constants without a shell
-        ["systemctl", "--no-block", "restart", *_SERVICES],  # noqa: S607 - the system's own, by PATH
-        check=False,
-        capture_output=True,
-    )
+    with contextlib.suppress(OSError, subprocess.SubprocessError):
+        run_systemctl("--no-block", "restart", *_SERVICES, timeout_s=60)

@@ -255,7 +255,7 @@ def read_status(
     settings: MuteSettings,
     *,
     hear: bool,
-    clock: BootClock = KernelClock(),  # noqa: B008 - it has no state
+    clock: BootClock | None = None,
 ) -> MuteStatus:
     """Return the current mute state.
 
@@ -263,7 +263,7 @@ def read_status(
         lasting: state files in the data directory.
         settings: the fitted switch.
         hear: True when hear runs.
-        clock: clock that ends a mute for a time.
+        clock: clock that ends a mute for a time; the kernel's by default.
     """
     software, is_software_readable = _read(lasting.software)
     fault, is_fault_readable = _read(lasting.fault)
@@ -271,7 +271,7 @@ def read_status(
     reason = fault.reason if isinstance(fault, FaultRecord) else None
     muted = None if not is_software_readable else software is not None and software.mutes
     pause = software.pause if software is not None and software.muted else UNSET
-    left_s = None if pause is UNSET else pause.left_s(clock)
+    left_s = None if pause is UNSET else pause.left_s(clock or KernelClock())
     return MuteStatus(
         cause="fault"
         if reason is not None or not is_fault_readable

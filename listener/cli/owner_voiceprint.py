@@ -2,11 +2,9 @@
 
 import argparse
 import json
-import os
 import sys
 from collections.abc import Callable
 from datetime import UTC, datetime
-from pathlib import Path
 
 import msgspec
 
@@ -16,8 +14,7 @@ from listener.envelope import keys
 from listener.envelope.format import format_timestamp
 from listener.envelope.seal import encrypt_to
 from listener.errors import EarmarkError, UsageError
-from listener.inference.catalogue import Catalogue
-from listener.inference.speaker_embedding import SPEAKER_EMBEDDING
+from listener.inference.speaker_embedding import read_model_sha256
 from listener.storage.home import Home
 from listener.storage.voiceprints import VoiceprintStore
 from listener.voiceprint.enrolment import check_other_person
@@ -31,7 +28,7 @@ from listener.voiceprint.record import (
 )
 from listener.voiceprint.scoring import similarity
 
-_Action = Callable[[str, Home, bool], int]
+_Action = Callable[[argparse.Namespace, Home], int]
 
 
 def manage_voiceprints(arguments: argparse.Namespace, settings: Config, home: Home) -> int:
@@ -59,7 +56,7 @@ def manage_voiceprints(arguments: argparse.Namespace, settings: Config, home: Ho
         "import": _import,
         "erase": _erase,
     }
-    return actions[arguments.what](arguments.name, home, arguments.json)
+    return actions[arguments.what](arguments, home)
 
 
 def erase_voiceprint(name: str, home: Home) -> str | None:
@@ -87,7 +84,7 @@ def erase_voiceprint(name: str, home: Home) -> str | None:
 
 def _list(arguments: argparse.Namespace, home: Home) -> int:
     store = VoiceprintStore(home.path)
-    loaded = store.load(home.roster(), home.device_key().public_key(), _model_sha256())
+    loaded = store.load(home.roster(), home.device_key().public_key(), read_model_sha256())
     refused = {error.owner: error for error in loaded.refused}
     for name in store.names():
         error = refused.get(name)
@@ -110,12 +107,13 @@ def _list(arguments: argparse.Namespace, home: Home) -> int:
     return 1 if refused else 0
 
 
-def _export(name: str, home: Home, is_json: bool) -> int:  # noqa: FBT001 - one of several actions in a table
+def _export(arguments: argparse.Namespace, home: Home) -> int:
+    name: str = arguments.name
     voiceprint = _read(name, home)
     owner = home.roster().known_owner(name)
     data = encode_voiceprint(voiceprint, home.device_key())
     sealed = encrypt_to(owner.recipient, data, armored=True).decode("ascii")
-    if is_json:
+    if arguments.json:
         print(json.dumps({"owner": name, "sealed": sealed}))
         return 0
     print(sealed, end="", flush=True)
@@ -127,7 +125,8 @@ def _export(name: str, home: Home, is_json: bool) -> int:  # noqa: FBT001 - one 
     return 0
 
 
-def _import(name: str, home: Home, is_json: bool) -> int:  # noqa: FBT001 - one of several actions in a table
+def _import(arguments: argparse.Namespace, home: Home) -> int:
+    name: str = arguments.name
     roster, key = home.roster(), home.device_key()
     owner = roster.known_owner(name)
     data = read_input("-", LONGEST_VOICEPRINT_BYTES)
@@ -138,7 +137,7 @@ def _import(name: str, home: Home, is_json: bool) -> int:  # noqa: FBT001 - one 
         )
     voiceprint = parse_signed_voiceprint(data, name)
     okeys = [keys.owner_id(one) for one in owner.recipients] if owner.active else []
-    check_voiceprint(voiceprint, name, okeys=okeys, model=_model_sha256())
+    check_voiceprint(voiceprint, name, okeys=okeys, model=read_model_sha256())
     store = VoiceprintStore(home.path)
     known = store.load(roster, key.public_key(), voiceprint.model).accepted
     others = {other: one.embedding for other, one in known.items() if other != name}
@@ -153,7 +152,7 @@ def _import(name: str, home: Home, is_json: bool) -> int:  # noqa: FBT001 - one 
     )
     store.write(made, key)
     origin = keys.device_id(voiceprint.device_key)
-    if is_json:
+    if arguments.json:
         print(json.dumps({"owner": name, "from": origin, "t": made.t}))
         return 0
     print(f"imported the voiceprint of {name}, which the speaker with the key {origin} made")
@@ -161,11 +160,12 @@ def _import(name: str, home: Home, is_json: bool) -> int:  # noqa: FBT001 - one 
     return 0
 
 
-def _erase(name: str, home: Home, is_json: bool) -> int:  # noqa: FBT001 - one of several actions in a table
+def _erase(arguments: argparse.Namespace, home: Home) -> int:
+    name: str = arguments.name
     receipt = erase_voiceprint(name, home)
     if receipt is None:
         raise EarmarkError(f"there is no voiceprint of {name}", "run earmark owner voiceprint list")
-    if is_json:
+    if arguments.json:
         print(receipt)
         return 0
     print(f"erased the voiceprint of {name}; the receipt, signed by this speaker:")
@@ -175,14 +175,10 @@ def _erase(name: str, home: Home, is_json: bool) -> int:  # noqa: FBT001 - one o
 
 def _read(name: str, home: Home) -> Voiceprint:
     found = VoiceprintStore(home.path).read(
-        name, home.roster(), home.device_key().public_key(), _model_sha256()
+        name, home.roster(), home.device_key().public_key(), read_model_sha256()
     )
     if found is None:
         raise EarmarkError(
             f"there is no voiceprint of {name}", f"make it: earmark owner enrol {name}"
         )
     return found
-
-
-def _model_sha256() -> str:
-    return Catalogue(Path(os.devnull)).load(SPEAKER_EMBEDDING).manifest.sha256

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Final
 
 from listener.system.findings import Check, Finding
+from listener.system.systemctl import run_systemctl
 
 Show = Callable[[str], Mapping[str, str]]
 """Returns the properties of a unit; empty without systemd."""
@@ -44,16 +45,13 @@ def show_unit(unit: str) -> Mapping[str, str]:
     """Return a unit's properties from systemctl; empty if it cannot be run."""
     names = ",".join((*_ALSO, *WANTED[unit]))
     try:
-        done = subprocess.run(  # noqa: S603 - fixed words
-            ["systemctl", "show", "--no-pager", f"--property={names}", unit],  # noqa: S607 - the system's own, by PATH
-            capture_output=True,
-            check=True,
-            timeout=_PATIENCE_S,
+        shown = run_systemctl(
+            "show", "--no-pager", f"--property={names}", unit, timeout_s=_PATIENCE_S
         )
     except (OSError, subprocess.SubprocessError):
         return {}
-    lines = done.stdout.decode("utf-8", "replace").splitlines()
-    return {name: value for name, _, value in (line.partition("=") for line in lines)}
+    parts = (line.partition("=") for line in shown.splitlines())
+    return {name: value for name, _, value in parts}
 
 
 def check_sandbox(ask: Show = show_unit, required: Collection[str] = SPEAKER) -> Iterator[Finding]:

@@ -5,8 +5,7 @@ from typing import Final
 
 from listener.config import Config
 from listener.errors import EarmarkError
-from listener.inference.catalogue import Catalogue
-from listener.inference.speaker_embedding import SPEAKER_EMBEDDING
+from listener.inference.speaker_embedding import load_model
 from listener.quantities import quantity
 from listener.storage.home import Home
 from listener.storage.voiceprints import VoiceprintStore
@@ -37,7 +36,7 @@ def check_voiceprints(config: Config) -> Finding | None:
             home.roster(),
             home.device_key().public_key(),
             # The whole model is verified, as the process that compares voices does.
-            Catalogue(home.path).load(SPEAKER_EMBEDDING).manifest.sha256,
+            load_model().manifest.sha256,
         )
     except EarmarkError as error:
         return check.fail_with(error)

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Final
 
 from listener.household import broker_config
+from listener.system.systemctl import run_systemctl
 
 CONFIGURATIONS: Final = Path("/etc/mosquitto/conf.d")
 SYSTEMD: Final = Path("/run/systemd/system")
@@ -19,15 +20,10 @@ Control = Callable[[str], bool]
 def systemctl(word: str) -> bool:
     """Run ``systemctl WORD mosquitto``; return whether it worked."""
     try:
-        done = subprocess.run(  # noqa: S603 - a list without a shell; the word is one of ours
-            ["systemctl", word, "mosquitto"],  # noqa: S607 - the system's own, by PATH
-            check=False,
-            capture_output=True,
-            timeout=60,
-        )
-    except (OSError, subprocess.TimeoutExpired):
+        run_systemctl(word, "mosquitto", timeout_s=60)
+    except (OSError, subprocess.SubprocessError):
         return False
-    return done.returncode == 0
+    return True
 
 
 def is_system_broker(folder: Path, configurations: Path = CONFIGURATIONS) -> bool:

@@ -24,6 +24,24 @@ SHORTEST_SAMPLES: Final = SAMPLE_RATE_HZ // 2
 _NOWHERE: Final = Path(os.devnull)  # not a folder, so it holds no added models
 
 
+def read_model_sha256() -> str:
+    """Return the SHA-256 of the shipped network from its manifest, in hexadecimal.
+
+    Raises:
+        ModelRefused: the manifest is missing or not valid.
+    """
+    return Catalogue(_NOWHERE).manifest(SPEAKER_EMBEDDING).sha256
+
+
+def load_model() -> Model:
+    """Load and verify the shipped model's files; an added model cannot replace them.
+
+    Raises:
+        ModelRefused: a file is missing, or its hash differs.
+    """
+    return Catalogue(_NOWHERE).load(SPEAKER_EMBEDDING)
+
+
 class SpeakerEmbedding:
     """CAM++, a network for speaker verification, on one thread.
 
@@ -52,12 +70,12 @@ class SpeakerEmbedding:
 
     @classmethod
     def load(cls) -> Self:
-        """Load the model that is shipped with Earmark; an added model cannot replace it.
+        """Load the model that is shipped with Earmark; see `load_model`.
 
         Raises:
             ModelRefused: a file is missing, its hash differs, or it cannot be run.
         """
-        return cls(Catalogue(_NOWHERE).load(SPEAKER_EMBEDDING))
+        return cls(load_model())
 
     def embed(self, samples: Samples) -> NDArray[np.float32]:
         """Return the embedding of a clip of speech.

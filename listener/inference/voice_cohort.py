@@ -1,15 +1,12 @@
 """The cohort: embeddings of background voices, against which an owner's threshold is calibrated."""
 
 import io
-import os
-from pathlib import Path
 from typing import Final
 
 import numpy as np
 
 from listener.errors import ModelRefused
-from listener.inference.catalogue import Catalogue
-from listener.inference.speaker_embedding import DIMENSIONS, SPEAKER_EMBEDDING
+from listener.inference.speaker_embedding import DIMENSIONS, load_model
 from listener.voiceprint.scoring import Embedding
 
 COHORT: Final = "cohort.npy"
@@ -25,7 +22,7 @@ def load_cohort() -> Embedding:
     Raises:
         ModelRefused: a file is missing, its hash differs, or it is not such an array.
     """
-    model = Catalogue(Path(os.devnull)).load(SPEAKER_EMBEDDING)
+    model = load_model()
     for file, data in zip(model.manifest.files, model.contents, strict=True):
         if file.path == COHORT:
             return _parse(data)

@@ -14,6 +14,7 @@ import msgspec
 
 from listener.audio.pcm import SAMPLE_RATE_HZ
 from listener.errors import EarmarkError, Unavailable
+from listener.system.systemctl import run_systemctl
 
 SERVICES: Final = (
     "earmark-hear.service",
@@ -62,12 +63,7 @@ class Systemd:
             Unavailable: there is no systemctl.
         """
         try:
-            subprocess.run(  # noqa: S603 - nothing of it comes from outside
-                ["systemctl", "try-restart", *SERVICES],  # noqa: S607 - the system's own, by PATH
-                check=True,
-                timeout=RESTART_S,
-                capture_output=True,
-            )
+            run_systemctl("try-restart", *SERVICES, timeout_s=RESTART_S)
         except FileNotFoundError as error:
             raise Unavailable(
                 "there is no systemctl here", "run updates on a machine with systemd"

@@ -336,7 +336,7 @@ def test_many_ids_are_erased_in_batches(ada: "Machine", shelf: "Sounding") -> No
         (("erase", "--all", "--until", "2026-11-22", "--yes"), 2),
         (("erase", "--all", "--receipts", "--yes"), 2),
         (("erase", "--receipts", "--device", "hall", "--yes"), 2),
-        (("erase", "--all"), 2),  # nobody to be asked
+        (("erase", "--all"), 2),  # no terminal to ask at
         (("erase", "7f3f0a66-0000-4000-8000-000000000000", "--device", "hall", "--yes"), 2),
         (("erase", "no-id", "--yes"), 2),
         (("list", "--day", "yesterday", "--from", "2026-11-22"), 2),

@@ -42,6 +42,8 @@ MOST_CARDS: Final = 60
 MOST_MISSES: Final = 200
 """Misses of one result that the page shows."""
 
+HEAD: Final = "head.html"
+"""Common head of the pages."""
 _SAME_S: Final = 1.0
 """Maximum time between an event and the repeatability entry that belongs to it."""
 
@@ -117,6 +119,7 @@ def render_page(result: Result, title: str, sound: Sound | None = None) -> str:
         template.read_text("utf-8"),
         {
             "title": title,
+            "generator": "earmark evaluate",
             "result": result,
             "sections": sections,
             "series": [series[id(word)] for word in result.words],
@@ -144,14 +147,19 @@ def fill_template(template: str, values: Mapping[str, object]) -> str:
     """Return a page in the common style: without scripts, and with every value escaped.
 
     Args:
-        template: Jinja template; ``style`` is the common style sheet.
-        values: values of the template by name.
+        template: Jinja template, which includes the common head.
+        values: values of the template by name, with those of the head: ``title``, ``generator``
+            and ``has_sound``.
     """
+    folder = importlib.resources.files("listener.evaluate.report")
     environment = jinja2.Environment(
-        autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True
+        loader=jinja2.DictLoader({HEAD: folder.joinpath(HEAD).read_text("utf-8")}),
+        autoescape=True,
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
     )
-    sheet = importlib.resources.files("listener.evaluate.report").joinpath("page.css")
-    style = environment.from_string(sheet.read_text("utf-8")).render(
+    style = environment.from_string(folder.joinpath("page.css").read_text("utf-8")).render(
         series_style=Markup(series_style())  # noqa: S704 - constants
     )
     page = environment.from_string(template)

@@ -161,6 +161,8 @@ def render_voices_page(result: VoicesResult) -> str:
         template.read_text("utf-8"),
         {
             "title": TITLE,
+            "generator": "earmark evaluate voices",
+            "has_sound": False,
             "result": result,
             "directions": tuple(zip(result.directions, draw_directions(result), strict=True)),
             "chart": lambda figure: mark_chart(figure.svg),

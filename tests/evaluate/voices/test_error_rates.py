@@ -211,12 +211,12 @@ def test_missing_speakers_of_a_household(speakers: int, size: int, missing: int)
 
 def test_household_errors_are_counted_by_kind() -> None:
     """Of three speakers two are enrolled; the third sounds like the first."""
-    first, second, nobody = np.eye(3, dtype=np.float32)
+    first, second, guest = np.eye(3, dtype=np.float32)
     voices = {"0": EnrolledVoice(first, 0.5), "1": EnrolledVoice(second, 0.5)}
     trials = [
-        np.stack([first, second, nobody, first]),  # right, wrong owner, refused, right
+        np.stack([first, second, guest, first]),  # right, wrong owner, refused, right
         np.stack([second, second]),
-        np.stack([first, nobody]),  # a guest who is accepted, and one who is not
+        np.stack([first, guest]),  # a guest who is accepted, and one who is not
     ]
 
     rates = measure_households(trials, [voices], 0.05, 1)
