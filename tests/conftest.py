@@ -20,6 +20,7 @@ from hypothesis import settings
 from listener.envelope import format as form
 from listener.envelope import keys
 from listener.envelope.seal import seal
+from listener.household import state
 from listener.owner.roster import Roster
 from listener.storage.home import Home
 
@@ -185,3 +186,9 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
         for nodeid in missing:
             terminalreporter.line(nodeid)
         terminalreporter.line(f"set {RECORDINGS} to a folder of recordings with a manifest.json")
+
+
+@pytest.fixture
+def any_date(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Accept any clock as set; test_state.py tests that an unset clock is refused."""
+    monkeypatch.setattr(state, "_EARLIEST", datetime.min.replace(tzinfo=UTC))

@@ -3,7 +3,6 @@
 import argparse
 import json
 from collections.abc import Callable
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +14,7 @@ from listener.assist.understanding import model_files
 from listener.cli import main
 from listener.config import parse_settings
 from listener.envelope import keys
-from listener.household import home_assistant, identity, state
+from listener.household import home_assistant, identity
 from listener.household.state import HouseholdStore
 from tests.cli.test_examples import PARSERS
 from tests.conftest import Household
@@ -74,9 +73,9 @@ def run(home: Path, capsys: pytest.CaptureFixture[str]) -> Run:
 
 
 @pytest.fixture
-def hub(run: Run, monkeypatch: pytest.MonkeyPatch) -> Run:
+def hub(run: Run, any_date: None) -> Run:
     """A household of this home, with a port for joining."""
-    monkeypatch.setattr(state, "_EARLIEST", datetime.min.replace(tzinfo=UTC))
+    del any_date
     words = ("--host", "127.0.0.1", "--join-port", str(find_free_port()))
     run("household", "init", *words)
     return run

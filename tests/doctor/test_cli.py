@@ -160,6 +160,7 @@ def test_hub_has_no_check_of_a_speaker(
     assert not (tmp_path / "user").exists()
 
 
+@pytest.mark.usefixtures("any_date")
 def test_household_of_a_hub_is_checked(
     household: Household,
     free_port: int,

@@ -7,7 +7,8 @@
 //
 // All processes of a run share libfaketime's semaphore and memory. A process that is killed while it
 // has the semaphore stops every later process at its start, a process of another user may not open
-// them, and the descriptor takes the place of a closed standard output. Here each process has its own.
+// them, and the descriptor takes the place of a closed standard output. Here each process has its own;
+// the program faketime makes and removes the shared ones all the same.
 //
 // Built by the Makefile.
 #define _GNU_SOURCE
@@ -42,7 +43,7 @@ sem_t *sem_open(const char *name, int flags, ...)
     static int is_ready;
     va_list more;
 
-    if (strncmp(name, "/faketime_sem_", 14) == 0) {
+    if (strncmp(name, "/faketime_sem_", 14) == 0 && !(flags & O_EXCL)) {
         if (!is_ready)  // the first call is made before the process has a second thread
             is_ready = sem_init(&own, 0, 1) == 0;
         return is_ready ? &own : SEM_FAILED;
@@ -60,7 +61,7 @@ int shm_open(const char *name, int flags, mode_t mode)
     static const int64_t unknown[8] = {0, 0, 0, -1, 0, -1, 0, -1};
     int low, made;
 
-    if (strncmp(name, "/faketime_shm_", 14) != 0)
+    if (strncmp(name, "/faketime_shm_", 14) != 0 || flags & O_EXCL)
         return ((share_by)dlsym(RTLD_NEXT, "shm_open"))(name, flags, mode);
     low = memfd_create("faketime", MFD_CLOEXEC);
     made = fcntl(low, F_DUPFD_CLOEXEC, 3);

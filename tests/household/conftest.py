@@ -1,24 +1,16 @@
 """The command line, in a fresh home."""
 
 from collections.abc import Callable, Iterator
-from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
 
 from listener.cli import main
-from listener.household import state
 from listener.storage.home import Home
 from tests.household.guests import Host
 from tests.ports import find_free_port
 
 Earmark = Callable[..., tuple[int, str, str]]
-
-
-@pytest.fixture
-def any_date(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Accept any clock as set; test_state.py tests that an unset clock is refused."""
-    monkeypatch.setattr(state, "_EARLIEST", datetime.min.replace(tzinfo=UTC))
 
 
 @pytest.fixture

@@ -163,7 +163,7 @@ def test_a_network_with_other_vectors_is_not_written(monkeypatch: pytest.MonkeyP
 def a_wheel(file: Path, members: dict[str, bytes]) -> Path:
     with zipfile.ZipFile(file, "w") as archive:
         for name, data in members.items():
-            archive.writestr(name, data)
+            archive.writestr(zipfile.ZipInfo(name), data)  # its date is of 1980, whatever today is
     return file
 
 
