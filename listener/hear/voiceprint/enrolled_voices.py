@@ -36,7 +36,7 @@ class EnrolledVoices:
         """Return the voices by owner, all of active owners.
 
         While the voiceprint of an active owner is refused there is none: without it, that owner's
-        voice could pass for another owner's. A voiceprint of somebody who is no active owner any
+        voice could pass for another owner's. A voiceprint of an owner who is not active any
         more does not count. Each refusal is logged once.
 
         Args:
