@@ -11,7 +11,7 @@ from typing import Any
 import msgspec
 
 from listener import config
-from listener.cli.main import SYSTEM_CONFIG, with_examples
+from listener.cli.main import ONLY, find_config, with_examples
 from listener.config import Config, Settings, parse_toml
 from listener.errors import UsageError
 from listener.storage.atomic import read_plain_file
@@ -29,7 +29,10 @@ class ConfiguredValue:
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the options of ``earmark config``."""
+    parser.set_defaults(hub=ONLY)
     parser.epilog = with_examples(
+        "On a computer that is only a hub, the configuration is the archive's file,\n"
+        "/etc/earmark/archive.toml; --config names another.\n\n"
         "Files that hold secrets are shown by their paths, never by their content. Options of a\n"
         "command, such as earmark hear --word, come before these values.",
         "earmark config",
@@ -51,7 +54,7 @@ def run(arguments: argparse.Namespace, settings: Config) -> int:
     Raises:
         UsageError: there is no such key or section.
     """
-    path = Path(arguments.config or SYSTEM_CONFIG)
+    path = find_config(arguments)
     raw = _read(path)
     values = [
         ConfiguredValue("home", settings.home, _origin_of_home(arguments, raw, path)),

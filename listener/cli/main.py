@@ -42,6 +42,8 @@ from listener.text_encoding import decode_text
 SYSTEM_CONFIG: Final = "/etc/earmark/earmark.toml"
 HUB_CONFIG: Final = "/etc/earmark/archive.toml"
 """Configuration of the archive on a household's hub; used by the commands for the hub."""
+ONLY: Final = "only"
+"""Value of a command's default ``hub``: it uses `HUB_CONFIG` where there is no other file."""
 ASSIST_CONFIG: Final = "/etc/earmark/assist.toml"
 
 
@@ -377,12 +379,24 @@ def _overview(commands: Mapping[str, tuple[str, str]]) -> str:
     return with_examples("\n".join(lines), "earmark demo", "earmark hear --help")
 
 
+def find_config(arguments: argparse.Namespace) -> Path:
+    """Return the path of the configuration file of a command, which may be missing.
+
+    ``--config`` names it. Without it, the commands for the hub use the hub's, and those for both
+    kinds of computer use the hub's where it is the only one.
+    """
+    if arguments.config:
+        return Path(arguments.config)
+    kind = getattr(arguments, "hub", False)
+    is_hub = Path(HUB_CONFIG).exists() and (
+        not arguments.home if kind is True else kind == ONLY and not Path(SYSTEM_CONFIG).exists()
+    )
+    return Path(HUB_CONFIG if is_hub else SYSTEM_CONFIG)
+
+
 def _read_config(arguments: argparse.Namespace) -> config.Config:
     """Read the configuration file, if there is one, and resolve the data directory."""
-    named: str | None = arguments.config
-    is_hub = bool(getattr(arguments, "hub", False)) and not arguments.home
-    path = Path(named or (HUB_CONFIG if is_hub and Path(HUB_CONFIG).exists() else SYSTEM_CONFIG))
-    settings = read_config_file(path, must_exist=bool(named))
+    settings = read_config_file(find_config(arguments), must_exist=bool(arguments.config))
     home = arguments.home or settings.home or os.environ.get("EARMARK_HOME")
     try:
         if not home:

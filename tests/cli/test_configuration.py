@@ -73,3 +73,24 @@ def test_no_changed_value_is_said(tmp_path: Path, capsys: pytest.CaptureFixture[
 def test_unknown_key_is_refused(file: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main.main(["config", "--config", str(file), "wake.wrods"]) == 2
     assert "no key or section wake.wrods" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("is_speaker", [False, True])
+def test_hub_shows_its_own_file_where_it_is_the_only_one(
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+    *,
+    is_speaker: bool,
+) -> None:
+    speaker, hub = tmp_path / "earmark.toml", tmp_path / "archive.toml"
+    monkeypatch.setattr(main, "SYSTEM_CONFIG", str(speaker))
+    monkeypatch.setattr(main, "HUB_CONFIG", str(hub))
+    hub.write_text("[archive]\nport = 8443\n")
+    if is_speaker:
+        speaker.write_text("[archive]\nport = 9443\n")
+
+    shown = rows(capsys, "archive.port")["archive.port"]
+
+    assert shown == ((9443, str(speaker)) if is_speaker else (8443, str(hub)))
+    assert rows(capsys, "archive.port", "--config", str(hub))["archive.port"] == (8443, str(hub))
