@@ -17,6 +17,9 @@ QUIET_S = 50
 """Time for which hear still runs after the clip; the process that compares voices ends after 60 s
 without a request."""
 CHILD = "listener.hear.voiceprint.embedding_process"
+CHIME = "listener.hear.indicators.chime_process"
+NO_CARD = "pcm.!default { type null }\nctl.!default { type null }\n"
+"""asound.conf of a loudspeaker without a card: ALSA takes the samples and drops them."""
 ENROL = f"""
 from datetime import UTC, datetime
 from pathlib import Path
@@ -48,10 +51,10 @@ VoiceprintStore(home.path).write(
 """
 
 
-def child_of_hear(machine: Machine) -> str:
-    """Return the process that compares voices, or nothing."""
+def child_of_hear(machine: Machine, module: str = CHILD) -> str:
+    """Return the process that runs a module, or nothing."""
     # The brackets keep this search from finding itself.
-    found = machine.ask("sh", "-c", f"grep -lsa '{CHILD[:-1]}[s]' /proc/[0-9]*/cmdline").stdout
+    found = machine.ask("sh", "-c", f"grep -lsa '{module[:-1]}[s]' /proc/[0-9]*/cmdline").stdout
     return found.split("/")[2] if found else ""
 
 
@@ -69,17 +72,22 @@ def enrolled(house: House) -> Iterator[House]:
     toml = machine.read("/etc/earmark/earmark.toml")
     changed = toml.replace(
         '[attribution]\nkeeper = "ada"\n',
-        '[attribution]\nkeeper = "ada"\nmode = "keeper-voice"\nthreshold = 0.1\n',
+        '[attribution]\nkeeper = "ada"\nmode = "keeper-voice"\nthreshold = 0.1\n'
+        "[clip]\npre_roll_s = 0\n[chime]\non_wake = true\n",
     )
     assert changed != toml
     machine.write("/etc/earmark/earmark.toml", changed)
+    machine.write("/etc/asound.conf", NO_CARD)
     machine.run("systemctl", "start", "earmark-send", "earmark-archive")
     yield house
     machine.run("systemctl", "stop", "earmark-hear", "earmark-send", "earmark-archive")
     machine.run("rm", "-rf", "/var/lib/earmark/mute.json", "/var/lib/earmark/voiceprints")
+    machine.run("rm", "/etc/asound.conf")
 
 
-def test_clip_is_attributed_by_voice_and_mute_ends_the_process(enrolled: House) -> None:
+def test_clip_after_the_chime_is_attributed_by_voice_and_mute_ends_the_process(
+    enrolled: House,
+) -> None:
     machine = enrolled.machine
     before = len(enrolled.archived())
 
@@ -95,7 +103,11 @@ def test_clip_is_attributed_by_voice_and_mute_ends_the_process(enrolled: House) 
     locked_kib = int(status["VmLck"].split()[0])
     assert 0 < peak_kib <= 144 * 1_024
     assert locked_kib > 0, "no page of it is swapped"
+    chime = child_of_hear(machine, CHIME)
+    assert chime, machine.said("earmark-hear")
+    assert "cannot play the chime" not in machine.said("earmark-hear")
     enrolled.earmark("mute", "on")
     machine.wait_until(lambda: not child_of_hear(machine), "the end of the process")
+    assert child_of_hear(machine, CHIME) == chime
     assert machine.show("earmark-hear", "NRestarts") == "0"
     assert machine.show("earmark-hear", "ActiveState") == "active"
