@@ -247,8 +247,8 @@ def run(arguments: argparse.Namespace, settings: config.Config) -> int:  # noqa:
     router = RequestRouter(requests)
     mute = build_mute(settings, home.path, router, arguments.mute, state.apply)
     lamp = build_lamp(settings.lamp, time.monotonic)
-    # A recording does not pause for the chime.
-    chime = None if settings.microphone.files else build_chime(settings.chime, time.monotonic)
+    # A recording that is processed as fast as possible would be over before the chime.
+    chime = None if arguments.fast else build_chime(settings.chime, time.monotonic)
     notices = NoticeSender(home.path / SOCKET)
     state_feed = StateFeed(notices, time.monotonic)
     monitor_feed = MonitorFeed(home.path, time.monotonic, time.process_time)
