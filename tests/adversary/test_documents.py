@@ -462,8 +462,8 @@ def test_check_lines_accept_every_entry_of_an_export(
 )
 def test_check_lines_count_an_entry_of_another_name(owner: Owner, name: str) -> None:
     with zipfile.ZipFile(owner.folder / "ada.zip", "w") as archive:
-        archive.writestr("READ-ME-FIRST.html", EXPORT_PAGE)
-        archive.writestr(name, b"")
+        archive.writestr(zipfile.ZipInfo("READ-ME-FIRST.html"), EXPORT_PAGE)
+        archive.writestr(zipfile.ZipInfo(name), b"")
 
     done = owner.run("set -eu\n", CHECK_BLOCK)
 

