@@ -137,7 +137,17 @@ def ring_timers(house: House, say: Say) -> None:
 def announce_texts(house: House, say: Say) -> None:
     """notify.send_message speaks a text at one speaker, or in an area, and never while muted."""
     exposed = house.assistant.call("homeassistant/expose_entity/list")["exposed_entities"]
+    before = {name: last_command(house, name) for name in house.speakers}
     with open_voice(house, usual=""):
+        # The broker stores no text for an assist that has not subscribed yet.
+        wait_until(
+            lambda: any(
+                (now := last_command(house, name)) != before[name] and now[1] == "not-understood"
+                for name in house.speakers
+            ),
+            "assist answers",
+            _PATIENCE_S,
+        )
         entities = {name: house.entities(name)["announce"]["entity_id"] for name in house.speakers}
         for entity in entities.values():
             assert not exposed.get(entity, {}).get("conversation"), entity
