@@ -360,6 +360,10 @@ class OwnerState:
         with self._available():
             return dict(self._orders.execute("select owner, days from retention").fetchall())
 
+    def retention_of(self, owner: str) -> int | None:
+        """Return an owner's retention limit in days; None without one."""
+        return self.retention_days().get(owner)
+
     def retention_limits(self) -> list[RetentionLimit]:
         """Return the retention limits as published to devices."""
         with self._available():
