@@ -14,16 +14,23 @@ import socket
 import subprocess
 import sys
 import tempfile
+import uuid
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
+import obstore
 import psycopg
+
+from listener.archive.fleet.fleet_store import FleetStore, open_database
+from listener.archive.fleet.object_blobs import ObjectBlobs, open_objects
+from listener.archive.fleet.postgres import Postgres
+from listener.archive.records import RowMac
 
 from tests.system.conftest import wait_until
 
 BUCKET: Final = "clips"
 _ACCESS: Final = "earmark-test"
-_SECRET: Final = "earmark-test-secret"
+_SECRET: Final = "earmark-test-secret"  # noqa: S105 - of a server that this test starts
 _NOBODY: Final = 65_534
 
 
@@ -212,3 +219,45 @@ def _ask(port: int, method: str, path: str) -> int:
     with contextlib.closing(http.client.HTTPConnection("127.0.0.1", port, timeout=5)) as peer:
         peer.request(method, path)
         return peer.getresponse().status
+
+
+class Fleet:
+    """Stores of several archive processes on one database and one part of the bucket."""
+
+    def __init__(
+        self, postgres: PostgresServer, seaweed: SeaweedServer, row_mac: RowMac | None = None
+    ) -> None:
+        self.postgres = postgres
+        name = uuid.uuid4().hex
+        self.database = f"fleet-{name}"
+        self.url = postgres.create(self.database)
+        self.objects = open_objects(f"s3://{BUCKET}/{name}", seaweed.environment)
+        self.blobs = ObjectBlobs(self.objects)
+        self._row_mac = row_mac
+        self._opened: list[Postgres] = []
+
+    def connect(self) -> Postgres:
+        """Open the database as each archive process does."""
+        opened = open_database(self.url, self.blobs)
+        self._opened.append(opened)
+        return opened
+
+    def open(self, instance: str = "1") -> FleetStore:
+        """Open the store of another archive process."""
+        return FleetStore(self.connect(), self.blobs, instance, self._row_mac)
+
+    def keys(self, prefix: str = "") -> list[str]:
+        """Return the names of all objects."""
+        return sorted(
+            meta["path"] for piece in obstore.list(self.objects, prefix) for meta in piece
+        )
+
+    def ask(self, query: str) -> list[tuple[Any, ...]]:
+        """Return the rows of a query."""
+        with psycopg.connect(self.url, autocommit=True) as connection:
+            cursor = connection.execute(query)  # type: ignore[arg-type] # the tests' own text
+            return cursor.fetchall() if cursor.description else []
+
+    def close(self) -> None:
+        for opened in self._opened:
+            opened.close()

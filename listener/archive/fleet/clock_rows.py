@@ -4,13 +4,16 @@ A process changes the times of the clips that it received, and of no other.
 """
 
 from collections.abc import Sequence
-from typing import Final
+from dataclasses import replace
+from typing import Any, Final
 
 from listener.archive.elapsed_time import Shift
 from listener.archive.fleet.postgres import Postgres
 from listener.archive.records import ClipRecord, RowMac
 
-_COLUMNS: Final = "clip, owner, device, seq, t, ttl_s, size_bytes, received_s, expires_s"
+_SELECT: Final = (
+    "select clip, owner, device, seq, t, ttl_s, size_bytes, received_s, expires_s, code from clip"
+)
 
 
 class ClockRows:
@@ -54,7 +57,7 @@ class ClockRows:
             )
             for shift in (*shifts, *everywhere):
                 rows = connection.execute(
-                    f"select {_COLUMNS}, code from clip where instance = %s and owner is not null"
+                    f"{_SELECT} where instance = %s and owner is not null"
                     " and start between %s and %s order by clip for update",
                     (self._instance, shift.first, shift.last),
                 ).fetchall()
@@ -65,13 +68,17 @@ class ClockRows:
                         [self._shift(row, shift.by_s) for row in rows],
                     )
 
-    def _shift(self, row: Sequence[object], by_s: int) -> tuple[int, int, str, str]:
+    def _shift(self, row: Sequence[Any], by_s: int) -> tuple[int, int, str, str]:
         *values, code = row
-        old = ClipRecord(*values)  # type: ignore[arg-type] # the columns are those of the record
-        received_s, expires_s = old.received_s + by_s, old.expires_s + by_s
-        new = ClipRecord(*values[:-2], received_s, expires_s)  # type: ignore[arg-type] # as above
+        old = ClipRecord(*values)
+        new = replace(old, received_s=old.received_s + by_s, expires_s=old.expires_s + by_s)
         is_valid = self._row_mac.compute(old) == code
-        return received_s, expires_s, self._row_mac.compute(new) if is_valid else "", old.clip
+        return (
+            new.received_s,
+            new.expires_s,
+            self._row_mac.compute(new) if is_valid else "",
+            old.clip,
+        )
 
     def newest_arrival(self) -> int | None:
         """Return the latest arrival of a clip in this process; None without clips."""

@@ -15,11 +15,10 @@ import logging
 import threading
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final, NoReturn
 
 import psycopg
 
-from listener.archive.archive_clock import TimeStore
 from listener.archive.blobs import BlobConflict
 from listener.archive.elapsed_time import ArchiveTime, Shift
 from listener.archive.fleet import object_repair
@@ -50,28 +49,36 @@ from listener.errors import Unavailable, UsageError
 from listener.quantities import quantity
 from listener.storage.locations import QUARANTINE
 
+if TYPE_CHECKING:
+    from listener.archive.archive_clock import TimeStore
+
 GRACE_S: Final = 3600
 """Age below which an object without a row may be one that another process is storing."""
 _DOOMED_GRACE_S: Final = 60
 """Age below which an erased row's object is left to the process that erases it."""
 _DAY_S: Final = 86_400
 
-_COLUMNS: Final = "clip, owner, device, seq, t, ttl_s, size_bytes, received_s, expires_s, code"
+_SELECT: Final = (
+    "select clip, owner, device, seq, t, ttl_s, size_bytes, received_s, expires_s, code from clip"
+)
+_SELECT_DUE: Final = (
+    "select clip.clip, clip.owner, device, seq, t, ttl_s, size_bytes, received_s, expires_s, code,"
+    " sha256, ciphertext_sha256, dkey"
+)
 _EXPIRED: Final = f"""
-    select {_COLUMNS}, sha256, ciphertext_sha256, dkey from clip
+    {_SELECT_DUE} from clip
     where owner is not null and expires_s <= %(now_s)s and (expires_s, clip) > (%(t)s, %(clip)s)
     order by expires_s, clip limit %(limit)s
 """
 _OVER_RETENTION: Final = f"""
-    select {", ".join(f"clip.{name}" for name in _COLUMNS.split(", "))},
-        sha256, ciphertext_sha256, dkey
-    from retention join clip on clip.owner = retention.owner
+    {_SELECT_DUE} from retention join clip on clip.owner = retention.owner
         and clip.expires_s - clip.ttl_s <= %(now_s)s - retention.days * {_DAY_S}
     where (clip.expires_s, clip.clip) > (%(t)s, %(clip)s)
     order by clip.expires_s, clip.clip limit %(limit)s
 """
 _INSERT: Final = (
-    f"insert into clip ({_COLUMNS}, sha256, ciphertext_sha256, dkey, instance, start)"
+    "insert into clip (clip, owner, device, seq, t, ttl_s, size_bytes, received_s, expires_s, code,"
+    " sha256, ciphertext_sha256, dkey, instance, start)"
     " values (%s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s,"
     " coalesce((select start from clock where instance = %s), 0))"
     " on conflict do nothing returning true"
@@ -115,7 +122,7 @@ class FleetStore:
         self._export = TombstoneExport(blobs)
         self._instance = instance
         self._row_mac = row_mac or RowMac()
-        self._clock_rows: Final[TimeStore] = ClockRows(database, instance, self._row_mac)
+        self._clock_rows: TimeStore = ClockRows(database, instance, self._row_mac)
         self.owner_state: Final = FleetOwnerState(database)
         self.version = 0
         """Counts the changes, in this process, of the highest numbers accepted."""
@@ -269,7 +276,7 @@ class FleetStore:
         if added.rowcount:
             bump_change(connection)
 
-    def _refuse(self, envelope: Envelope, sha256: str) -> None:
+    def _refuse(self, envelope: Envelope, sha256: str) -> NoReturn:
         """Write the tombstone of a clip that an erase order covers, and raise ``Erased``."""
         self.erase(envelope.header.owner, [make_tombstone(envelope, sha256)])
         raise Erased("this clip was erased")
@@ -290,7 +297,7 @@ class FleetStore:
             connection.cursor(name="clips") as cursor,
         ):
             cursor.itersize = MOST_ROWS
-            cursor.execute(f"select {_COLUMNS} from clip where owner is not null order by t, clip")
+            cursor.execute(f"{_SELECT} where owner is not null order by t, clip")
             for row in cursor:
                 yield self._read(row)[0]
 
@@ -321,7 +328,7 @@ class FleetStore:
         whose = "owner = %(owner)s" if owner is not None else "owner is not null"
         with self._database.connection() as connection:
             rows = connection.execute(
-                f"select {_COLUMNS} from clip where {whose} and t >= %(first)s and t < %(last)s"
+                f"{_SELECT} where {whose} and t >= %(first)s and t < %(last)s"
                 " and (%(device)s::text is null or device = %(device)s)"
                 " and (t, clip) > (%(t)s, %(clip)s) order by t, clip limit %(limit)s",
                 {
@@ -676,12 +683,13 @@ class FleetStore:
     def examine_piece(
         self, piece: Sequence[StoredObject]
     ) -> dict[str, tuple[ClipRecord | None, bool]]:
-        """Return the rows of listed objects by id: None for a tombstone, and True for a valid MAC."""
+        """Return the rows of listed objects by id, each with True if its MAC is valid.
+
+        A tombstone is None.
+        """
         ids = [item.clip for item in piece]
         with self._database.connection() as connection:
-            rows = connection.execute(
-                f"select {_COLUMNS} from clip where clip = any(%s)", (ids,)
-            ).fetchall()
+            rows = connection.execute(f"{_SELECT} where clip = any(%s)", (ids,)).fetchall()
         return {row[0]: (None, True) if row[1] is None else self._read(row) for row in rows}
 
     def add_row(self, envelope: Envelope, data: bytes, arrived_s: int) -> bool:
@@ -704,3 +712,29 @@ class FleetStore:
 def _database_time(time_s: float) -> ArchiveTime:
     """Return a moment of the database server's clock, which no start interrupts."""
     return ArchiveTime(time_s, time_s, time_s)
+
+
+def open_database(url: str, blobs: ObjectBlobs) -> Postgres:
+    """Open the database of a fleet.
+
+    Each new connection first adds the tombstones that a restored copy of the database lacks.
+
+    Args:
+        url: ``postgresql://…``.
+        blobs: the object store with the copies of the tombstones.
+
+    Raises:
+        ConfigError: the URL is not valid.
+        Unavailable: the database cannot be used.
+    """
+    export = TombstoneExport(blobs)
+
+    def add_missing(connection: PgConnection) -> None:
+        if number := export.import_missing(connection):
+            _log.warning(
+                "the database lacked %s of erased clips, which were added: it was restored from"
+                " an older copy",
+                quantity(number, "list"),
+            )
+
+    return Postgres(url, add_missing)

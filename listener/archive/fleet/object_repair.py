@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Final
 
 from listener.archive.fleet.object_blobs import StoredObject
 from listener.archive.fleet.postgres import Postgres
-from listener.archive.records import ClipRecord, Erased, Replayed, Undecided
+from listener.archive.records import Erased, Replayed, Undecided
 from listener.envelope.format import Envelope
 from listener.errors import BadEnvelope
 from listener.quantities import quantity
@@ -57,7 +57,7 @@ def repair(
             else:
                 matched += record.owner == item.owner
                 if not has_valid_mac or record.owner != item.owner:
-                    _check_row(store, record, item, verify)
+                    _check_row(store, item, verify)
         store.blobs.erase(gone)
         if gone:
             _log.warning("%s of erased clips had remained", quantity(len(gone), "object"))
@@ -77,10 +77,7 @@ def _add_row(store: "FleetStore", item: StoredObject, verify: Callable[[bytes], 
     if data is None:
         return False
     try:
-        envelope = verify(data)
-        header = envelope.header
-        if (header.owner, header.clip) != (item.owner, item.clip):
-            raise BadEnvelope("its name differs from its header")
+        envelope = _verify_at(item, data, verify)
         return store.add_row(envelope, data, item.arrived_s)
     except Erased:
         store.blobs.erase([(item.owner, item.clip)])
@@ -94,7 +91,6 @@ def _add_row(store: "FleetStore", item: StoredObject, verify: Callable[[bytes], 
 
 def _check_row(
     store: "FleetStore",
-    record: ClipRecord,
     item: StoredObject,
     verify: Callable[[bytes], Envelope],
 ) -> None:
@@ -103,9 +99,13 @@ def _check_row(
     if data is None:
         return
     try:
-        envelope = verify(data)
-        if (envelope.header.owner, envelope.header.clip) != (item.owner, record.clip):
-            raise BadEnvelope("its name differs from its header")
-        store.refresh_row(envelope, data)
+        store.refresh_row(_verify_at(item, data, verify), data)
     except (BadEnvelope, Replayed) as error:
         _log.warning("an index row does not match its object, which does not verify: %s", error)
+
+
+def _verify_at(item: StoredObject, data: bytes, verify: Callable[[bytes], Envelope]) -> Envelope:
+    envelope = verify(data)
+    if (envelope.header.owner, envelope.header.clip) != (item.owner, item.clip):
+        raise BadEnvelope("its name differs from its header")
+    return envelope
