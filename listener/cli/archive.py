@@ -7,7 +7,8 @@ import logging
 import os
 import sys
 import time
-from collections.abc import Callable
+from collections import Counter
+from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
@@ -31,9 +32,9 @@ from listener.archive.service import ArchiveService, ExpirySweep
 from listener.archive.store import FileStore
 from listener.cli import archive_clock
 from listener.cli.main import Subcommands, with_examples
-from listener.config import Config
+from listener.config import BrokerSettings, Config
 from listener.errors import DiskFull, EarmarkError, Unavailable
-from listener.mqtt.connection_record import RecordedBroker, address_of, record_path
+from listener.mqtt.connections import recorded_clients
 from listener.mqtt.paho_client import PahoBroker
 from listener.storage import atomic
 from listener.storage.access_log import ACCESS_LOG, AccessLog
@@ -176,19 +177,12 @@ def _serve(settings: Config) -> int:
         retired_keys = RetiredKeys(home, store, repair)
         notifier = systemd.Notifier(os.environ, time.monotonic)
         notifier.ready()
-        retained = RetainedClips(time.monotonic)
+        clients = recorded_clients(
+            systemd.with_credentials(settings.broker, os.environ), home.path, "archive", _client
+        )
+        retained = [RetainedClips(time.monotonic) for _ in clients.clients]
         server = ArchiveService(
-            RecordedBroker(
-                PahoBroker(
-                    systemd.with_credentials(settings.broker, os.environ),
-                    CLIENT_ID,
-                    retain_as_published=True,
-                    # A broker that is short of memory can still send one clip at a time.
-                    receive_maximum=1,
-                ),
-                record_path(home.path, "archive"),
-                address_of(settings.broker),
-            ),
+            clients,
             receiver,
             ExpirySweep(store, repair, clock),
             publisher=ArchivePublisher(context),
@@ -196,7 +190,7 @@ def _serve(settings: Config) -> int:
             service=notifier,
             upkeep=disk.upkeep,
             report=HourlyReport(
-                lambda: http_server.counts() | retained.counts() | receiver.refused_counts(),
+                lambda: http_server.counts() | _total(retained) | receiver.refused_counts(),
                 time.monotonic,
                 notifier,
             ),
@@ -210,6 +204,21 @@ def _serve(settings: Config) -> int:
             with contextlib.suppress(Unavailable):  # a full disk; each request reported it
                 context.append_due_rows(at_end=True)
     return 0
+
+
+def _client(settings: BrokerSettings) -> PahoBroker:
+    return PahoBroker(
+        settings,
+        CLIENT_ID,
+        retain_as_published=True,
+        # A broker that is short of memory can still send one clip at a time.
+        receive_maximum=1,
+    )
+
+
+def _total(retained: Sequence[RetainedClips]) -> dict[str, int]:
+    """Return the counts of retained clips at all brokers."""
+    return dict(sum((Counter(one.counts()) for one in retained), Counter()))
 
 
 def _repair_at_start(repair: Callable[[], int]) -> None:

@@ -21,7 +21,7 @@ from listener.errors import ConfigError, EarmarkError, Unavailable, UsageError
 from listener.household import broker_config, identity, invitation, join_client, join_server
 from listener.household.broker_service import update_broker
 from listener.household.identity import HouseholdIdentity, IdentityKind
-from listener.household.publish import can_broker_reach, chown_to_broker
+from listener.household.publish import SYSTEM_BROKER, can_broker_reach, chown_to_broker
 from listener.household.registry import INVITATION_S, Area, Speaker
 from listener.household.state import HouseholdStore
 from listener.storage.atomic import PUBLIC_MODE, write_atomic
@@ -224,7 +224,12 @@ def _add_bridge(
     """
     who, registry = identity.HOME_ASSISTANT, store.registry()
     used_in = bridge_folder or str(folder.absolute())
-    text = broker_config.render_bridge(used_in, registry.hosts[0], registry.port)
+    brokers = [(registry.hosts[0], registry.port)]
+    brokers += [(further.host, further.port) for further in registry.further()]
+    text = "\n".join(
+        broker_config.render_bridge(used_in, host, port, number)
+        for number, (host, port) in enumerate(brokers, 1)
+    )
     store.issue(who, folder)
     write_atomic(bridge, text.encode(), PUBLIC_MODE)
     files = (broker_config.CA, f"{who.cn}.crt", f"{who.cn}.key")
@@ -286,6 +291,7 @@ def revoke(arguments: argparse.Namespace, settings: config.Config, home: Home) -
         print(json.dumps({"identity": who.cn, "revoked": True, "broker_restarted": restarted}))
     else:
         _print_revoked(who)
+    _name_further_brokers(store)
     if not restarted:
         if not arguments.json:
             print("the broker refuses its certificate and access rights once it is restarted")
@@ -374,6 +380,7 @@ def reload_broker(store: HouseholdStore, *, closes_connections: bool = False) ->
         closes_connections: also end open connections, of a member who was revoked.
     """
     word = "restart" if closes_connections else "reload"
+    _name_further_brokers(store)
     if update_broker(store.published().broker, closes_connections=closes_connections):
         print(f"earmark: {word}ed mosquitto", file=sys.stderr)
         return
@@ -382,6 +389,17 @@ def reload_broker(store: HouseholdStore, *, closes_connections: bool = False) ->
         " (restart it to close open connections)",
         file=sys.stderr,
     )
+
+
+def _name_further_brokers(store: HouseholdStore) -> None:
+    """Print that the brokers on other computers need their files again."""
+    files = store.published()
+    for further in store.registry().further():
+        print(
+            f"earmark: copy the files of {files.for_broker(further)} to {SYSTEM_BROKER} on"
+            f" {further.host}, and restart mosquitto there",
+            file=sys.stderr,
+        )
 
 
 def _invite(store: HouseholdStore, home: Home, who: HouseholdIdentity) -> str:
