@@ -313,6 +313,10 @@ class ArchiveSettings(Settings, frozen=True, kw_only=True):
     """Server certificate for TLS 1.3; without it only this machine is served."""
     key_file: PathText | None = None
     """Private key of ``certificate_file``; set together with it."""
+    proxy_port: Annotated[int, Meta(ge=0, le=65535)] = 0
+    """TCP port of ``host`` for a trusted proxy, which shows its certificate; 0: none."""
+    proxy_certificate_file: PathText | None = None
+    """The proxy's client certificate; no other is accepted on ``proxy_port``."""
     least_free_bytes: Annotated[int, Meta(ge=0, le=1 << 40)] = 64 << 20
     """New clips wait in the spools while less than this is free, or less than 5 % of the disk (at
     most 1 GiB), so that owners can still erase; 0 turns this off."""

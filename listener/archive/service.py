@@ -9,7 +9,9 @@ from collections.abc import Callable, Sequence
 from typing import Final
 
 from listener.archive.archive_clock import ArchiveClock
+from listener.archive.health import Health
 from listener.archive.hourly_report import HourlyReport
+from listener.archive.intake_turns import IntakeTurns
 from listener.archive.publisher import ArchivePublisher
 from listener.archive.receiver import Receiver
 from listener.archive.records import Store
@@ -18,6 +20,7 @@ from listener.errors import Unavailable
 from listener.mqtt import topics
 from listener.mqtt.client import (
     Broker,
+    BrokerEvent,
     ConnectedEvent,
     DeniedEvent,
     Message,
@@ -96,6 +99,8 @@ class ArchiveService:
         upkeep: called after every turn; raises ``Unavailable``.
         report: reports excessive use, if given.
         retained: removes retained clips from the broker; for several, one for each.
+        turns: the clips that another archive stores; None for the only archive.
+        health: told of every turn, if given.
         monotonic_s: monotonic clock, in seconds.
     """
 
@@ -111,9 +116,13 @@ class ArchiveService:
         upkeep: Callable[[], None] | None = None,
         report: HourlyReport | None = None,
         retained: RetainedClips | Sequence[RetainedClips] | None = None,
+        turns: IntakeTurns[BrokerConnection] | None = None,
+        health: Health | None = None,
         monotonic_s: Callable[[], float] = time.monotonic,
     ) -> None:
         self._report = report
+        self._turns = turns
+        self._health = health
         self._connections = BrokerConnections(broker, RECONNECT, monotonic_s)
         if retained is None or isinstance(retained, RetainedClips):
             retained = [retained or RetainedClips(monotonic_s)]
@@ -136,22 +145,33 @@ class ArchiveService:
     def turn(self, longest_s: float) -> None:
         """Wait for broker events for at most ``longest_s`` seconds, and process them."""
         for connection, event in self._connections.poll(longest_s):
-            match event:
-                case ConnectedEvent():
-                    self._on_connected(connection)
-                case DeniedEvent():
-                    _log.warning("the broker denied the subscription to clips: %s", event.reason)
-                case Message(topic=ArchivePublisher.topic):
-                    self._on_published_head(event)
-                case Message() if topics.STATUS.levels(event.topic) is not None:
-                    self._on_status(event)
-                case Message():
-                    self._on_clip(connection, event)
-                case RejectedEvent():
-                    self._on_rejected(connection, event)
-                case _:
-                    pass
+            self._handle(connection, event)
+        for connection, message in () if self._turns is None else self._turns.take_due():
+            self._store(connection, message)
+        if self._health is not None:
+            connected = sum(one.is_connected for one in self._connections.all)
+            self._health.note_turn(connected, len(self._connections.all))
         self._run_periodic_tasks()
+
+    def _handle(self, connection: BrokerConnection, event: BrokerEvent) -> None:
+        match event:
+            case ConnectedEvent():
+                self._on_connected(connection)
+            case DeniedEvent():
+                _log.warning("the broker denied the subscription to clips: %s", event.reason)
+            case Message(topic=ArchivePublisher.topic):
+                self._on_published_head(event)
+            case Message() if topics.STATUS.levels(event.topic) is not None:
+                self._on_status(event)
+            case Message() if topics.ACK.levels(event.topic) is not None:
+                if self._turns is not None:
+                    self._turns.on_answer(connection, event)
+            case Message():
+                self._on_clip(connection, event)
+            case RejectedEvent():
+                self._on_rejected(connection, event)
+            case _:
+                pass
 
     def _on_connected(self, connection: BrokerConnection) -> None:
         self._rejection_logged.discard(connection)
@@ -165,6 +185,8 @@ class ArchiveService:
 
     def _subscribe_to_clips(self, connection: BrokerConnection) -> None:
         connection.broker.subscribe(topics.CLIP.topic_filter())
+        if self._turns is not None:
+            connection.broker.subscribe(topics.ACK.topic_filter())
         self._retained[connection].on_subscribed()
 
     def _on_clip(self, connection: BrokerConnection, message: Message) -> None:
@@ -172,6 +194,10 @@ class ArchiveService:
             connection.broker.publish(removal)
         if not message.payload and topics.CLIP.levels(message.topic) is not None:
             return  # removes a retained clip
+        if self._turns is None or self._turns.is_own(connection, message):
+            self._store(connection, message)
+
+    def _store(self, connection: BrokerConnection, message: Message) -> None:
         if (answer := self._receiver.receive(message)) is not None:
             # Before the answer: a device that has it knows the number, too.
             self._publish_numbers()

@@ -579,7 +579,14 @@ def _add_members(actions: Subcommands) -> None:
         " --bridge /etc/mosquitto/conf.d/earmark-bridge.conf",
         "earmark household add-service assist --to /etc/earmark/assist",
     )
-    service.add_argument("name", choices=("home-assistant", "assist"), help="name of the service")
+    service.add_argument(
+        "name",
+        choices=("home-assistant", "assist", "archive", "proxy"),
+        help="name of the service; archive: one of several; proxy: in front of the archives",
+    )
+    service.add_argument(
+        "--instance", type=int, metavar="N", help="with archive: its number, from 1 on"
+    )
     service.add_argument("--to", required=True, metavar="DIR", help="folder for the files")
     service.add_argument(
         "--bridge",

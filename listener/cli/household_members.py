@@ -192,8 +192,16 @@ def add_service(arguments: argparse.Namespace, settings: config.Config, home: Ho
         return household_assist.add_assist(
             HouseholdStore(home.path), home, Path(arguments.to), as_json=arguments.json
         )
-    who = identity.HOME_ASSISTANT
     folder = Path(arguments.to)
+    if arguments.instance is not None and arguments.name != identity.ARCHIVE.name:
+        raise UsageError("--instance is for archive only", "leave --instance out")
+    if arguments.name in {identity.ARCHIVE.name, identity.PROXY.name}:
+        if arguments.bridge or arguments.bridge_folder:
+            raise UsageError(
+                "--bridge is for home-assistant only", "leave --bridge and --bridge-folder out"
+            )
+        return _add_of_fleet(arguments, HouseholdStore(home.path), folder)
+    who = identity.HOME_ASSISTANT
     if arguments.bridge_folder and not arguments.bridge:
         raise UsageError("--bridge-folder needs --bridge", "pass --bridge FILE")
     store = HouseholdStore(home.path)
@@ -210,6 +218,37 @@ def add_service(arguments: argparse.Namespace, settings: config.Config, home: Ho
     else:
         print(f"upload to Home Assistant's MQTT integration: {folder}/{broker_config.CA},")
         print(f"  {folder}/{who.cn}.crt and {folder}/{who.cn}.key; then delete them here")
+    reload_broker(store)
+    return 0
+
+
+def _add_of_fleet(arguments: argparse.Namespace, store: HouseholdStore, folder: Path) -> int:
+    """Create key and certificate of one of several archives, or of the proxy before them."""
+    who, text = identity.PROXY, ""
+    if arguments.name == identity.ARCHIVE.name:
+        if arguments.instance not in range(1, identity.MOST_ARCHIVES + 1):
+            raise UsageError(
+                f"archive needs --instance, a number from 1 to {identity.MOST_ARCHIVES}",
+                "pass --instance N, as archive.instance of its configuration",
+            )
+        who, registry = identity.archive(arguments.instance), store.registry()
+        text = (
+            f"[broker]\n{registry.broker_table(registry.broker_host)}"
+            f'ca_file = "{folder.absolute() / broker_config.CA}"\n'
+            f'certificate_file = "{folder.absolute() / f"{who.cn}.crt"}"\n'
+            f'key_file = "{folder.absolute() / f"{who.cn}.key"}"\n'
+            f"\n[archive]\ninstance = {arguments.instance}\n"
+        )
+    store.issue(who, folder)
+    if arguments.json:
+        row = {"identity": who.cn, "folder": str(folder.absolute()), "settings": text}
+        print(json.dumps(row))
+    elif text:
+        print(f"configuration of this archive; set archive.instances to their number:\n{text}")
+    else:
+        crt = folder.absolute() / f"{who.cn}.crt"
+        print(f"give the proxy {crt} and its key; set at each archive:")
+        print(f'  archive.proxy_certificate_file = "{crt}"')
     reload_broker(store)
     return 0
 
@@ -272,7 +311,7 @@ def revoke(arguments: argparse.Namespace, settings: config.Config, home: Home) -
     """Revoke a member's certificates and access rights, and refuse a device's signature."""
     del settings
     who = identity.parse(arguments.name)
-    if who.kind is IdentityKind.SERVICE and who not in identity.OPTIONAL:
+    if not identity.is_revocable(who):
         raise UsageError(
             f"{who.cn} is a service of this computer and cannot be revoked",
             "replace its key: earmark household renew",

@@ -52,10 +52,12 @@ HOUSEHOLD: Final = HouseholdIdentity("s-household")
 ASSIST: Final = HouseholdIdentity("s-assist")
 """The service that carries out spoken commands, as a client of the broker."""
 HOME_ASSISTANT: Final = HouseholdIdentity("s-home-assistant")
+PROXY: Final = HouseholdIdentity("s-proxy")
+"""The trusted proxy in front of the archive, as a client of it. It has no rights at the broker."""
 MOST_ARCHIVES: Final = 99
 MOST_BROKERS: Final = 8
-SERVICES: Final = (BROKER, API, ARCHIVE, HOUSEHOLD, ASSIST, HOME_ASSISTANT)
-OPTIONAL: Final = frozenset({ASSIST, HOME_ASSISTANT})
+SERVICES: Final = (BROKER, API, ARCHIVE, HOUSEHOLD, ASSIST, HOME_ASSISTANT, PROXY)
+OPTIONAL: Final = frozenset({ASSIST, HOME_ASSISTANT, PROXY})
 """Services that a household has only if they were added; each can be revoked."""
 SERVERS: Final = frozenset({BROKER, API})
 
@@ -73,6 +75,12 @@ def broker(number: int) -> HouseholdIdentity:
 def is_archive(who: HouseholdIdentity) -> bool:
     """Return whether an identity is an archive as a client of the broker."""
     return who == ARCHIVE or who in _ARCHIVES
+
+
+def is_revocable(who: HouseholdIdentity) -> bool:
+    """Return whether an identity can be revoked: not a service that every household has."""
+    is_added = who in OPTIONAL or who in _ARCHIVES
+    return who.kind is not IdentityKind.SERVICE or is_added
 
 
 def is_server(who: HouseholdIdentity) -> bool:
