@@ -9,7 +9,7 @@ import logging
 from collections.abc import Callable, Iterator
 from typing import Any
 
-from listener.archive.store import FileStore
+from listener.archive.storage_interfaces import ClipStore
 from listener.errors import ConfigError, Unavailable
 from listener.mqtt import sequence, topics
 from listener.mqtt.client import Message
@@ -41,7 +41,7 @@ class AcceptedNumbers:
     """
 
     def __init__(
-        self, store: FileStore, roster: Callable[[], Roster], sign: Callable[[bytes], bytes]
+        self, store: ClipStore, roster: Callable[[], Roster], sign: Callable[[bytes], bytes]
     ) -> None:
         self._store = store
         self._roster = roster
@@ -63,8 +63,14 @@ class AcceptedNumbers:
         now = self._roster(), self._store.version
         if self._seen is not None and now[0] is self._seen[0] and now[1] == self._seen[1]:
             return
-        for device in now[0].devices:
-            seq = self._store.highest_seq(device.dkey)
+        changed = self._store.changed_keys()
+        if self._seen is None or now[0] is not self._seen[0]:
+            changed = None
+        self._seen = None  # should the index fail below, every number is stated again
+        devices = [one for one in now[0].devices if changed is None or one.dkey in changed]
+        numbers = self._store.highest_seqs([device.dkey for device in devices])
+        for device in devices:
+            seq = numbers.get(device.dkey, 0)
             stated = AcceptedSequence(device=device.name, dkey=device.dkey, seq=seq or 1)
             if seq and stated != self._stated.get(device.name):
                 topic = topics.SEQUENCE.name(device=device.name)
@@ -84,7 +90,7 @@ class RetiredKeys:
             row, or one that is restored from the quarantine, must not be above it.
     """
 
-    def __init__(self, home: Home, store: FileStore, repair: Callable[[], int]) -> None:
+    def __init__(self, home: Home, store: ClipStore, repair: Callable[[], int]) -> None:
         self._home = home
         self._store = store
         self._repair = repair

@@ -8,8 +8,8 @@ import msgspec
 
 from listener.archive.context import ArchiveContext
 from listener.archive.devices import AcceptedNumbers
-from listener.archive.owner_state import OwnerState
 from listener.archive.pending_messages import share_message
+from listener.archive.storage_interfaces import OwnerRecords
 from listener.archive.voice_consents import consent_messages, is_void
 from listener.mqtt import retention, topics
 from listener.mqtt.client import Message
@@ -122,7 +122,7 @@ class ArchivePublisher:
         """
         return self._numbers.pending_messages()
 
-    def _settings(self, owner_state: OwnerState) -> Iterator[Message]:
+    def _settings(self, owner_state: OwnerRecords) -> Iterator[Message]:
         for limit in owner_state.retention_limits():
             payload = retention.encode(limit, self._context.key.sign)
             topic = topics.RETENTION.name(owner=limit.owner)
@@ -142,7 +142,7 @@ class ArchivePublisher:
             topic = topics.CONSENTS.name(device=device)
             yield Message(topic, payload, topics.CONSENTS.qos, topics.CONSENTS.retain)
 
-    def _remove_void_consents(self, owner_state: OwnerState) -> None:
+    def _remove_void_consents(self, owner_state: OwnerRecords) -> None:
         """Remove the consents of removed owners and devices, and of keys that were replaced.
 
         The retained message of a device is published again without them.
