@@ -7,7 +7,8 @@ import logging
 import os
 import sys
 import time
-from collections.abc import Callable
+from collections import Counter
+from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
@@ -20,7 +21,9 @@ from listener.archive.challenges import RequestChallenges
 from listener.archive.context import ArchiveContext
 from listener.archive.devices import RetiredKeys
 from listener.archive.disk import ArchiveDisk
+from listener.archive.health import Health
 from listener.archive.hourly_report import HourlyReport
+from listener.archive.intake_turns import IntakeTurns
 from listener.archive.operations import Operations
 from listener.archive.publisher import ArchivePublisher
 from listener.archive.quota import DeferralReport, DeviceQuota
@@ -31,9 +34,9 @@ from listener.archive.service import ArchiveService, ExpirySweep
 from listener.archive.store import FileStore
 from listener.cli import archive_clock
 from listener.cli.main import Subcommands, with_examples
-from listener.config import Config
+from listener.config import ArchiveSettings, BrokerSettings, Config
 from listener.errors import DiskFull, EarmarkError, Unavailable
-from listener.mqtt.connection_record import RecordedBroker, address_of, record_path
+from listener.mqtt.connections import BrokerConnection, recorded_clients
 from listener.mqtt.paho_client import PahoBroker
 from listener.storage import atomic
 from listener.storage.access_log import ACCESS_LOG, AccessLog
@@ -136,9 +139,14 @@ def run(arguments: argparse.Namespace, settings: Config) -> int:
 
 def _serve(settings: Config) -> int:
     from listener.archive.api import Api  # noqa: PLC0415 - starlette: list and open do not need it
-    from listener.archive.http_server import MOST_DESCRIPTORS, HttpServer  # noqa: PLC0415 - loads uvicorn
+    from listener.archive.http_server import (  # noqa: PLC0415 - loads uvicorn
+        MOST_DESCRIPTORS,
+        PROXY_DESCRIPTORS,
+        HttpServer,
+    )
 
-    reserve_descriptors(MOST_DESCRIPTORS)
+    of_proxy = PROXY_DESCRIPTORS if settings.archive.proxy_port else 0
+    reserve_descriptors(MOST_DESCRIPTORS + of_proxy)
     home = Home(Path(settings.home))
     check_complete(home.path)
     # Otherwise each clip would be refused, one after the other.
@@ -169,26 +177,23 @@ def _serve(settings: Config) -> int:
         clock = ArchiveClock(store)
         receiver = Receiver(store, roster, clock.accepted_s, limits, clock)
         context = ArchiveContext(home, store, log, roster, home.archive_key(), clock=clock)
-        api = Api(context, RequestChallenges(time.monotonic), Operations(context))
+        health = Health(context.log.head)
+        api = Api(context, RequestChallenges(time.monotonic), Operations(context), health=health)
         http_settings = systemd.with_credentials(settings.archive, os.environ)
-        http_server = HttpServer(api.app(), home.path, http_settings)
+        http_server = HttpServer(api.app(), home.path, http_settings, api.app_for_proxy())
         http_server.start()
         retired_keys = RetiredKeys(home, store, repair)
         notifier = systemd.Notifier(os.environ, time.monotonic)
         notifier.ready()
-        retained = RetainedClips(time.monotonic)
+        clients = recorded_clients(
+            systemd.with_credentials(settings.broker, os.environ),
+            home.path,
+            "archive",
+            partial(_client, settings.archive.instance),
+        )
+        retained = [RetainedClips(time.monotonic) for _ in clients.clients]
         server = ArchiveService(
-            RecordedBroker(
-                PahoBroker(
-                    systemd.with_credentials(settings.broker, os.environ),
-                    CLIENT_ID,
-                    retain_as_published=True,
-                    # A broker that is short of memory can still send one clip at a time.
-                    receive_maximum=1,
-                ),
-                record_path(home.path, "archive"),
-                address_of(settings.broker),
-            ),
+            clients,
             receiver,
             ExpirySweep(store, repair, clock),
             publisher=ArchivePublisher(context),
@@ -196,11 +201,13 @@ def _serve(settings: Config) -> int:
             service=notifier,
             upkeep=disk.upkeep,
             report=HourlyReport(
-                lambda: http_server.counts() | retained.counts() | receiver.refused_counts(),
+                lambda: http_server.counts() | _total(retained) | receiver.refused_counts(),
                 time.monotonic,
                 notifier,
             ),
             retained=retained,
+            turns=_turns(settings.archive),
+            health=health,
         )
         try:
             server.run(stop)
@@ -210,6 +217,27 @@ def _serve(settings: Config) -> int:
             with contextlib.suppress(Unavailable):  # a full disk; each request reported it
                 context.append_due_rows(at_end=True)
     return 0
+
+
+def _turns(settings: ArchiveSettings) -> IntakeTurns[BrokerConnection] | None:
+    if settings.instance == 0 or settings.instances == 1:
+        return None
+    return IntakeTurns(settings.instance, settings.instances)
+
+
+def _client(instance: int, settings: BrokerSettings) -> PahoBroker:
+    return PahoBroker(
+        settings,
+        f"{CLIENT_ID}-{instance}" if instance else CLIENT_ID,
+        retain_as_published=True,
+        # A broker that is short of memory can still send one clip at a time.
+        receive_maximum=1,
+    )
+
+
+def _total(retained: Sequence[RetainedClips]) -> dict[str, int]:
+    """Return the counts of retained clips at all brokers."""
+    return dict(sum((Counter(one.counts()) for one in retained), Counter()))
 
 
 def _repair_at_start(repair: Callable[[], int]) -> None:

@@ -63,6 +63,8 @@ class ConnectedEvent:
 
     limits: BrokerLimits
     protocol: str
+    address: str = field(default="", compare=False)
+    """Host and port of the broker."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,3 +130,13 @@ class Broker(Protocol):
 
     def close(self) -> None:
         """Disconnect, so that no last will is published."""
+
+
+class SelectableBroker(Broker, Protocol):
+    """Client of a broker that can be waited for together with others. For one thread."""
+
+    def descriptors(self) -> Sequence[Waitable]:
+        """Return what becomes readable when ``poll`` has something to do."""
+
+    def is_ready(self) -> bool:
+        """Return whether ``poll`` has something to do that no descriptor shows."""

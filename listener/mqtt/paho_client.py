@@ -342,12 +342,27 @@ class PahoBroker:
             self._turn(client, reads=is_pending or wire in readable, writes=bool(writable))
         return self._events.drain()
 
+    def descriptors(self) -> Sequence[Waitable]:
+        """Return the connection's socket, or nothing without a connection."""
+        wire = self._client.socket() if self._client is not None else None
+        return () if wire is None else (wire,)
+
+    def is_ready(self) -> bool:
+        """Return whether ``poll`` returns at once, or has bytes to write."""
+        wire = self._client.socket() if self._client is not None else None
+        return (
+            bool(self._events)
+            or has_pending_data(wire)
+            or (self._client is not None and self._client.want_write())
+        )
+
     def close(self) -> None:
         """Disconnect, so that no last will is published."""
         if self._client is not None and self._client.is_connected():
             self._client.on_disconnect = None
             self._client.disconnect()
         self._drop()
+        self._events.drain()
 
     def _turn(self, client: paho.Client, *, reads: bool, writes: bool) -> None:
         try:
@@ -424,7 +439,8 @@ class PahoBroker:
                 f"the broker accepts only {quantity(receives, 'message')} in flight: reconnecting"
             )
             return
-        self._events.add(ConnectedEvent(self._granted, "5" if self._version.is_v5 else "3.1.1"))
+        protocol = "5" if self._version.is_v5 else "3.1.1"
+        self._events.add(ConnectedEvent(self._granted, protocol, self._settings.address))
 
     def _on_disconnect(
         self, client: object, _d: object, flags: paho.DisconnectFlags, code: ReasonCode, _p: object
@@ -450,8 +466,7 @@ class PahoBroker:
             # that they do not support. The versions are tried in turn.
             self._version.fall_back()
         self._drop()
-        address = f"{self._settings.host}:{self._settings.port}"
-        self._events.add(ConnectionLostEvent(reason, code, address, hint))
+        self._events.add(ConnectionLostEvent(reason, code, self._settings.address, hint))
 
     def _drop(self) -> None:
         client, self._client = self._client, None
