@@ -103,8 +103,8 @@ def _open_fleet(settings: Config, home: Home, stack: contextlib.ExitStack) -> Ar
     # Loads psycopg and obstore, which the extra "fleet" installs.
     from listener.archive.fleet.background_sweep import BackgroundSweep  # noqa: PLC0415 - see above
     from listener.archive.fleet.election import Election  # noqa: PLC0415 - see above
-    from listener.archive.fleet.shared_home import SharedHome  # noqa: PLC0415 - see above
     from listener.archive.fleet.sharded_log import ShardedLog  # noqa: PLC0415 - see above
+    from listener.archive.fleet.shared_home import SharedHome  # noqa: PLC0415 - see above
     from listener.archive.fleet.tickets import SharedTickets, ticket_secret  # noqa: PLC0415 - see above
 
     key = home.archive_key()

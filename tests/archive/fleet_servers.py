@@ -238,7 +238,8 @@ class Fleet:
         name = uuid.uuid4().hex
         self.database = f"fleet-{name}"
         self.url = postgres.create(self.database)
-        self.objects = open_objects(f"s3://{BUCKET}/{name}", seaweed.environment)
+        self.objects_url = f"s3://{BUCKET}/{name}"
+        self.objects = open_objects(self.objects_url, seaweed.environment)
         self.blobs = ObjectBlobs(self.objects)
         self._row_mac = row_mac
         self._opened: list[Postgres] = []

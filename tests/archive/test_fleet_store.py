@@ -6,16 +6,22 @@ fleet` kills real processes.
 
 import contextlib
 import hashlib
+import json
+import os
+import socket
+import subprocess
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import obstore
-import pyrage
 import psycopg
+import pyrage
 import pytest
 from starlette.testclient import TestClient
 
@@ -27,8 +33,8 @@ from listener.archive.elapsed_time import ArchiveTime
 from listener.archive.fleet.background_sweep import BackgroundSweep
 from listener.archive.fleet.election import LEASE_S, Election
 from listener.archive.fleet.fleet_store import FleetStore, open_database
-from listener.archive.fleet.shared_home import SYNC_S, SharedHome
 from listener.archive.fleet.sharded_log import SHARDS, ShardedLog, find_shard, root_hash
+from listener.archive.fleet.shared_home import SYNC_S, SharedHome
 from listener.archive.fleet.tickets import SharedTickets, ticket_secret
 from listener.archive.fleet.tombstones import TombstoneExport
 from listener.archive.operations import Operations
@@ -44,10 +50,13 @@ from listener.storage.home import Home
 from tests.archive.computer import Computer
 from tests.archive.conftest import OwnerClient
 from tests.archive.stored_clips import T_S, store_clip
+from tests.system.conftest import wait_until
 
 if TYPE_CHECKING:
-    from tests.archive.fleet_servers import Fleet, PostgresServer
+    from tests.archive.fleet_servers import Fleet, PostgresServer, SeaweedServer
     from tests.conftest import Household
+
+EARMARK = (sys.executable, "-m", "listener")
 
 pytestmark = [pytest.mark.system, pytest.mark.xdist_group("fleet")]
 NOW = ArchiveTime(T_S, 0.0, T_S)
@@ -597,3 +606,59 @@ class Process:
 
     def client(self, owner: str) -> OwnerClient:
         return OwnerClient(self._client, owner, self.household.identities[owner])
+
+
+def test_two_processes_serve_one_home_and_outlive_a_kill(
+    fleet: "Fleet", household: "Household", tmp_path: Path, seaweed: "SeaweedServer"
+) -> None:
+    """With the command itself; the brokers do not answer."""
+    kept = store_clip(fleet.open(), household, 1)
+    home = household.home.path
+    files = []
+    for number in (1, 2):
+        file = tmp_path / f"archive-{number}.toml"
+        file.write_text(
+            f'home = "{home}"\nbroker.port = 1\n[archive]\ndatabase = "{fleet.url}"\n'
+            f'objects = "{fleet.objects_url}"\ninstance = {number}\ninstances = 2\n'
+        )
+        files.append(file)
+    environment = os.environ | seaweed.environment
+
+    def start(number: int) -> subprocess.Popen[bytes]:
+        words = (*EARMARK, "archive", "serve", "--config", str(files[number - 1]))
+        return subprocess.Popen(words, env=environment)
+
+    def answers(number: int) -> bool:
+        with contextlib.suppress(OSError), socket.socket(socket.AF_UNIX) as peer:
+            peer.connect(str(home / f"archive-{number}.sock"))
+            peer.sendall(b"GET /v1/archive HTTP/1.1\r\nhost: a\r\nconnection: close\r\n\r\n")
+            return peer.makefile("rb").readline().startswith(b"HTTP/1.1 200")
+        return False
+
+    processes = {number: start(number) for number in (1, 2)}
+    try:
+        for number in processes:
+            wait_until(partial(answers, number), f"archive {number} answers")
+        second = subprocess.run(
+            (*EARMARK, "archive", "serve", "--config", str(files[0])),
+            env=environment,
+            capture_output=True,
+            check=False,
+        )
+        assert b"another earmark archive-1 already runs" in second.stderr
+        processes[1].kill()
+        processes[1].wait()
+        assert answers(2)
+        processes[1] = start(1)
+        wait_until(partial(answers, 1), "archive 1 answers again")
+        listed = subprocess.run(
+            (*EARMARK, "archive", "list", "--json", "--config", str(files[0])),
+            env=environment,
+            capture_output=True,
+            check=True,
+        )
+        assert json.loads(listed.stdout)["clip"] == kept.clip
+    finally:
+        for process in processes.values():
+            process.terminate()
+        assert [process.wait(60) for process in processes.values()] == [0, 0]

@@ -1,9 +1,9 @@
 """The roster of a household whose archives have homes of their own, as rows with a version.
 
-Each home has the roster file that the other commands read and change. The database has every version
-of the fleet's. A process compares both each second: a file that was changed becomes the next
-version, and a later version replaces the file. An owner's new key is the next version before it is
-in the file, and only if no other process was first.
+Each home has the roster file that the other commands read and change. The database has every
+version of the fleet's. A process compares both each second: a file that was changed becomes the
+next version, and a later version replaces the file. An owner's new key is the next version before
+it is in the file, and only if no other process was first.
 """
 
 import hashlib
@@ -28,7 +28,7 @@ _ATTEMPTS: Final = 5
 _log = logging.getLogger(__name__)
 
 
-class _Outrun(Exception):  # noqa: N818 - a way out of the home's lock, not an error
+class _Outrun(Exception):
     """Another process made the next version first."""
 
 
