@@ -25,7 +25,6 @@ from listener.archive.fleet.fleet_store import FleetStore, open_database
 from listener.archive.fleet.object_blobs import ObjectBlobs, open_objects
 from listener.archive.fleet.postgres import Postgres
 from listener.archive.records import RowMac
-
 from tests.system.conftest import wait_until
 
 BUCKET: Final = "clips"
@@ -97,6 +96,11 @@ class PostgresServer:
                 **self._user,  # type: ignore[arg-type] # user and group, or nothing
             )
         wait_until(self._answers, "PostgreSQL answers", patience_s=60)
+
+    @property
+    def process_id(self) -> int:
+        assert self._process is not None
+        return self._process.pid
 
     def create(self, database: str) -> str:
         """Create an empty database; return its URL."""
@@ -233,7 +237,7 @@ class Fleet:
         self.url = postgres.create(self.database)
         self.objects = open_objects(f"s3://{BUCKET}/{name}", seaweed.environment)
         self.blobs = ObjectBlobs(self.objects)
-        self._row_mac = row_mac
+        self.row_mac = row_mac
         self._opened: list[Postgres] = []
 
     def connect(self) -> Postgres:
@@ -244,7 +248,7 @@ class Fleet:
 
     def open(self, instance: str = "1") -> FleetStore:
         """Open the store of another archive process."""
-        return FleetStore(self.connect(), self.blobs, instance, self._row_mac)
+        return FleetStore(self.connect(), self.blobs, instance, self.row_mac)
 
     def keys(self, prefix: str = "") -> list[str]:
         """Return the names of all objects."""
