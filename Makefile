@@ -8,7 +8,7 @@ SUDO := $(if $(filter 0,$(shell id -u)),,sudo)
 # the report, speech synthesisers for confusable phrases and voices, tools for overlays, scripts and
 # man pages, and the shells that complete.
 TEST_PACKAGES := mosquitto strace age curl flac jq unzip openssl faketime libportaudio2 chromium \
-    espeak-ng flite device-tree-compiler shellcheck gcc libc6-dev groff-base zsh fish
+    espeak-ng flite device-tree-compiler shellcheck gcc libc6-dev groff-base zsh fish postgresql
 
 # At another date (`faketime -f +400d make test`, `make calendar`) the monotonic clock and the times
 # of files stay true. libfaketime 0.9.10 does not intercept sem_clockwait, which

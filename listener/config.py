@@ -324,6 +324,11 @@ class ArchiveSettings(Settings, frozen=True, kw_only=True):
     """Clips of one device that are stored in an hour; more are deferred. 0: no limit."""
     bytes_per_day: Annotated[int, Meta(ge=0, le=1 << 40)] = 256 << 20
     """Bytes of one device that are stored in a day; more are deferred. 0: no limit."""
+    database: Annotated[str, Meta(pattern=r"^postgres(ql)?://[\x21-\x7e]{1,500}\Z")] | None = None
+    """PostgreSQL database of several archive processes; by default SQLite files in ``home``."""
+    objects: Annotated[str, Meta(pattern=r"^s3://[\x21-\x7e]{1,500}\Z")] | None = None
+    """Bucket and prefix of the clips in an object store, with ``database``; ``AWS_ENDPOINT_URL``,
+    ``AWS_ACCESS_KEY_ID`` and ``AWS_SECRET_ACCESS_KEY`` are read from the environment."""
     instance: Annotated[int, Meta(ge=0, le=99)] = 0
     """Number of this archive process among several that share one database, from 1 on; 0: the only
     one. The process is ``s-archive-<number>`` at the brokers."""
@@ -530,6 +535,7 @@ def _check_consistency(config: Config, source: str) -> None:
                 f"{source}: {name}.certificate_file and {name}.key_file belong together",
                 "set both, or neither",
             )
+    _check_archive(config.archive, source)
     if config.spool.oldest_s > config.clip.keep_days * _DAY_S:
         raise ConfigError(
             f"{source}: spool.oldest_s is longer than clip.keep_days",
@@ -542,6 +548,19 @@ def _check_brokers(broker: BrokerSettings, source: str) -> None:
         broker.each()
     except ConfigError as error:
         raise ConfigError(f"{source}: {error}", error.hint) from error
+
+
+def _check_archive(archive: ArchiveSettings, source: str) -> None:
+    if (archive.database is None) != (archive.objects is None):
+        raise ConfigError(
+            f"{source}: archive.database and archive.objects belong together",
+            "set both, or neither",
+        )
+    if archive.instance and archive.database is None:
+        raise ConfigError(
+            f"{source}: archive.instance needs archive.database",
+            "remove archive.instance, or set archive.database and archive.objects",
+        )
 
 
 def _check_assist(assist: AssistSettings, source: str) -> None:

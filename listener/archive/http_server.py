@@ -71,6 +71,11 @@ _IS_PROVEN: Final = "earmark.is_proven"
 _TURN: Final = "earmark.turn"
 
 
+def socket_name(instance: int) -> str:
+    """Return the name of the Unix socket of an archive process, in its home."""
+    return f"archive-{instance}.sock" if instance else SOCKET
+
+
 class HttpServer:
     """Server of the API. The constructor opens the sockets, ``start`` serves, ``stop`` closes them.
 
@@ -92,7 +97,7 @@ class HttpServer:
         settings: ArchiveSettings,
         app_for_proxy: ASGIApp | None = None,
     ) -> None:
-        self._path = home / SOCKET
+        self._path = home / socket_name(settings.instance)
         self._thread: threading.Thread | None = None
         context = _tls_context(settings)
         proxy_context = _proxy_context(settings)

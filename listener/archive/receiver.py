@@ -76,7 +76,8 @@ _REASONS: Final = (
 class IntakeLimits:
     """Limits of what the archive stores."""
 
-    disk: ArchiveDisk
+    disk: ArchiveDisk | None
+    """None where the clips are not on a disk of this computer."""
     quota: DeviceQuota
     report: DeferralReport
 
@@ -212,7 +213,8 @@ class Receiver:
         """Check the limits of disk and device; report a device that is over them."""
         if self._limits is None:
             return
-        self._limits.disk.check_room()
+        if self._limits.disk is not None:
+            self._limits.disk.check_room()
         try:
             self._limits.quota.check(header.device, size_bytes)
         except OverLimit:

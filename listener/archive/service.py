@@ -6,7 +6,7 @@ The process holds no decryption key and imports no module that decrypts.
 import logging
 import time
 from collections.abc import Callable, Sequence
-from typing import Final
+from typing import Final, Protocol
 
 from listener.archive.archive_clock import ArchiveClock
 from listener.archive.health import Health
@@ -39,6 +39,17 @@ TURN_S: Final = 0.5
 RECONNECT: Final = ReconnectPauses(first_s=0.1, longest_s=30.0, spread=0.5, steady_s=5.0)
 
 _log = logging.getLogger(__name__)
+
+
+class Sweep(Protocol):
+    """Periodic erasure of clips whose retention has ended."""
+
+    def run_if_due(self) -> int:
+        """Expire clips if a sweep is due; return the number of erased clips.
+
+        Raises:
+            Unavailable: the storage cannot be used.
+        """
 
 
 class ExpirySweep:
@@ -108,7 +119,7 @@ class ArchiveService:
         self,
         broker: Broker | BrokerClients,
         receiver: Receiver,
-        expiry: ExpirySweep,
+        expiry: Sweep,
         *,
         publisher: ArchivePublisher | None = None,
         set_bounds: Callable[[], None] | None = None,

@@ -69,8 +69,8 @@ class PostgresServer:
         self.data = self.folder / "data"
         (self.port,) = _free_ports(1)
         self._process: subprocess.Popen[bytes] | None = None
-        self._user = {"user": _NOBODY, "group": _NOBODY} if os.geteuid() == 0 else {}
-        if self._user:
+        self._user = _NOBODY if os.geteuid() == 0 else None
+        if self._user is not None:
             os.chown(self.folder, _NOBODY, _NOBODY)
         self._run("initdb", "-D", str(self.data), "-U", "earmark", "-A", "trust", "-E", "UTF8")
 
@@ -93,7 +93,8 @@ class PostgresServer:
                 cwd=self.folder,
                 stdout=log,
                 stderr=log,
-                **self._user,  # type: ignore[arg-type] # user and group, or nothing
+                user=self._user,
+                group=self._user,
             )
         wait_until(self._answers, "PostgreSQL answers", patience_s=60)
 
@@ -132,7 +133,8 @@ class PostgresServer:
             check=True,
             capture_output=True,
             cwd=self.folder,
-            **self._user,  # type: ignore[arg-type] # user and group, or nothing
+            user=self._user,
+            group=self._user,
         )
 
     def _answers(self) -> bool:
@@ -259,7 +261,7 @@ class Fleet:
     def ask(self, query: str) -> list[tuple[Any, ...]]:
         """Return the rows of a query."""
         with psycopg.connect(self.url, autocommit=True) as connection:
-            cursor = connection.execute(query)  # type: ignore[arg-type] # the tests' own text
+            cursor = connection.execute(query)
             return cursor.fetchall() if cursor.description else []
 
     def close(self) -> None:

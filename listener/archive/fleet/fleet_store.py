@@ -116,7 +116,7 @@ class FleetStore:
     def __init__(
         self, database: Postgres, blobs: ObjectBlobs, instance: str, row_mac: RowMac | None = None
     ) -> None:
-        self._database = database
+        self.database: Final = database
         self.blobs: Final = blobs
         self._quarantine = ObjectBlobs(blobs.objects, QUARANTINE)
         self._export = TombstoneExport(blobs)
@@ -132,7 +132,7 @@ class FleetStore:
 
     def close(self) -> None:
         """Close the connections."""
-        self._database.close()
+        self.database.close()
 
     def keep(
         self,
@@ -148,7 +148,7 @@ class FleetStore:
         sha256 = hashlib.sha256(data).hexdigest()
         record = make_record(header, len(data), received_s, waited_s)
         timed_s = None if now is None else waited_s
-        with self._database.connection() as connection:
+        with self.database.connection() as connection:
             is_stored = self._examine(connection, envelope, sha256)
             is_refused = not is_stored and self._is_refused(connection, header, timed_s)
         if is_refused:
@@ -233,7 +233,7 @@ class FleetStore:
         header = envelope.header
         code = self._row_mac.compute_sealer(header.owner, header.device)
         is_sealer_new = (code, header.dkey) not in self._sealers
-        with self._database.transaction() as connection:
+        with self.database.transaction() as connection:
             with connection.pipeline():
                 lock_owner(connection, header.owner, is_exclusive=False)
                 inserted = connection.execute(
@@ -293,7 +293,7 @@ class FleetStore:
 
     def _all_clips(self) -> Iterator[ClipRecord]:
         with (
-            self._database.transaction() as connection,
+            self.database.transaction() as connection,
             connection.cursor(name="clips") as cursor,
         ):
             cursor.itersize = MOST_ROWS
@@ -326,7 +326,7 @@ class FleetStore:
         """Return clips as ``page`` does, each with True if its row has a valid MAC."""
         t, _, clip = after.partition("/")
         whose = "owner = %(owner)s" if owner is not None else "owner is not null"
-        with self._database.connection() as connection:
+        with self.database.connection() as connection:
             rows = connection.execute(
                 f"{_SELECT} where {whose} and t >= %(first)s and t < %(last)s"
                 " and (%(device)s::text is null or device = %(device)s)"
@@ -350,7 +350,7 @@ class FleetStore:
 
     def row(self, clip: str) -> tuple[str, Tombstone] | None:
         """Return a clip's owner and tombstone, by its row."""
-        with self._database.connection() as connection:
+        with self.database.connection() as connection:
             row = connection.execute(
                 "select owner, clip, sha256, ciphertext_sha256, dkey, seq from clip"
                 " where clip = %s and owner is not null",
@@ -360,7 +360,7 @@ class FleetStore:
 
     def newest(self, owner: str, device: str) -> str | None:
         """Return the id of an owner's newest clip from a device, by its row."""
-        with self._database.connection() as connection:
+        with self.database.connection() as connection:
             row = connection.execute(
                 "select clip from clip where owner = %(owner)s and device = %(device)s and dkey ="
                 " (select dkey from clip where owner = %(owner)s and device = %(device)s"
@@ -394,7 +394,7 @@ class FleetStore:
 
     def highest_seqs(self, dkeys: Sequence[str]) -> dict[str, int]:
         """Return ``highest_seq`` of each device key of which a number was accepted."""
-        with self._database.connection() as connection:
+        with self.database.connection() as connection:
             rows = connection.execute(
                 "select dkey, (select max(seq) from clip where clip.dkey = given.dkey)"
                 " from unnest(%s::text[]) as given (dkey)",
@@ -419,7 +419,7 @@ class FleetStore:
         record = make_record(header, len(data), arrived_s)
         digests = (hashlib.sha256(data).hexdigest(), envelope.seal.sha256, header.dkey)
         try:
-            with self._database.transaction() as connection:
+            with self.database.transaction() as connection:
                 connection.execute(
                     "update clip set owner = %s, device = %s, seq = %s, t = %s, ttl_s = %s,"
                     " size_bytes = %s, received_s = %s, expires_s = %s, code = %s, sha256 = %s,"
@@ -459,7 +459,7 @@ class FleetStore:
 
     def database_time_s(self) -> float:
         """Return the database server's clock, in seconds since 1970."""
-        with self._database.connection() as connection:
+        with self.database.connection() as connection:
             row = connection.execute(
                 "select extract(epoch from clock_timestamp())::float8"
             ).fetchone()
@@ -479,7 +479,7 @@ class FleetStore:
             now: not used: orders are timed by the database server's clock.
         """
         del now
-        with self._database.transaction() as connection:
+        with self.database.transaction() as connection:
             lock_owner(connection, owner, is_exclusive=True)
             connection.execute(
                 "delete from erase_order where owner = %(owner)s and (ordered_s < extract(epoch"
@@ -520,9 +520,9 @@ class FleetStore:
 
     def _erase_batch(self, batch: Sequence[Tombstone], owner: str | None = None) -> int:
         """Erase at most ``MOST_ROWS`` clips; return the number of those that had a row."""
-        with self._database.transaction() as connection:
+        with self.database.transaction() as connection:
             erased = erase_rows(connection, batch, owner)
-        with self._database.connection() as connection:
+        with self.database.connection() as connection:
             self._complete(connection, batch)
         return len(erased)
 
@@ -545,7 +545,7 @@ class FleetStore:
         """
         number = 0
         while True:
-            with self._database.connection() as connection:
+            with self.database.connection() as connection:
                 rows = connection.execute(
                     "select clip, sha256, coalesce(ciphertext_sha256, sha256),"
                     " coalesce(dkey, ''), coalesce(seq, 0) from clip where owner is null and clip"
@@ -564,7 +564,7 @@ class FleetStore:
         One process at a time; another one returns 0 at once. A row without a valid MAC expires no
         clip: the repair verifies its envelope first.
         """
-        with self._database.try_lock(SWEEP_LOCK) as is_held:
+        with self.database.try_lock(SWEEP_LOCK) as is_held:
             if not is_held:
                 return 0
             self.complete_erasures()
@@ -572,7 +572,7 @@ class FleetStore:
             for piece in self._quarantine.pieces():
                 for item in piece:
                     number += self._expire_quarantined(item, now_s)
-            with self._database.connection() as connection:
+            with self.database.connection() as connection:
                 self._export.prune(connection)
         return number
 
@@ -580,7 +580,7 @@ class FleetStore:
         number = 0
         t, clip = -1, ""
         while True:
-            with self._database.connection() as connection:
+            with self.database.connection() as connection:
                 rows = connection.execute(
                     query, {"now_s": now_s, "t": t, "clip": clip, "limit": MOST_ROWS}
                 ).fetchall()
@@ -618,7 +618,7 @@ class FleetStore:
 
     def quarantine_file(self, owner: str, clip: str) -> bool:
         """Move an object that does not verify to the quarantine; see ``ClipStore``."""
-        with self._database.transaction() as connection:
+        with self.database.transaction() as connection:
             lock_owner(connection, owner, is_exclusive=True)
             row = connection.execute(
                 "select 1 from clip where clip = %s and owner is not null", (clip,)
@@ -648,7 +648,7 @@ class FleetStore:
         Its header is not verified, so its tombstone names no sequence number, and a clip that is
         stored under the same id gets none.
         """
-        with self._database.transaction() as connection:
+        with self.database.transaction() as connection:
             row = connection.execute("select 1 from clip where clip = %s", (file.clip,)).fetchone()
             if row is None and not self.blobs.exists(file.home_folder, file.clip):
                 tombstone = Tombstone(file.clip, file.sha256, file.sha256, "", 0)
@@ -670,12 +670,12 @@ class FleetStore:
         Returns:
             The number of rows created.
         """
-        with self._database.try_lock(SWEEP_LOCK) as is_held:
+        with self.database.try_lock(SWEEP_LOCK) as is_held:
             if not is_held:
                 return 0
             if completed := self.complete_erasures():
                 _log.warning("completed the erasure of %s", quantity(completed, "clip"))
-            created = object_repair.repair(self, self._database, verify, grace_s)
+            created = object_repair.repair(self, verify, grace_s)
         with self._lock:
             self.version += created
         return created
@@ -688,7 +688,7 @@ class FleetStore:
         A tombstone is None.
         """
         ids = [item.clip for item in piece]
-        with self._database.connection() as connection:
+        with self.database.connection() as connection:
             rows = connection.execute(f"{_SELECT} where clip = any(%s)", (ids,)).fetchall()
         return {row[0]: (None, True) if row[1] is None else self._read(row) for row in rows}
 

@@ -11,7 +11,6 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Final
 
 from listener.archive.fleet.object_blobs import StoredObject
-from listener.archive.fleet.postgres import Postgres
 from listener.archive.records import Erased, Replayed, Undecided
 from listener.envelope.format import Envelope
 from listener.errors import BadEnvelope
@@ -28,7 +27,6 @@ _log = logging.getLogger(__name__)
 
 def repair(
     store: "FleetStore",
-    database: Postgres,
     verify: Callable[[bytes], Envelope],
     grace_s: int,
     wall_s: Callable[[], float] = time.time,
@@ -37,7 +35,6 @@ def repair(
 
     Args:
         store: its rows and objects; the caller holds the lock of the sweep.
-        database: counts the rows.
         verify: verifies an envelope; raises ``BadEnvelope``.
         grace_s: age of an object below which it is not touched.
         wall_s: wall clock, in seconds since 1970.
@@ -61,7 +58,7 @@ def repair(
         store.blobs.erase(gone)
         if gone:
             _log.warning("%s of erased clips had remained", quantity(len(gone), "object"))
-    with database.connection() as connection:
+    with store.database.connection() as connection:
         row = connection.execute(
             "select count(*) from clip where owner is not null and received_s <= %s", (until_s,)
         ).fetchone()
