@@ -14,6 +14,7 @@ import uuid
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Final
 
 import msgspec
@@ -31,7 +32,6 @@ from tests.fleet.repair import RepairFigures, RepairPlan
 from tests.fleet.speakers import FleetReport
 from tests.fleet.stage import (
     ARCHIVES,
-    START_S,
     SimulatedOwner,
     SpeakerProcess,
     Stage,
@@ -40,7 +40,6 @@ from tests.fleet.stage import (
     start_broker,
     tree_cpu_s,
 )
-from tests.system.conftest import wait_until
 
 Say = Callable[[str], None]
 
@@ -156,7 +155,7 @@ class Killer:
                 archive = self.stage.archives[int(number)]
                 archive.kill()
                 archive.start()
-                wait_until(archive.is_ready, f"{fault} answers", START_S)
+                archive.wait_ready()
             case "broker":
                 broker = self.stage.brokers[int(number)]
                 broker.kill()
@@ -218,7 +217,7 @@ def hung(stage: Stage, say: Say, clips: int) -> Iterator[str]:
         f" p50 {percentile(delivered.waits_s, 0.5):.2f} s, p99 {p99_s:.2f} s,"
         f" longest {max(delivered.waits_s):.2f} s"
     )
-    wait_until(stage.archives[0].is_ready, "the stopped archive answers", START_S)
+    stage.archives[0].wait_ready()
     time.sleep(3)  # what it held arrives a second time
     figures, faults = count(stage, before | delivered.stored)
     say(figures)
@@ -274,7 +273,7 @@ def erased(stage: Stage, say: Say, clips: int) -> Iterator[str]:
     receipt = client.request_raw(ask(client, "erase"))
     delivered = collect(speakers)
     left = [clip for clip, whose in _owners(stage).items() if whose == owner.name]
-    objects = [key for key in stage.fleet.keys(f"clips/{owner.name}/")]
+    objects = stage.fleet.keys(f"clips/{owner.name}/")
     say(
         f"erased everything while {clips} clips were delivered again: receipt of"
         f" {len(receipt)} bytes, {delivered.refused.get('erased', 0)} answered as erased;"
@@ -329,7 +328,7 @@ def redeemed(stage: Stage, say: Say) -> Iterator[str]:
         asked, *answered = [_address(stage, number) for number in range(ARCHIVES)]
         ticket, answer = _ticket(asked, owner)
         with ThreadPoolExecutor() as pool:
-            at_once = list(pool.map(lambda at: _answer(at, ticket, answer), answered))
+            at_once = list(pool.map(partial(_answer, ticket=ticket, answer=answer), answered))
         outcomes.append((sorted(at_once), _answer(asked, ticket, answer)))
     say(f"a ticket of one archive answered at two others at once, then at its own: {outcomes}")
     if any(one != ([200, 404], 404) for one in outcomes):
@@ -337,7 +336,7 @@ def redeemed(stage: Stage, say: Say) -> Iterator[str]:
 
 
 def _address(stage: Stage, number: int) -> HttpClient:
-    return HttpClient(parse_address(str(stage.archives[number].home / "archive.sock"), None))
+    return HttpClient(parse_address(str(stage.archives[number].socket), None))
 
 
 def _ticket(client: HttpClient, owner: SimulatedOwner) -> tuple[str, bytes]:
@@ -399,7 +398,7 @@ def large(stage: Stage, say: Say, rows: int, objects: int) -> Iterator[str]:
     """List and repair with many rows and objects, while clips arrive."""
     owners = [f"crowd-{number}" for number in range(200)]
     stage.fleet.ask(
-        "insert into clip (clip, owner, device, dkey, seq, t, ttl_s, size_bytes, sha256,"
+        "insert into clip (clip, owner, device, dkey, seq, t, ttl_s, size_bytes, sha256,"  # noqa: S608 - a number of its own
         " ciphertext_sha256, received_s, expires_s, code, instance, start)"
         " select gen_random_uuid()::text, 'crowd-' || n % 200, 'speaker-' || n % 50, 'crowd', n,"
         " to_char(timestamp '2026-01-01' + n * interval '1 second',"

@@ -24,7 +24,6 @@ from listener.archive.records import RowMac
 from listener.clips.client import ArchiveClient
 from listener.clips.http import HttpClient, parse_address
 from listener.envelope import keys
-from listener.envelope.open import Identity
 from listener.errors import Unavailable
 from listener.owner.roster import Roster
 from listener.rights import requests
@@ -82,6 +81,10 @@ class ArchiveProcess:
         return self.folder / "home"
 
     @property
+    def socket(self) -> Path:
+        return self.home / f"archive-{self.number}.sock"
+
+    @property
     def log(self) -> str:
         return (self.folder / "log").read_text("utf-8", "replace")
 
@@ -103,10 +106,21 @@ class ArchiveProcess:
         if self._process is None or self._process.poll() is not None:
             raise AssertionError(f"archive {self.number} ended: {self.log[-2000:]}")
         with contextlib.suppress(Unavailable):
-            client = HttpClient(parse_address(str(self.home / "archive.sock"), None))
+            client = HttpClient(parse_address(str(self.socket), None))
             with client.request("/v1/health") as reply:
                 return reply.status == HTTPStatus.OK
         return False
+
+    def wait_ready(self) -> None:
+        """Wait until it answers.
+
+        Raises:
+            AssertionError: it does not; the message has the end of its log.
+        """
+        try:
+            wait_until(self.is_ready, f"archive {self.number} answers", START_S)
+        except AssertionError as error:
+            raise AssertionError(f"{error}: {self.log[-2000:]}") from error
 
     def send_signal(self, number: signal.Signals) -> None:
         assert self._process is not None
@@ -244,7 +258,7 @@ class Stage:
         for one in self.archives:
             one.start()
         for one in self.archives:
-            wait_until(one.is_ready, f"archive {one.number} answers", START_S)
+            one.wait_ready()
 
     def launch(
         self,
@@ -301,9 +315,9 @@ class Stage:
 
     def client(self, owner: SimulatedOwner, archive: int = 0) -> ArchiveClient:
         """Return the client of an owner for one of the archives."""
-        address = parse_address(str(self.archives[archive].home / "archive.sock"), None)
-        identities: tuple[Identity, ...] = (pyrage.x25519.Identity.from_str(owner.identity),)
-        return ArchiveClient(HttpClient(address), owner.name, identities)
+        address = parse_address(str(self.archives[archive].socket), None)
+        identity = pyrage.x25519.Identity.from_str(owner.identity)
+        return ArchiveClient(HttpClient(address), owner.name, (identity,))
 
     def rows(self) -> dict[str, str]:
         """Return the SHA-256 of each stored clip by id, from the database."""
