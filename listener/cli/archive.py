@@ -153,7 +153,7 @@ def _serve(settings: Config) -> int:
         contextlib.ExitStack() as stack,
     ):
         storage = archive_storage.open_storage(settings, home, stack)
-        store = storage.store
+        home, store = storage.home, storage.store
         with contextlib.suppress(Unavailable):  # a full disk must not keep owners from erasing
             home.pin_own_archive()
             home.publish_roster()
@@ -196,7 +196,7 @@ def _serve(settings: Config) -> int:
             publisher=ArchivePublisher(context, storage.is_elected),
             set_bounds=lambda: retired_keys.set_bounds(roster()),
             service=notifier,
-            upkeep=None if storage.disk is None else storage.disk.upkeep,
+            upkeep=storage.upkeep,
             report=HourlyReport(
                 lambda: http_server.counts() | _total(retained) | receiver.refused_counts(),
                 time.monotonic,

@@ -37,11 +37,15 @@ Verify = Callable[[bytes], Envelope]
 class ArchiveStorage:
     """What an archive process stores in, and what depends on it."""
 
+    home: Home
+    """The home by which the archive reads and changes the roster."""
     store: ClipStore
     log: LogChain
     challenges: RequestChallenges
     disk: ArchiveDisk | None
     """None where the clips are not on a disk of this computer."""
+    upkeep: Callable[[], None]
+    """Called after every turn; raises ``Unavailable``."""
     repair: Callable[[Verify], int]
     """Repairs at the start and before a removed device's key gets its bound."""
     sweep: Callable[[Verify, ArchiveClock], Sweep]
@@ -80,11 +84,14 @@ def _open_files(settings: Config, home: Home, stack: contextlib.ExitStack) -> Ar
     store = stack.enter_context(
         contextlib.closing(FileStore(folder, row_mac=RowMac.for_key(home.archive_key())))
     )
+    disk = ArchiveDisk(store, folder, settings.archive.least_free_bytes)
     return ArchiveStorage(
+        home=home,
         store=store,
         log=log,
         challenges=RequestChallenges(time.monotonic),
-        disk=ArchiveDisk(store, folder, settings.archive.least_free_bytes),
+        disk=disk,
+        upkeep=disk.upkeep,
         repair=store.repair,
         sweep=lambda verify, clock: ExpirySweep(store, lambda: store.repair(verify), clock),
         is_elected=lambda: True,
@@ -96,6 +103,7 @@ def _open_fleet(settings: Config, home: Home, stack: contextlib.ExitStack) -> Ar
     # Loads psycopg and obstore, which the extra "fleet" installs.
     from listener.archive.fleet.background_sweep import BackgroundSweep  # noqa: PLC0415 - see above
     from listener.archive.fleet.election import Election  # noqa: PLC0415 - see above
+    from listener.archive.fleet.shared_home import SharedHome  # noqa: PLC0415 - see above
     from listener.archive.fleet.sharded_log import ShardedLog  # noqa: PLC0415 - see above
     from listener.archive.fleet.tickets import SharedTickets, ticket_secret  # noqa: PLC0415 - see above
 
@@ -105,11 +113,15 @@ def _open_fleet(settings: Config, home: Home, stack: contextlib.ExitStack) -> Ar
     make_folder(archive_folder(settings))
     instance = settings.archive.instance
     election = Election(database, "publisher", f"{instance}-{secrets.token_hex(8)}")
+    shared = SharedHome(home.path, database, str(instance), RowMac.for_key(key))
+    shared.sync()
     return ArchiveStorage(
+        home=shared,
         store=store,
         log=ShardedLog(database, time.time, election),
         challenges=RequestChallenges(time.time, ticket_secret(key), SharedTickets(database)),
         disk=None,
+        upkeep=shared.sync,
         repair=lambda _: 0,  # objects are repaired beside intake, by the sweep
         sweep=lambda verify, clock: BackgroundSweep(store, verify, clock),
         is_elected=election,

@@ -89,6 +89,8 @@ class PostgresServer:
                     str(self._programs / "postgres"),
                     *("-D", str(self.data), "-p", str(self.port), "-k", str(self.folder)),
                     *("-c", "listen_addresses=127.0.0.1", "-c", "shared_buffers=32MB"),
+                    # After a kill it would sync each of its files by itself.
+                    *("-c", "recovery_init_sync_method=syncfs"),
                 ],
                 cwd=self.folder,
                 stdout=log,
@@ -96,7 +98,7 @@ class PostgresServer:
                 user=self._user,
                 group=self._user,
             )
-        wait_until(self._answers, "PostgreSQL answers", patience_s=60)
+        wait_until(self._answers, "PostgreSQL answers", patience_s=120)
 
     @property
     def process_id(self) -> int:
@@ -124,7 +126,11 @@ class PostgresServer:
             self._process = None
 
     def remove(self) -> None:
-        self.stop()
+        """End it without a checkpoint, and remove its files."""
+        if self._process is not None:
+            self._process.send_signal(signal.SIGQUIT)
+            self._process.wait(60)
+            self._process = None
         shutil.rmtree(self.folder, ignore_errors=True)
 
     def _run(self, program: str, *arguments: str) -> None:

@@ -10,9 +10,11 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import obstore
+import pyrage
 import psycopg
 import pytest
 from starlette.testclient import TestClient
@@ -25,6 +27,7 @@ from listener.archive.elapsed_time import ArchiveTime
 from listener.archive.fleet.background_sweep import BackgroundSweep
 from listener.archive.fleet.election import LEASE_S, Election
 from listener.archive.fleet.fleet_store import FleetStore, open_database
+from listener.archive.fleet.shared_home import SYNC_S, SharedHome
 from listener.archive.fleet.sharded_log import SHARDS, ShardedLog, find_shard, root_hash
 from listener.archive.fleet.tickets import SharedTickets, ticket_secret
 from listener.archive.fleet.tombstones import TombstoneExport
@@ -32,11 +35,12 @@ from listener.archive.operations import Operations
 from listener.archive.owner_state import make_tombstone
 from listener.archive.publisher import ArchivePublisher
 from listener.archive.receiver import Receiver
-from listener.archive.records import Erased, Replayed
+from listener.archive.records import Erased, Replayed, RowMac
 from listener.envelope import format as form
 from listener.errors import ConfigError, Unavailable
 from listener.rights.hash_chain import parse_row, verify_chain
 from listener.storage.access_log import LogEntry
+from listener.storage.home import Home
 from tests.archive.computer import Computer
 from tests.archive.conftest import OwnerClient
 from tests.archive.stored_clips import T_S, store_clip
@@ -264,6 +268,29 @@ def test_older_copy_of_the_database_brings_no_erased_clip_back(
     assert len(numbers) == len(set(numbers))
 
 
+def test_order_that_is_younger_than_the_copy_is_in_force(
+    fleet: "Fleet", household: "Household", postgres: "PostgresServer"
+) -> None:
+    store = fleet.open()
+    store_clip(store, household, 5)
+    waiting = household.seal(household.header(4))
+    store.database.close()
+    with psycopg.connect(postgres.url, autocommit=True) as connection:
+        connection.execute(f'create database "{fleet.database}-y" template "{fleet.database}"')
+    store.refuse_span("ada", ("", "A"), None, NOW)
+    store.database.close()
+
+    fleet.url = postgres.url_of(f"{fleet.database}-y")
+    again = fleet.open()
+
+    with pytest.raises(Erased):
+        offer(again, waiting)
+    again.expire(T_S)
+    fleet.open().has_sealed("ada", "hall")
+    assert len(fleet.keys("orders/")) == 1
+    assert fleet.ask("select count(*) from erase_order") == [(1,)]
+
+
 def test_empty_database_is_made_anew_from_the_objects(
     fleet: "Fleet", household: "Household", postgres: "PostgresServer"
 ) -> None:
@@ -286,7 +313,7 @@ def test_damaged_list_of_tombstones_stops_the_archive(fleet: "Fleet") -> None:
     fleet.open()
     obstore.put(fleet.objects, "tombstones/000000000000001-ff", b"[{")
 
-    with pytest.raises(Unavailable, match="not a list of tombstones"):
+    with pytest.raises(Unavailable, match="not a copy of tombstones"):
         fleet.open().owner_state.is_erased("x")
 
 
@@ -471,6 +498,52 @@ def test_sweep_runs_beside_intake(fleet: "Fleet", household: "Household") -> Non
 
     assert erased == 1
     assert fleet.ask("select count(*) from clip where owner is not null") == [(0,)]
+
+
+def test_rosters_of_two_homes_follow_each_other(
+    fleet: "Fleet", household: "Household", tmp_path: Path
+) -> None:
+    clock = [0.0]
+    own = household.home.path
+    (tmp_path / "other").mkdir()
+    mac = RowMac(b"key")
+    first = SharedHome(own, fleet.connect(), "1", mac, lambda: clock[0])
+    second = SharedHome(tmp_path / "other", fleet.connect(), "2", mac, lambda: clock[0])
+
+    def sync() -> None:
+        for home in (first, second, first):
+            clock[0] += SYNC_S
+            home.sync()
+        assert second.roster() == first.roster()
+
+    sync()
+    assert {owner.name for owner in second.roster().owners} == {"ada", "bob"}
+
+    # A command changes the file of a home, as earmark household does.
+    Home(own).change_roster(lambda roster: roster.without_owner("bob"))
+    sync()
+    assert [owner.name for owner in second.roster().owners] == ["ada"]
+
+    # Two processes change it at once: neither change is lost.
+    recipients = [str(pyrage.x25519.Identity.generate().to_public()) for _ in range(2)]
+    with ThreadPoolExecutor(2) as pool:
+        list(
+            pool.map(
+                lambda pair: pair[0].change_roster(
+                    lambda roster: roster.with_owner(f"new-{pair[1][-4:]}", pair[1])
+                ),
+                zip((first, second), recipients, strict=True),
+            )
+        )
+    sync()
+    assert len(first.roster().owners) == 3
+    assert fleet.ask("select max(version) from roster") == [(4,)]
+
+    fleet.ask("update roster set content = replace(content, 'ada', 'eve') where version = 4")
+    clock[0] += SYNC_S
+    with pytest.raises(Unavailable, match="not written by an archive"):
+        second.sync()
+    assert {"ada"} < {owner.name for owner in second.roster().owners}
 
 
 def test_servers_that_do_not_answer_make_the_archive_unavailable(

@@ -256,8 +256,10 @@ def test_archive_of_a_fleet_has_the_sandbox_of_the_archive() -> None:
         "Description=Earmark: store encrypted clips for their owners, archive %i",
         "After=network-online.target time-sync.target mosquitto.service postgresql.service",
         "Conflicts=earmark-archive.service",
-        "ExecStart=/opt/earmark/current/bin/earmark archive --config /etc/earmark/archive-%i.toml"
-        " --home /var/lib/earmark-archive",
+        (
+            "ExecStart=/opt/earmark/current/bin/earmark archive"
+            " --config /etc/earmark/archive-%i.toml --home /var/lib/earmark-archive"
+        ),
         "EnvironmentFile=-/etc/earmark/archive-fleet.env",
     ]
     missing = [line for line in archive if line not in own and not line.startswith("#")]

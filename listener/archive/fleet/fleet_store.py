@@ -32,7 +32,13 @@ from listener.archive.fleet.postgres import (
     bump_change,
     lock_owner,
 )
-from listener.archive.fleet.tombstones import MOST_ROWS, TombstoneExport, erase_rows
+from listener.archive.fleet.tombstones import (
+    MOST_ROWS,
+    OrderCopy,
+    TombstoneExport,
+    erase_rows,
+    insert_order,
+)
 from listener.archive.index import make_record
 from listener.archive.owner_state import (
     MOST_SPANS,
@@ -460,12 +466,7 @@ class FleetStore:
     def database_time_s(self) -> float:
         """Return the database server's clock, in seconds since 1970."""
         with self.database.connection() as connection:
-            row = connection.execute(
-                "select extract(epoch from clock_timestamp())::float8"
-            ).fetchone()
-        if row is None:
-            raise Unavailable("the database did not return its time")
-        return float(row[0])
+            return _read_time(connection)
 
     def refuse_span(
         self, owner: str, span: tuple[str, str], device: str | None, now: ArchiveTime
@@ -502,15 +503,22 @@ class FleetStore:
                     "there are too many orders to erase separate spans of time",
                     "erase one longer span, or all clips",
                 )
-            connection.execute(
-                "with added as (insert into erase_order (owner, device, from_t, until_t, ordered_s)"
-                " values (%s, %s, %s, %s, extract(epoch from clock_timestamp())) returning id)"
-                " insert into erase_order_number (erase_order, dkey, seq)"
-                " select added.id, keys.dkey, keys.seq from added, (select dkey, (select max(seq)"
-                " from clip where clip.dkey = sealer.dkey) as seq from sealer"
-                " where owner_code = %s group by dkey) as keys where keys.seq is not null",
-                (owner, device, *span, self._row_mac.compute_sealer(owner, "")),
+            rows = connection.execute(
+                "select dkey, (select max(seq) from clip where clip.dkey = sealer.dkey)"
+                " from sealer where owner_code = %s group by dkey",
+                (self._row_mac.compute_sealer(owner, ""),),
+            ).fetchall()
+            order = OrderCopy(
+                owner=owner,
+                device=device,
+                from_t=span[0],
+                until_t=span[1],
+                ordered_s=_read_time(connection),
+                numbers={dkey: seq for dkey, seq in rows if seq},
             )
+            insert_order(connection, order)
+            # Should the commit fail, the order counts after a restoration: its owner gave it.
+            self._export.write_order(connection, order)
 
     def erase(self, owner: str, tombstones: Iterable[Tombstone]) -> None:
         """Erase clips: rows, then their copy in the object store, then the envelopes."""
@@ -709,6 +717,13 @@ class FleetStore:
             raise Erased("this clip was erased") from error
 
 
+def _read_time(connection: PgConnection) -> float:
+    row = connection.execute("select extract(epoch from clock_timestamp())::float8").fetchone()
+    if row is None:
+        raise Unavailable("the database did not return its time")
+    return float(row[0])
+
+
 def _database_time(time_s: float) -> ArchiveTime:
     """Return a moment of the database server's clock, which no start interrupts."""
     return ArchiveTime(time_s, time_s, time_s)
@@ -732,8 +747,8 @@ def open_database(url: str, blobs: ObjectBlobs) -> Postgres:
     def add_missing(connection: PgConnection) -> None:
         if number := export.import_missing(connection):
             _log.warning(
-                "the database lacked %s of erased clips, which were added: it was restored from"
-                " an older copy",
+                "the database lacked %s of erased clips and orders, which were added: it was"
+                " restored from an older copy",
                 quantity(number, "list"),
             )
 

@@ -156,12 +156,20 @@ _SCHEMA: Final = """
         holder text collate "C" not null,
         until timestamptz not null
     );
-    create table if not exists roster (version bigint primary key, content text not null);
+    create table if not exists roster (
+        version bigint primary key,
+        content text not null,
+        code text not null
+    );
+    create table if not exists roster_seen (
+        instance text collate "C" primary key,
+        version bigint not null,
+        sha256 text not null
+    );
 """
 _SCHEMA_LOCK: Final = 0x6561_7201
 SWEEP_LOCK: Final = 0x6561_7202
 """Advisory lock of expiry and repair."""
-ROSTER_LOCK: Final = 0x6561_7203
 
 
 class Postgres:

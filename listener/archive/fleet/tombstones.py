@@ -1,29 +1,33 @@
-"""Tombstones in the database, and their copy in the object store.
+"""Tombstones and erase orders in the database, and their copy in the object store.
 
 Each erasure writes its tombstones to an object of their own, ``tombstones/<number>-<random>``,
 before the erased envelopes are deleted. No such object is ever changed or deleted by the archive.
 A database that is restored from a backup lacks the tombstones written since; each new connection
 compares the objects with the database and adds what is missing, before anything is read. So no
 restoration brings an erased clip back.
+
+An erase order is copied in the same way, to ``orders/``, and its copy deleted when it has lapsed.
 """
 
 import secrets
 from collections.abc import Iterable, Iterator, Sequence
-from typing import Final
+from typing import Final, TypeVar
 
 import msgspec
 import obstore
 
 from listener.archive.fleet.object_blobs import ObjectBlobs, translate_object_errors
 from listener.archive.fleet.postgres import PgConnection
-from listener.archive.owner_state import Tombstone
+from listener.archive.owner_state import ORDER_LAPSES_S, Tombstone
 from listener.errors import Unavailable
 
 AREA: Final = "tombstones"
 MOST_ROWS: Final = 500
 """Rows of one transaction."""
+ORDERS: Final = "orders"
 _MARGIN: Final = 1000
 """Numbers below the last one that may still be in writing, or skipped by a crash of the server."""
+_Copy = TypeVar("_Copy")
 _IMPORT_LOCK: Final = 0x6561_7204
 
 _ERASE: Final = """
@@ -86,8 +90,21 @@ def _insert_tombstones(connection: PgConnection, tombstones: Iterable[Tombstone]
         )
 
 
+class OrderCopy(msgspec.Struct, frozen=True, kw_only=True):
+    """An erase order as it is copied."""
+
+    owner: str
+    device: str | None
+    from_t: str
+    until_t: str
+    ordered_s: float
+    """Time of the order by the database server's clock, seconds since 1970."""
+    numbers: dict[str, int]
+    """Highest number accepted before it, by device key."""
+
+
 class TombstoneExport:
-    """The copy of the tombstones in the object store. Safe for several threads.
+    """The copies in the object store. Safe for several threads.
 
     Args:
         blobs: the object store.
@@ -110,15 +127,22 @@ class TombstoneExport:
             )
         connection.execute("insert into imported_export values (%s)", (name,))
 
+    def write_order(self, connection: PgConnection, order: OrderCopy) -> None:
+        """Write an erase order durably, and note that the database has it."""
+        name = f"{ORDERS}/{int(order.ordered_s):015d}-{secrets.token_hex(8)}"
+        with translate_object_errors():
+            obstore.put(self._blobs.objects, name, msgspec.json.encode(order), mode="create")
+        connection.execute("insert into imported_export values (%s)", (name,))
+
     def import_missing(self, connection: PgConnection) -> int:
-        """Add the tombstones that the database lacks; return the number of objects read.
+        """Add the orders and tombstones that the database lacks; return the number of objects read.
 
         Args:
             connection: a new connection, not in a transaction.
         """
-        imported = 0
+        imported = self._import_orders(connection)
         for name, number in self._unknown(connection):
-            tombstones = self._read(name)
+            tombstones = self._decode(name, list[Tombstone])
             with connection.transaction():
                 connection.execute("select pg_advisory_xact_lock(%s)", (_IMPORT_LOCK,))
                 for first in range(0, len(tombstones), MOST_ROWS):
@@ -134,10 +158,34 @@ class TombstoneExport:
             imported += 1
         return imported
 
+    def _import_orders(self, connection: PgConnection) -> int:
+        imported = 0
+        with translate_object_errors():
+            for piece in obstore.list(self._blobs.objects, f"{ORDERS}/", chunk_size=MOST_ROWS):
+                for name in _without_known(connection, [meta["path"] for meta in piece]):
+                    order = self._decode(name, OrderCopy)
+                    with connection.transaction():
+                        insert_order(connection, order)
+                        connection.execute(
+                            "insert into imported_export values (%s) on conflict do nothing",
+                            (name,),
+                        )
+                    imported += 1
+        return imported
+
     def prune(self, connection: PgConnection) -> None:
-        """Forget the names of objects that no later comparison needs."""
+        """Delete the copies of lapsed orders, and forget names that no comparison needs."""
         connection.execute(
-            "delete from imported_export where name < %s", (_name_before(_last_number(connection)),)
+            "delete from imported_export where name >= %s and name < %s",
+            (f"{AREA}/", _name_before(_last_number(connection))),
+        )
+        row = connection.execute("select extract(epoch from clock_timestamp())::bigint").fetchone()
+        lapsed = f"{ORDERS}/{(0 if row is None else row[0]) - ORDER_LAPSES_S:015d}"
+        with translate_object_errors():
+            for piece in obstore.list(self._blobs.objects, f"{ORDERS}/", chunk_size=MOST_ROWS):
+                self._blobs.delete([meta["path"] for meta in piece if meta["path"] < lapsed])
+        connection.execute(
+            "delete from imported_export where name >= %s and name < %s", (f"{ORDERS}/", lapsed)
         )
 
     def _unknown(self, connection: PgConnection) -> Iterator[tuple[str, int]]:
@@ -147,26 +195,44 @@ class TombstoneExport:
             for piece in obstore.list(
                 self._blobs.objects, f"{AREA}/", offset=after, chunk_size=MOST_ROWS
             ):
-                names = [meta["path"] for meta in piece]
-                rows = connection.execute(
-                    "select name from imported_export where name = any(%s)", (names,)
-                ).fetchall()
-                known = {name for (name,) in rows}
-                for name in names:
+                for name in _without_known(connection, [meta["path"] for meta in piece]):
                     number = name.removeprefix(f"{AREA}/").partition("-")[0]
-                    if name not in known and number.isdecimal():
+                    if number.isdecimal():
                         yield name, int(number)
 
-    def _read(self, name: str) -> list[Tombstone]:
+    def _decode(self, name: str, kind: type[_Copy]) -> _Copy:
         with translate_object_errors():
             data = bytes(obstore.get(self._blobs.objects, name).bytes())
         try:
-            return msgspec.json.decode(data, type=list[Tombstone])
+            return msgspec.json.decode(data, type=kind)
         except (ValueError, RecursionError) as error:
             raise Unavailable(
-                f"the object {name} is not a list of tombstones",
+                f"the object {name} is not a copy of tombstones or of an order",
                 "restore it from a copy of the bucket; without it an erased clip could return",
             ) from error
+
+
+def insert_order(connection: PgConnection, order: OrderCopy) -> None:
+    """Insert an erase order; the connection is in a transaction."""
+    row = connection.execute(
+        "insert into erase_order (owner, device, from_t, until_t, ordered_s)"
+        " values (%s, %s, %s, %s, %s) returning id",
+        (order.owner, order.device, order.from_t, order.until_t, order.ordered_s),
+    ).fetchone()
+    with connection.cursor() as cursor:
+        cursor.executemany(
+            "insert into erase_order_number (erase_order, dkey, seq) values (%s, %s, %s)",
+            [(row and row[0], dkey, seq) for dkey, seq in order.numbers.items()],
+        )
+
+
+def _without_known(connection: PgConnection, names: list[str]) -> list[str]:
+    """Return the names of objects that the database has not imported."""
+    rows = connection.execute(
+        "select name from imported_export where name = any(%s)", (names,)
+    ).fetchall()
+    known = {name for (name,) in rows}
+    return [name for name in names if name not in known]
 
 
 def _last_number(connection: PgConnection) -> int:
