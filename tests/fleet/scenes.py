@@ -153,9 +153,9 @@ class Killer:
         match kind:
             case "archive":
                 archive = self.stage.archives[int(number)]
+                archive.wait_ready()
                 archive.kill()
                 archive.start()
-                archive.wait_ready()
             case "broker":
                 broker = self.stage.brokers[int(number)]
                 broker.kill()
@@ -178,6 +178,8 @@ def killed(stage: Stage, say: Say, clips: int) -> Iterator[str]:
         one.go()
     killer = Killer(stage, say)
     killer.run(speakers, clips)
+    for archive in stage.archives:
+        archive.wait_ready()
     delivered = collect(speakers)
     say(
         f"killed with -9: {len(killer.done)} times; {delivered.published} publications of {clips}"

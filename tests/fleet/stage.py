@@ -367,6 +367,7 @@ def set_up(folder: Path, speakers: int, owners: int) -> Iterator[Stage]:
         stack.callback(seaweed.remove)
         postgres.start()
         seaweed.start()
+        stack.enter_context(_with_variables(seaweed.environment))  # obstore reads them
         fleet = Fleet(postgres, seaweed)
         brokers = []
         for number in (1, 2):
@@ -391,6 +392,20 @@ def set_up(folder: Path, speakers: int, owners: int) -> Iterator[Stage]:
         stack.callback(stage.close)
         stage.start_archives()
         yield stage
+
+
+@contextlib.contextmanager
+def _with_variables(variables: dict[str, str]) -> Iterator[None]:
+    before = {name: os.environ.get(name) for name in variables}
+    os.environ.update(variables)
+    try:
+        yield
+    finally:
+        for name, value in before.items():
+            if value is None:
+                del os.environ[name]
+            else:
+                os.environ[name] = value
 
 
 def start_broker(broker: Mosquitto) -> None:
