@@ -1,7 +1,9 @@
 """Client of all brokers of a household at once, for a command that publishes what they retain."""
 
 import logging
-from collections.abc import Sequence
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import Final
 
 from listener.mqtt.client import (
@@ -27,9 +29,13 @@ class BroadcastBroker:
 
     Args:
         brokers: a client of each; at least one.
+        wall_s: seconds since 1970, for what is retained; see ``Message.published_ms``.
     """
 
-    def __init__(self, brokers: Sequence[SelectableBroker]) -> None:
+    def __init__(
+        self, brokers: Sequence[SelectableBroker], wall_s: Callable[[], float] = time.time
+    ) -> None:
+        self._wall_s = wall_s
         self._brokers: Final = list(brokers)
         self._lost: set[int] = set()
         self._connected: set[int] = set()
@@ -53,6 +59,8 @@ class BroadcastBroker:
 
     def publish(self, message: Message) -> int:
         """Publish at each; return the ticket of all."""
+        if message.retain:
+            message = replace(message, published_ms=int(self._wall_s() * 1000))
         ticket, self._next_ticket = self._next_ticket, self._next_ticket + 1
         self._open[ticket] = {
             (number, self._brokers[number].publish(message)) for number in self._connected

@@ -7,7 +7,7 @@ service from none of the others.
 import logging
 import time
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final
 
@@ -111,6 +111,7 @@ class BrokerConnections:
         brokers: the clients; or one client, where there is one broker.
         pauses: between the attempts of each.
         monotonic_s: monotonic clock, in seconds.
+        wall_s: seconds since 1970.
     """
 
     def __init__(
@@ -118,7 +119,9 @@ class BrokerConnections:
         brokers: Broker | BrokerClients,
         pauses: ReconnectPauses,
         monotonic_s: Callable[[], float] = time.monotonic,
+        wall_s: Callable[[], float] = time.time,
     ) -> None:
+        self._wall_s = wall_s
         given = brokers if isinstance(brokers, BrokerClients) else BrokerClients((brokers,))
         self.all: Final = tuple(BrokerConnection(one, pauses, monotonic_s) for one in given.clients)
         self._wait: Final = given.wait
@@ -151,7 +154,13 @@ class BrokerConnections:
                 yield one, event
 
     def publish(self, message: Message) -> None:
-        """Publish a message at every broker to which there is a connection."""
+        """Publish a message at every broker to which there is a connection.
+
+        With several brokers a retained message carries the time, so that a receiver recognises an
+        older one that another broker kept.
+        """
+        if self._wait is not None and message.retain:
+            message = replace(message, published_ms=int(self._wall_s() * 1000))
         for one in self.all:
             if one.is_connected:
                 one.broker.publish(message)

@@ -100,6 +100,11 @@ class PostgresServer:
             )
         wait_until(self._answers, "PostgreSQL answers", patience_s=120)
 
+    @property
+    def process_id(self) -> int:
+        assert self._process is not None
+        return self._process.pid
+
     def create(self, database: str) -> str:
         """Create an empty database; return its URL."""
         with psycopg.connect(self.url, autocommit=True) as connection:
@@ -241,7 +246,7 @@ class Fleet:
         self.objects_url = f"s3://{BUCKET}/{name}"
         self.objects = open_objects(self.objects_url, seaweed.environment)
         self.blobs = ObjectBlobs(self.objects)
-        self._row_mac = row_mac
+        self.row_mac = row_mac
         self._opened: list[Postgres] = []
 
     def connect(self) -> Postgres:
@@ -252,7 +257,7 @@ class Fleet:
 
     def open(self, instance: str = "1") -> FleetStore:
         """Open the store of another archive process."""
-        return FleetStore(self.connect(), self.blobs, instance, self._row_mac)
+        return FleetStore(self.connect(), self.blobs, instance, self.row_mac)
 
     def keys(self, prefix: str = "") -> list[str]:
         """Return the names of all objects."""
