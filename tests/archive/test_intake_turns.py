@@ -17,8 +17,11 @@ def clip_message(clip: str, payload: bytes = b"envelope") -> Message:
     return Message(topics.CLIP.name(owner="ada", device="hall", clip=clip), payload)
 
 
-def answer(clip: str, payload: bytes = b"envelope", **fields: str) -> Message:
-    made = topics.ArchiveAnswer(hashlib.sha256(payload).hexdigest(), **fields)
+def answer(
+    clip: str, payload: bytes = b"envelope", *, refused: str = "", waiting: str = ""
+) -> Message:
+    sha256 = hashlib.sha256(payload).hexdigest()
+    made = topics.ArchiveAnswer(sha256, refused, waiting=waiting)
     return Message(topics.ACK.name(device="hall", clip=clip), made.encode())
 
 
@@ -52,13 +55,16 @@ def test_another_takes_over_after_a_pause_each(
     assert [each.taken_over for each in waiting] == [1, 1]
 
 
-@pytest.mark.parametrize("fields", [{}, {"refused": "erased"}, {"waiting": "owner"}])
+@pytest.mark.parametrize(
+    "reply",
+    [answer(CLIPS[0]), answer(CLIPS[0], refused="erased"), answer(CLIPS[0], waiting="owner")],
+)
 def test_answered_clip_is_dropped(
-    three: list[IntakeTurns[str]], clock: FakeClock, fields: dict[str, str]
+    three: list[IntakeTurns[str]], clock: FakeClock, reply: Message
 ) -> None:
     for each in three:
         each.is_own("a", clip_message(CLIPS[0]))
-        each.on_answer("a", answer(CLIPS[0], **fields))
+        each.on_answer("a", reply)
     clock.now_s += 3 * PAUSE_S
 
     assert [each.take_due() for each in three] == [[], [], []]

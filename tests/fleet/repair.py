@@ -54,7 +54,7 @@ class _Counter:
             self.most_rows = max(self.most_rows, cursor.rowcount)
             return made
 
-        psycopg.Cursor.execute = counted  # type: ignore[method-assign] # this process alone
+        psycopg.Cursor.execute = counted  # type: ignore[method-assign,assignment] # in this process alone
 
 
 def _verify(data: bytes) -> Envelope:

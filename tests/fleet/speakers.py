@@ -106,9 +106,17 @@ class _Clip:
     topic: str
     data: bytes
     sha256: str
+    made_s: float
+    """Time of its sealing, on the monotonic clock."""
     first_s: float = 0.0
     sent_s: float = float("-inf")
     again: bool = False
+
+    def message(self, now_s: float) -> Message:
+        """Return the clip as `send` publishes it, with the time that it waited."""
+        return Message(
+            self.topic, self.data, 1, expiry_s=60, waited_s=max(1, int(now_s - self.made_s))
+        )
 
 
 @dataclass(slots=True)
@@ -210,7 +218,7 @@ class Simulation:
             if (
                 clip is not None
                 and now_s - clip.sent_s >= RETRY_S
-                and link.broker.publish(Message(clip.topic, clip.data, 1, expiry_s=60))
+                and link.broker.publish(clip.message(now_s))
             ):
                 clip.sent_s = now_s
                 self.report.published += 1
@@ -265,7 +273,9 @@ def _seal_all(plan: FleetPlan, speaker: SpeakerPlan) -> deque[_Clip]:
             key,
         )
         topic = topics.CLIP.name(owner=speaker.owner, device=speaker.name, clip=header.clip)
-        made.append(_Clip(header.clip, topic, data, hashlib.sha256(data).hexdigest()))
+        made.append(
+            _Clip(header.clip, topic, data, hashlib.sha256(data).hexdigest(), time.monotonic())
+        )
     return made
 
 

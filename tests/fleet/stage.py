@@ -24,6 +24,7 @@ from listener.archive.records import RowMac
 from listener.clips.client import ArchiveClient
 from listener.clips.http import HttpClient, parse_address
 from listener.envelope import keys
+from listener.envelope.open import parse_identities
 from listener.errors import Unavailable
 from listener.owner.roster import Roster
 from listener.rights import requests
@@ -245,6 +246,8 @@ class Stage:
     """Name and seed of the key of each."""
     used: dict[str, int] = field(default_factory=dict)
     """Numbers that each speaker has used."""
+    running: list[SpeakerProcess] = field(default_factory=list)
+    """Every process of speakers that was started."""
 
     @property
     def broker_addresses(self) -> tuple[str, ...]:
@@ -309,6 +312,7 @@ class Stage:
             )
             for number in range(processes)
         ]
+        self.running += made
         for one in made:
             one.wait_ready()
         return made
@@ -316,8 +320,8 @@ class Stage:
     def client(self, owner: SimulatedOwner, archive: int = 0) -> ArchiveClient:
         """Return the client of an owner for one of the archives."""
         address = parse_address(str(self.archives[archive].socket), None)
-        identity = pyrage.x25519.Identity.from_str(owner.identity)
-        return ArchiveClient(HttpClient(address), owner.name, (identity,))
+        identities = parse_identities(owner.identity.encode(), owner.name)
+        return ArchiveClient(HttpClient(address), owner.name, identities)
 
     def rows(self) -> dict[str, str]:
         """Return the SHA-256 of each stored clip by id, from the database."""
@@ -329,6 +333,8 @@ class Stage:
         return [Path(key).stem for key in self.fleet.keys("clips/") if not key.endswith("/")]
 
     def close(self) -> None:
+        for process in self.running:
+            process.kill()
         for archive in self.archives:
             archive.stop()
         for broker in self.brokers:
