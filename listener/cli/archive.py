@@ -34,7 +34,7 @@ from listener.archive.store import FileStore
 from listener.cli import archive_clock, archive_storage
 from listener.cli.main import Subcommands, with_examples
 from listener.config import ArchiveSettings, BrokerSettings, Config
-from listener.errors import DiskFull, EarmarkError, Unavailable
+from listener.errors import DiskFull, EarmarkError, Unavailable, UsageError
 from listener.mqtt.connections import BrokerConnection, recorded_clients
 from listener.mqtt.paho_client import PahoBroker
 from listener.storage import atomic
@@ -130,6 +130,11 @@ def run(arguments: argparse.Namespace, settings: Config) -> int:
         case "open":
             return _open(arguments, settings)
         case "clock":
+            if settings.archive.database is not None:
+                raise UsageError(
+                    "archive clock reads an archive on files, and archive.database is set",
+                    "read the log of each process: journalctl -u earmark-archive@1",
+                )
             return archive_clock.run(arguments, settings)
         case _:
             return _serve(settings)
