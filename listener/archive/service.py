@@ -36,6 +36,9 @@ from listener.quantities import quantity
 from listener.system.systemd import Notifier, StopSignal
 
 TURN_S: Final = 0.5
+SHARED_PAUSE_S: Final = 0.25
+"""Pause between two looks at what is to be published, where several archives share a database: each
+look is a request to it, and a turn of the loop is as short as the time between two clips."""
 RECONNECT: Final = ReconnectPauses(first_s=0.1, longest_s=30.0, spread=0.5, steady_s=5.0)
 
 _log = logging.getLogger(__name__)
@@ -145,6 +148,7 @@ class ArchiveService:
         self._service = service
         self._upkeep = upkeep
         self._monotonic_s = monotonic_s
+        self._look_s = float("-inf")
         self._rejection_logged: set[BrokerConnection] = set()
 
     def run(self, stop: StopSignal) -> None:
@@ -251,7 +255,7 @@ class ArchiveService:
         for connection, retained in self._retained.items():
             if connection.is_connected and retained.is_subscription_due():
                 self._subscribe_to_clips(connection)
-        if self._publisher is not None:
+        if self._publisher is not None and self._is_look_due():
             self._publish_pending(self._publisher)
         if self._service is not None:
             self._service.ping_watchdog()
@@ -264,6 +268,16 @@ class ArchiveService:
                 _log.info("retention: erased %s", quantity(erased, "clip"))
         except Unavailable as error:
             _log.warning("retention: %s", error)
+
+    def _is_look_due(self) -> bool:
+        """Return whether to look for what is to be published: always, for the only archive."""
+        if self._turns is None:
+            return True
+        now_s = self._monotonic_s()
+        if now_s - self._look_s < SHARED_PAUSE_S:
+            return False
+        self._look_s = now_s
+        return True
 
     def _publish_pending(self, publisher: ArchivePublisher) -> None:
         try:

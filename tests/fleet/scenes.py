@@ -50,6 +50,8 @@ LEAST_PER_S: Final = 80.0
 LIST_P95_S: Final = 0.050
 MOST_GROWTH_BYTES: Final = 2 << 20
 _FAULT_S: Final = 1.0
+_REST_S: Final = 10.0
+"""Time for which the processes are measured without a clip."""
 
 
 @dataclass(slots=True)
@@ -238,11 +240,19 @@ def throughput(stage: Stage, say: Say, clips: int) -> Iterator[str]:
         "object store": lambda: cpu_s(stage.seaweed.process_id),
         "brokers": lambda: sum(cpu_s(one.process_id) for one in stage.brokers),
     }
+    rest = {name: read() for name, read in parts.items()}
+    time.sleep(_REST_S)
     begun = {name: read() for name, read in parts.items()}
     for one in speakers:
         one.go()
     delivered = collect(speakers)
-    used = {name: 1000 * (read() - begun[name]) / clips for name, read in parts.items()}
+    # Without what the processes need without a clip.
+    used = {
+        name: 1000
+        * (read() - begun[name] - (begun[name] - rest[name]) * delivered.took_s / _REST_S)
+        / clips
+        for name, read in parts.items()
+    }
     rate = clips / delivered.took_s
     listed = ", ".join(f"{name} {number:.2f} ms" for name, number in used.items())
     say(
