@@ -336,6 +336,11 @@ class ArchiveSettings(Settings, frozen=True, kw_only=True):
     """Number of archive processes that share one database. A clip is stored at once by one of
     them, and after a second by another if that one has not answered."""
 
+    @property
+    def process_name(self) -> str:
+        """Name of the process and its lock: ``archive``, or ``archive-<instance>``."""
+        return f"archive-{self.instance}" if self.instance else "archive"
+
 
 class AssistSettings(Settings, frozen=True, kw_only=True):
     """Voice control: speech to text, Home Assistant, and spoken replies."""

@@ -11,7 +11,7 @@ from collections import Counter
 from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
 import msgspec
 
@@ -45,8 +45,6 @@ from listener.system.open_files import reserve_descriptors
 
 if TYPE_CHECKING:
     from listener.envelope.open import OpenedClip
-
-CLIENT_ID: Final = "s-archive"
 
 _log = logging.getLogger(__name__)
 
@@ -153,7 +151,7 @@ def _serve(settings: Config) -> int:
     home = Home(Path(settings.home))
     check_complete(home.path)
     with (
-        atomic.single_instance(home.path, archive_storage.lock_name(settings)),
+        atomic.single_instance(home.path, settings.archive.process_name),
         systemd.StopSignal().on_signals() as stop,
         contextlib.ExitStack() as stack,
     ):
@@ -190,8 +188,8 @@ def _serve(settings: Config) -> int:
         clients = recorded_clients(
             systemd.with_credentials(settings.broker, os.environ),
             home.path,
-            "archive",
-            partial(_client, settings.archive.instance),
+            settings.archive.process_name,
+            partial(_client, f"s-{settings.archive.process_name}"),
         )
         retained = [RetainedClips(time.monotonic) for _ in clients.clients]
         server = ArchiveService(
@@ -227,10 +225,10 @@ def _turns(settings: ArchiveSettings) -> IntakeTurns[BrokerConnection] | None:
     return IntakeTurns(settings.instance, settings.instances)
 
 
-def _client(instance: int, settings: BrokerSettings) -> PahoBroker:
+def _client(client_id: str, settings: BrokerSettings) -> PahoBroker:
     return PahoBroker(
         settings,
-        f"{CLIENT_ID}-{instance}" if instance else CLIENT_ID,
+        client_id,
         retain_as_published=True,
         # A broker that is short of memory can still send one clip at a time.
         receive_maximum=1,

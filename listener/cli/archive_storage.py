@@ -58,12 +58,6 @@ def archive_folder(settings: Config) -> Path:
     return Path(settings.home) / "archive"
 
 
-def lock_name(settings: Config) -> str:
-    """Return the name of the lock that keeps a second process of this instance out."""
-    instance = settings.archive.instance
-    return f"archive-{instance}" if instance else "archive"
-
-
 def open_storage(settings: Config, home: Home, stack: contextlib.ExitStack) -> ArchiveStorage:
     """Open the storage that the configuration names; ``stack`` closes it.
 

@@ -210,10 +210,10 @@ def _check_speaker(settings: Config) -> Iterator[Finding]:
 
 def _check_hub(settings: Config) -> Iterator[Finding]:
     home = Path(settings.home)
-    yield check_service(home)
+    yield check_service(home, settings.archive.process_name)
     yield from archive_files.check_archive(settings, time.time())
     yield from check_archive(settings)
-    yield from check_broker_sessions(settings.broker, home, "archive")
+    yield from check_broker_sessions(settings.broker, home, settings.archive.process_name)
     yield from check_household(settings)
 
 

@@ -15,6 +15,7 @@ from listener.mqtt.connection_record import ConnectionRecord, read_record, recor
 from listener.mqtt.handshake import shake_hands
 from listener.storage.atomic import is_running
 from listener.system.findings import Check, Finding
+from listener.system.systemd import unit_name
 
 _BROKER = Check("broker")
 
@@ -109,16 +110,16 @@ def _check_record(
     if record is None or (not record.connected and not record.reason):
         return _BROKER.warn(
             f"{address} answers; {verb} has not reported a connection yet",
-            f"run earmark doctor again; if this stays, see journalctl -u earmark-{verb}",
+            f"run earmark doctor again; if this stays, see journalctl -u {unit_name(verb)}",
         )
     if record.address not in configured:
         return _BROKER.warn(
             f"{address} answers, but {verb} uses {record.address}, from an earlier configuration",
-            f"systemctl restart earmark-{verb}",
+            f"systemctl restart {unit_name(verb)}",
         )
     if not record.connected:
         return _BROKER.fail(
             f"{address} answers, but {verb} is not connected: {record.reason}",
-            record.hint or f"see journalctl -u earmark-{verb}",
+            record.hint or f"see journalctl -u {unit_name(verb)}",
         )
     return _BROKER.ok(f"{record.address} answers; {verb} is connected, in MQTT {record.protocol}")

@@ -75,10 +75,10 @@ ARCHIVE_LOCATIONS: Final = (
         "none",
         "never",
     ),
-    Location(r"archive\.connection(?:-[2-8])?\.json", "none", "the next change of the connection"),
+    Location(r"archive(?:-[0-9]{1,2})?\.connection(?:-[2-8])?\.json", "none", "the next change of the connection"),
     Location(r"restore-unfinished", "none", "the end of the restore"),
     Location(
-        r"\.(?:archive\.key|archive\.pub|(?:roster|archive\.connection(?:-[2-8])?)\.json)\.part"
+        r"\.(?:archive\.key|archive\.pub|(?:roster|archive(?:-[0-9]{1,2})?\.connection(?:-[2-8])?)\.json)\.part"
         r"|archive/\.(?:limits\.json|link|linked)\.part",
         "none",
         "write",

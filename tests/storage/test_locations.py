@@ -46,6 +46,7 @@ CLIP = "0b0f6c9e-3d0e-4c6e-9a41-2f6d3a1c7e55"
         (record_path(Path(), "archive").as_posix(), "none"),
         (".archive.connection.json.part", "none"),
         (record_path(Path(), "archive", 2).as_posix(), "none"),
+        (record_path(Path(), "archive-12", 2).as_posix(), "none"),
         (".archive.connection-2.json.part", "none"),
         ("archive/notes.txt", None),
         (f"archive/clips/{CLIP}.earmark", None),
