@@ -8,7 +8,7 @@ SUDO := $(if $(filter 0,$(shell id -u)),,sudo)
 # the report, speech synthesisers for confusable phrases and voices, tools for overlays, scripts and
 # man pages, and the shells that complete.
 TEST_PACKAGES := mosquitto strace age curl flac jq unzip openssl faketime libportaudio2 chromium \
-    espeak-ng flite device-tree-compiler shellcheck gcc libc6-dev groff-base zsh fish
+    espeak-ng flite device-tree-compiler shellcheck gcc libc6-dev groff-base zsh fish postgresql
 
 # At another date (`faketime -f +400d make test`, `make calendar`) the monotonic clock and the times
 # of files stay true. libfaketime 0.9.10 does not intercept sem_clockwait, which
@@ -21,7 +21,7 @@ MONOTONIC := $(CURDIR)/build/monotonic.so
 # variant for several threads: in the other one, threads write the same variables (waits end in EINVAL).
 FAKED := $(if $(findstring libfaketime,$(value LD_PRELOAD)),env LD_PRELOAD='$(MONOTONIC):$(subst libfaketime.so,libfaketimeMT.so,$(value LD_PRELOAD))')
 
-.PHONY: help setup demo test unit calendar compat fuzz system-units lint format reference bench rates endpoints soak adversary assist-accuracy early-actions day fixtures lock deb first-day release deb-check arm64 vm home-assistant power-cut image clean
+.PHONY: help setup demo test unit calendar compat fuzz system-units lint format reference bench rates endpoints soak adversary fleet assist-accuracy early-actions day fixtures lock deb first-day release deb-check arm64 vm home-assistant power-cut image clean
 
 help: ## list the targets
 	@grep -hE '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -126,6 +126,11 @@ adversary: setup debian ## attacks of every kind, mixed by a seed, and floods; s
 	$(BIN)/python -m tests.adversary $(if $(SEED),--seed $(SEED)) $(if $(SECONDS),--seconds $(SECONDS)) \
 	    $(if $(FLOOD_SECONDS),--flood-seconds $(FLOOD_SECONDS)) $(if $(FLOODS),--floods $(FLOODS)) \
 	    $(if $(SEED)$(SECONDS)$(FLOOD_SECONDS)$(FLOODS),,--page docs/engineering-log/adversary.md)
+
+# FLEET holds options of `python -m tests.fleet`, such as "--only hung"; without it, the page is written.
+fleet: setup ## two brokers, three archives, PostgreSQL and S3 under a simulated fleet, with kills; half an hour
+	@$(MAKE) --no-print-directory debian TEST_PACKAGES='mosquitto postgresql'
+	$(BIN)/python -m tests.fleet $(if $(FLEET),$(FLEET),--page docs/engineering-log/fleet.md)
 
 endpoints: setup ## measure where clips end in quiet and noise, for two voice activity detectors; 10 min
 	env -u OPENBLAS_CORETYPE -u OPENBLAS_L2_SIZE OPENBLAS_NUM_THREADS=1 $(BIN)/python -m benchmarks.endpoints

@@ -218,11 +218,20 @@ class AttributionSettings(Settings, frozen=True, kw_only=True):
     ``drop``: no clip; ``trim``: only the part up to the other voice; ``keep``: all of it."""
 
 
+BrokerAddress = Annotated[
+    str, Meta(pattern=r"^(\[[0-9A-Fa-f:.]{2,45}\]|[^\s:\[\]]{1,253})(:[0-9]{1,5})?\Z")
+]
+"""Address of a broker: ``HOST``, ``HOST:PORT``, ``[IPV6]`` or ``[IPV6]:PORT``."""
+
+
 class BrokerSettings(Settings, frozen=True, kw_only=True):
-    """The MQTT broker."""
+    """The MQTT broker, or several of them."""
 
     host: Annotated[str, Meta(min_length=1)] = "127.0.0.1"
     """Host name or IP address of the broker."""
+    hosts: Annotated[tuple[BrokerAddress, ...], Meta(max_length=8)] = ()
+    """Several brokers in place of ``host``, each ``HOST`` or ``HOST:PORT``. `send` uses one that
+    answers and prefers the first; `archive`, `assist` and `household` use all of them."""
     port: Annotated[int, Meta(ge=1, le=65535)] = 1883
     """TCP port; brokers commonly use 8883 with TLS."""
     protocol: Literal["auto", "5", "3.1.1"] = "auto"
@@ -241,6 +250,43 @@ class BrokerSettings(Settings, frozen=True, kw_only=True):
     """Private key of ``certificate_file``."""
     hermes: bool = False
     """Publish each wake for Rhasspy too, on ``hermes/hotword/<word>/detected``."""
+
+    @property
+    def address(self) -> str:
+        """Host and port of a single broker."""
+        return f"{self.host}:{self.port}"
+
+    def each(self) -> "tuple[BrokerSettings, ...]":
+        """Return the settings of each broker, with its ``host`` and ``port`` and no ``hosts``.
+
+        Raises:
+            ConfigError: a port in ``hosts`` is out of range, or an address is there twice.
+        """
+        if not self.hosts:
+            return (self,)
+        found = []
+        for address in self.hosts:
+            host, port = _split_address(address, self.port)
+            if not 1 <= port <= _LAST_PORT:
+                raise ConfigError(
+                    f"broker.hosts has {address}; the range of a port is 1 to {_LAST_PORT}"
+                )
+            found.append(msgspec.structs.replace(self, hosts=(), host=host, port=port))
+        if len({(one.host, one.port) for one in found}) < len(found):
+            raise ConfigError("broker.hosts has an address twice", "remove one of them")
+        return tuple(found)
+
+
+_LAST_PORT: Final = 65535
+
+
+def _split_address(address: str, port: int) -> tuple[str, int]:
+    """Return host and port of a ``BrokerAddress``; the host of an IPv6 address has no brackets."""
+    if address.startswith("["):
+        host, _, rest = address[1:].partition("]")
+        return host, int(rest[1:]) if rest else port
+    host, _, own = address.partition(":")
+    return host, int(own) if own else port
 
 
 class SpoolSettings(Settings, frozen=True, kw_only=True):
@@ -267,6 +313,10 @@ class ArchiveSettings(Settings, frozen=True, kw_only=True):
     """Server certificate for TLS 1.3; without it only this machine is served."""
     key_file: PathText | None = None
     """Private key of ``certificate_file``; set together with it."""
+    proxy_port: Annotated[int, Meta(ge=0, le=65535)] = 0
+    """TCP port of ``host`` for a trusted proxy, which shows its certificate; 0: none."""
+    proxy_certificate_file: PathText | None = None
+    """The proxy's client certificate; no other is accepted on ``proxy_port``."""
     least_free_bytes: Annotated[int, Meta(ge=0, le=1 << 40)] = 64 << 20
     """New clips wait in the spools while less than this is free, or less than 5 % of the disk (at
     most 1 GiB), so that owners can still erase; 0 turns this off."""
@@ -274,6 +324,22 @@ class ArchiveSettings(Settings, frozen=True, kw_only=True):
     """Clips of one device that are stored in an hour; more are deferred. 0: no limit."""
     bytes_per_day: Annotated[int, Meta(ge=0, le=1 << 40)] = 256 << 20
     """Bytes of one device that are stored in a day; more are deferred. 0: no limit."""
+    database: Annotated[str, Meta(pattern=r"^postgres(ql)?://[\x21-\x7e]{1,500}\Z")] | None = None
+    """PostgreSQL database of several archive processes; by default SQLite files in ``home``."""
+    objects: Annotated[str, Meta(pattern=r"^s3://[\x21-\x7e]{1,500}\Z")] | None = None
+    """Bucket and prefix of the clips in an object store, with ``database``; ``AWS_ENDPOINT_URL``,
+    ``AWS_ACCESS_KEY_ID`` and ``AWS_SECRET_ACCESS_KEY`` are read from the environment."""
+    instance: Annotated[int, Meta(ge=0, le=99)] = 0
+    """Number of this archive process among several that share one database, from 1 on; 0: the only
+    one. The process is ``s-archive-<number>`` at the brokers."""
+    instances: Annotated[int, Meta(ge=1, le=99)] = 1
+    """Number of archive processes that share one database. A clip is stored at once by one of
+    them, and after a second by another if that one has not answered."""
+
+    @property
+    def process_name(self) -> str:
+        """Name of the process and its lock: ``archive``, or ``archive-<instance>``."""
+        return f"archive-{self.instance}" if self.instance else "archive"
 
 
 class AssistSettings(Settings, frozen=True, kw_only=True):
@@ -433,6 +499,7 @@ def parse_settings(text: str, source: str) -> Config:
             )
         raise ConfigError(f"{source}: {where}{expected[0].lower()}{expected[1:]}", hint) from error
     _check_consistency(config, source)
+    _check_brokers(config.broker, source)
     _check_assist(config.assist, source)
     return config
 
@@ -473,10 +540,31 @@ def _check_consistency(config: Config, source: str) -> None:
                 f"{source}: {name}.certificate_file and {name}.key_file belong together",
                 "set both, or neither",
             )
+    _check_archive(config.archive, source)
     if config.spool.oldest_s > config.clip.keep_days * _DAY_S:
         raise ConfigError(
             f"{source}: spool.oldest_s is longer than clip.keep_days",
             "lower spool.oldest_s to at most clip.keep_days, in seconds",
+        )
+
+
+def _check_brokers(broker: BrokerSettings, source: str) -> None:
+    try:
+        broker.each()
+    except ConfigError as error:
+        raise ConfigError(f"{source}: {error}", error.hint) from error
+
+
+def _check_archive(archive: ArchiveSettings, source: str) -> None:
+    if (archive.database is None) != (archive.objects is None):
+        raise ConfigError(
+            f"{source}: archive.database and archive.objects belong together",
+            "set both, or neither",
+        )
+    if archive.instance and archive.database is None:
+        raise ConfigError(
+            f"{source}: archive.instance needs archive.database",
+            "remove archive.instance, or set archive.database and archive.objects",
         )
 
 

@@ -11,6 +11,7 @@ import logging
 from collections.abc import Generator
 from typing import TYPE_CHECKING, Any, Final
 
+import msgspec
 from starlette.applications import Starlette
 from starlette.concurrency import run_in_threadpool
 from starlette.exceptions import HTTPException
@@ -27,6 +28,7 @@ from listener.archive.challenges import (
     TooManyRequests,
 )
 from listener.archive.context import ArchiveContext
+from listener.archive.health import Health
 from listener.archive.operations import Operations, Result, SealedClip
 from listener.archive.short_tickets import ShortTickets
 from listener.archive.verified_access import ClipNotFound, WrongOwner
@@ -62,6 +64,7 @@ class Api:
         challenges: issues and verifies the challenges.
         operations: carries out proven requests.
         request_s: seconds within which a body must arrive.
+        health: state of the process; by default that of the access log alone.
     """
 
     def __init__(
@@ -70,7 +73,9 @@ class Api:
         challenges: RequestChallenges,
         operations: Operations,
         request_s: float = REQUEST_S,
+        health: Health | None = None,
     ) -> None:
+        self._health = health or Health(context.log.head)
         self._context = context
         self._challenges = challenges
         self._short_tickets = ShortTickets()
@@ -78,7 +83,11 @@ class Api:
         self._request_s = request_s
 
     def app(self) -> ASGIApp:
-        """Return the ASGI application."""
+        """Return the ASGI application for peers of private networks."""
+        return PrivateNetworkOnly(self.app_for_proxy())
+
+    def app_for_proxy(self) -> ASGIApp:
+        """Return the ASGI application for a proxy that has shown its certificate."""
         handlers: dict[Any, Callable[[Request, Any], Response]] = {
             RequestRefused: error_response,
             HTTPException: route_error_response,
@@ -88,14 +97,17 @@ class Api:
         app = Starlette(routes=self.routes(), exception_handlers=handlers)
         # A redirect would send the client to the host that the request names.
         app.router.redirect_slashes = False
-        return PrivateNetworkOnly(app)
+        return app
 
     def routes(self) -> list[Route]:
         """Return the routes that ``docs/reference/openapi.json`` describes."""
         about = Route("/v1/archive", self._about, methods=["GET"])
         about.methods = {"GET"}  # starlette adds HEAD, which is not part of the API
+        health = Route("/v1/health", self._report_health, methods=["GET"])
+        health.methods = {"GET"}
         return [
             about,
+            health,
             Route("/v1/tickets", self._request_challenge, methods=["POST"]),
             Route("/v1/tickets/{ticket:str}", self._answer_challenge, methods=["POST"]),
         ]
@@ -104,6 +116,11 @@ class Api:
         del request
         head = await run_in_threadpool(self._context.head)
         return json_response({"v": 1, "archive": self._context.name, "head": head})
+
+    async def _report_health(self, request: Request) -> Response:
+        del request
+        report = await run_in_threadpool(self._health.report)
+        return json_response(msgspec.to_builtins(report), 200 if report.ok else 503)
 
     async def _request_challenge(self, request: Request) -> Response:
         if request.headers.get("content-type", "").partition(";")[0].strip() != "application/json":

@@ -19,7 +19,7 @@ import threading
 import zlib
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Final
+from typing import Final, Protocol
 
 import msgspec
 
@@ -117,7 +117,7 @@ class _TicketBody(msgspec.Struct, frozen=True, array_like=True):
     owner: str
     okey: str
     until_ms: int
-    """Expiry by the monotonic clock of this process."""
+    """Expiry by the clock of ``RequestChallenges``."""
     answer_tag: bytes
     """MAC of the answer."""
     request: bytes
@@ -147,16 +147,42 @@ class _UsedTickets:
                 del used[first]
 
 
+class ProvenTickets(Protocol):
+    """Proven tickets of several archive processes. Safe for several threads."""
+
+    def use_up(self, owner: str, tag: bytes, until_ms: int) -> bool:
+        """Use a ticket up; return False if another process did.
+
+        Args:
+            owner: the owner who proved it.
+            tag: MAC of its answer.
+            until_ms: its expiry, milliseconds since 1970.
+
+        Raises:
+            Unavailable: it is not known; the ticket stays valid.
+        """
+
+
 class RequestChallenges:
     """Issuer and verifier of tickets. Safe for several threads.
 
     Args:
-        monotonic_s: monotonic clock, in seconds.
+        monotonic_s: monotonic clock, in seconds; the wall clock where several processes share
+            tickets.
+        secret: key of the tickets' MACs; by default a new one, so that only this process can
+            redeem them.
+        shared: proven tickets of the processes with the same secret, if there are several.
     """
 
-    def __init__(self, monotonic_s: Callable[[], float]) -> None:
+    def __init__(
+        self,
+        monotonic_s: Callable[[], float],
+        secret: bytes | None = None,
+        shared: ProvenTickets | None = None,
+    ) -> None:
         self._monotonic_s = monotonic_s
-        self._secret = secrets.token_bytes(32)
+        self._secret = secret or secrets.token_bytes(32)
+        self._shared = shared
         self._used: dict[str, _UsedTickets] = {}
         self._lock = threading.Lock()
 
@@ -200,7 +226,7 @@ class RequestChallenges:
             answer: the decrypted challenge; white space around its lines is ignored.
 
         Returns:
-            None if this process did not issue the ticket, or it was used or has expired.
+            None if the ticket was not issued with this secret, or it was used or has expired.
 
         Raises:
             TooManyRequests: the owner has used more tickets than are remembered; it stays valid.
@@ -220,6 +246,10 @@ class RequestChallenges:
             if hmac.compare_digest(tag, body.answer_tag):
                 if len(used.proven) >= MOST_PROVEN_PER_OWNER:
                     raise TooManyRequests
+                if self._shared is not None and not self._shared.use_up(
+                    body.owner, tag, body.until_ms
+                ):
+                    return None
                 used.proven[tag] = body.until_ms
                 return ChallengeResult(ticket, is_proven=True)
             used.add_wrong(body.answer_tag, body.until_ms)

@@ -14,7 +14,7 @@ from listener.archive.challenges import RequestChallenge
 from listener.archive.elapsed_time import ArchiveTime
 from listener.archive.erased_clips import ErasedClips
 from listener.archive.log_budget import LogBudget
-from listener.archive.store import FileStore
+from listener.archive.storage_interfaces import ClipStore, LogChain
 from listener.archive.voice_consents import VoiceStatuses
 from listener.envelope import keys
 from listener.envelope.format import format_timestamp
@@ -22,7 +22,7 @@ from listener.errors import Unavailable
 from listener.owner.roster import Roster
 from listener.rights.hash_chain import LogHead, Outcome
 from listener.rights.receipts import Receipt, SignedHead, sign, sign_contents
-from listener.storage.access_log import AccessLog, LogEntry
+from listener.storage.access_log import LogEntry
 from listener.storage.home import Home
 
 
@@ -31,8 +31,8 @@ class ArchiveContext:
     """One archive and its parts. Safe for several threads."""
 
     home: Home
-    store: FileStore
-    log: AccessLog
+    store: ClipStore
+    log: LogChain
     roster: Callable[[], Roster]
     """Returns the household's current roster."""
     key: Ed25519PrivateKey
@@ -63,9 +63,9 @@ class ArchiveContext:
         """Return the time in the format of envelope headers."""
         return format_timestamp(datetime.fromtimestamp(self.wall_s(), UTC))
 
-    def head(self) -> dict[str, Any]:
-        """Return the signed head of the access log."""
-        end = self.log.head()
+    def head(self, owner: str | None = None) -> dict[str, Any]:
+        """Return the signed head of the access log, or of the part with an owner's rows."""
+        end = self.log.head(owner)
         head = SignedHead(n=end.n, hash=end.hash, t=self.now(), archive=self.name)
         return sign(head, self.key)
 
@@ -117,7 +117,7 @@ class ArchiveContext:
                 if row is not entry:  # the row of many requests, most of which were carried out
                     self.budget.defer(row)
                 raise
-        return head or self.log.head()
+        return head or self.log.head(entry.owner)
 
     def append_due_rows(self, *, at_end: bool = False) -> None:
         """Append the rows that the budget held back, if they are due.

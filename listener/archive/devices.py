@@ -6,10 +6,11 @@ retired, in the thread that receives clips, so that no clip is accepted in betwe
 """
 
 import logging
+import time
 from collections.abc import Callable, Iterator
 from typing import Any
 
-from listener.archive.store import FileStore
+from listener.archive.storage_interfaces import ClipStore
 from listener.errors import ConfigError, Unavailable
 from listener.mqtt import sequence, topics
 from listener.mqtt.client import Message
@@ -38,14 +39,21 @@ class AcceptedNumbers:
         store: the clips.
         roster: returns the household's current roster.
         sign: returns the archive's Ed25519 signature.
+        is_elected: returns True if this process states the numbers that no process accepted just
+            now, too, as after a connection or a change of the roster.
     """
 
     def __init__(
-        self, store: FileStore, roster: Callable[[], Roster], sign: Callable[[bytes], bytes]
+        self,
+        store: ClipStore,
+        roster: Callable[[], Roster],
+        sign: Callable[[bytes], bytes],
+        is_elected: Callable[[], bool] = lambda: True,
     ) -> None:
         self._store = store
         self._roster = roster
         self._sign = sign
+        self._is_elected = is_elected
         self._seen: tuple[Roster, int] | None = None
         self._stated: dict[str, AcceptedSequence] = {}
 
@@ -63,8 +71,15 @@ class AcceptedNumbers:
         now = self._roster(), self._store.version
         if self._seen is not None and now[0] is self._seen[0] and now[1] == self._seen[1]:
             return
-        for device in now[0].devices:
-            seq = self._store.highest_seq(device.dkey)
+        changed = self._store.changed_keys()
+        is_roster_new = self._seen is None or now[0] is not self._seen[0]
+        if is_roster_new and self._is_elected():
+            changed = None
+        self._seen = None  # should the index fail below, every number is stated again
+        devices = [one for one in now[0].devices if changed is None or one.dkey in changed]
+        numbers = self._store.highest_seqs([device.dkey for device in devices])
+        for device in devices:
+            seq = numbers.get(device.dkey, 0)
             stated = AcceptedSequence(device=device.name, dkey=device.dkey, seq=seq or 1)
             if seq and stated != self._stated.get(device.name):
                 topic = topics.SEQUENCE.name(device=device.name)
@@ -82,9 +97,22 @@ class RetiredKeys:
         store: the clips.
         repair: reconciles the store's files and index. It comes before a bound: a clip without a
             row, or one that is restored from the quarantine, must not be above it.
+        delay_s: time after which every process receives by a changed roster.
+        monotonic_s: monotonic clock, in seconds.
     """
 
-    def __init__(self, home: Home, store: FileStore, repair: Callable[[], int]) -> None:
+    def __init__(
+        self,
+        home: Home,
+        store: ClipStore,
+        repair: Callable[[], int],
+        *,
+        delay_s: float = 0.0,
+        monotonic_s: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._delay_s = delay_s
+        self._monotonic_s = monotonic_s
+        self._changed: tuple[Roster, float] | None = None
         self._home = home
         self._store = store
         self._repair = repair
@@ -100,6 +128,10 @@ class RetiredKeys:
             roster: the one by which the thread receives clips.
         """
         if roster is self._seen:
+            return
+        if self._changed is None or self._changed[0] is not roster:
+            self._changed = roster, self._monotonic_s()
+        if self._monotonic_s() - self._changed[1] < self._delay_s:
             return
         self._seen = roster
         if all(retired.last_seq is not None for retired in roster.retired_devices):

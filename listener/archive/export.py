@@ -125,7 +125,7 @@ class Exporter:
             Unavailable: the disk or the log cannot be used.
         """
         start = request.log_after
-        if start is not None and self.context.log.hash_at(start.n) != start.hash:
+        if start is not None and self.context.log.hash_at(start.n, ticket.owner) != start.hash:
             raise UsageError(
                 f"the access log does not contain the head of row {start.n}",
                 "keep the receipt as evidence, and export the whole log",

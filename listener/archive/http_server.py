@@ -42,12 +42,18 @@ NETWORK_LIMITS: Final = ConnectionLimits(
     most=64, most_per_peer=8, most_per_network=32, grace_s=0.25
 )
 LOCAL_LIMITS: Final = ConnectionLimits(most=32, most_per_peer=32, most_per_network=32, grace_s=0.5)
+PROXY_LIMITS: Final = ConnectionLimits(
+    most=256, most_per_peer=256, most_per_network=256, grace_s=0.25
+)
+"""Of the connections of the trusted proxy, which limits its own clients."""
 RESERVED_DESCRIPTORS: Final = 200
 """Descriptors for everything but connections: store, index, log, roster, broker."""
 MOST_DESCRIPTORS: Final = RESERVED_DESCRIPTORS + 2 * (
     SILENT_LIMITS.most + NETWORK_LIMITS.most + LOCAL_LIMITS.most
 )
 """Descriptors that the process may need: each connection may have one that is being closed."""
+PROXY_DESCRIPTORS: Final = 2 * (SILENT_LIMITS.most + PROXY_LIMITS.most)
+"""The same for the port of a trusted proxy, where there is one."""
 
 HANDSHAKE_S: Final = 5.0
 UNREAD_S: Final = 10.0
@@ -65,6 +71,11 @@ _IS_PROVEN: Final = "earmark.is_proven"
 _TURN: Final = "earmark.turn"
 
 
+def socket_name(instance: int) -> str:
+    """Return the name of the Unix socket of an archive process, in its home."""
+    return f"archive-{instance}.sock" if instance else SOCKET
+
+
 class HttpServer:
     """Server of the API. The constructor opens the sockets, ``start`` serves, ``stop`` closes them.
 
@@ -72,21 +83,33 @@ class HttpServer:
         app: the ASGI application.
         home: folder of the Unix socket.
         settings: address and certificate of the TLS socket.
+        app_for_proxy: the ASGI application for the trusted proxy; by default ``app``.
 
     Raises:
         ConfigError: the address is public, or a network address has no certificate.
         Unavailable: a socket cannot be opened.
     """
 
-    def __init__(self, app: ASGIApp, home: Path, settings: ArchiveSettings) -> None:
-        self._path = home / SOCKET
+    def __init__(
+        self,
+        app: ASGIApp,
+        home: Path,
+        settings: ArchiveSettings,
+        app_for_proxy: ASGIApp | None = None,
+    ) -> None:
+        self._path = home / socket_name(settings.instance)
         self._thread: threading.Thread | None = None
         context = _tls_context(settings)
+        proxy_context = _proxy_context(settings)
         self._endpoints = [_Endpoint(app, _open_unix_socket(self._path), None, LOCAL_LIMITS)]
         try:
             if settings.port:
-                sock = _open_tcp_socket(settings)
+                sock = _open_tcp_socket(settings.host, settings.port)
                 self._endpoints.append(_Endpoint(app, sock, context, NETWORK_LIMITS))
+            if proxy_context is not None:
+                sock = _open_tcp_socket(settings.host, settings.proxy_port)
+                endpoint = _ProxyEndpoint(app_for_proxy or app, sock, proxy_context, PROXY_LIMITS)
+                self._endpoints.append(endpoint)
         except BaseException:
             self._close()
             raise
@@ -105,8 +128,12 @@ class HttpServer:
         self._close()
 
     def counts(self) -> dict[str, int]:
-        """Return the counts of the last socket since the start, in words; safe for any thread."""
-        return self._endpoints[-1].counts()
+        """Return the counts of the last socket since the start, in words; safe for any thread.
+
+        Those of the proxy's socket are its own affair, and are not among them.
+        """
+        counted = [one for one in self._endpoints if not isinstance(one, _ProxyEndpoint)]
+        return counted[-1].counts()
 
     def _run(self) -> None:
         async def serve() -> None:
@@ -276,6 +303,22 @@ class _Endpoint:
         return run
 
 
+class _ProxyEndpoint(_Endpoint):
+    """The port of the trusted proxy. Only a client with its certificate completes the handshake.
+
+    What a request says about its origin is not read: who the proxy's client is does not matter,
+    because each request is proven by its owner's key. Requests are not paced by address, since all
+    have the proxy's.
+    """
+
+    def _paced(self, app: ASGIApp) -> ASGIApp:
+        async def run(scope: Scope, receive: Receive, send: Send) -> None:
+            scope["client"] = None
+            await app(scope, receive, send)
+
+        return run
+
+
 class _SilentConnection:
     """A connection whose peer has sent nothing yet; see `TableEntry`."""
 
@@ -418,16 +461,55 @@ def _tls_context(settings: ArchiveSettings) -> ssl.SSLContext | None:
                 "create a certificate: earmark household init",
             )
         return None
+    return _server_context(settings)
+
+
+def _server_context(settings: ArchiveSettings) -> ssl.SSLContext:
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.minimum_version = ssl.TLSVersion.TLSv1_3
     try:
-        context.load_cert_chain(settings.certificate_file, settings.key_file)
+        context.load_cert_chain(settings.certificate_file or "", settings.key_file)
     except (OSError, ssl.SSLError) as error:
         reason = error.strerror or "it is not a certificate with its key"
         raise ConfigError(
             f"cannot load the archive's certificate {settings.certificate_file}: {reason}",
             "check archive.certificate_file and archive.key_file",
         ) from error
+    return context
+
+
+def _proxy_context(settings: ArchiveSettings) -> ssl.SSLContext | None:
+    """Return the TLS context that accepts the proxy's certificate and no other; None without one.
+
+    Raises:
+        ConfigError: a file is missing or invalid, or a setting is missing.
+    """
+    if not settings.proxy_port:
+        return None
+    if settings.proxy_certificate_file is None or settings.certificate_file is None:
+        raise ConfigError(
+            "archive.proxy_port needs archive.proxy_certificate_file and archive.certificate_file",
+            "set both: earmark household add-service proxy creates the proxy's certificate",
+        )
+    context = _server_context(settings)
+    # The certificate itself is the anchor: another one of the same authority does not verify.
+    context.verify_flags |= ssl.VerifyFlags.VERIFY_X509_PARTIAL_CHAIN
+    context.verify_mode = ssl.CERT_REQUIRED
+    try:
+        context.load_verify_locations(cafile=settings.proxy_certificate_file)
+    except (OSError, ssl.SSLError) as error:
+        is_file = isinstance(error, ssl.SSLError)
+        reason = "it is not a certificate" if is_file else error.strerror
+        raise ConfigError(
+            f"cannot load the proxy's certificate {settings.proxy_certificate_file}: {reason}",
+            "check archive.proxy_certificate_file",
+        ) from error
+    if any(context.get_ca_certs()):
+        # It would let every member of the household in.
+        raise ConfigError(
+            f"{settings.proxy_certificate_file} is the certificate of an authority",
+            "set archive.proxy_certificate_file to the proxy's own certificate",
+        )
     return context
 
 
@@ -451,20 +533,20 @@ def _open_unix_socket(path: Path) -> socket.socket:
     return sock
 
 
-def _open_tcp_socket(settings: ArchiveSettings) -> socket.socket:
-    family = socket.AF_INET6 if ":" in settings.host else socket.AF_INET
+def _open_tcp_socket(host: str, port: int) -> socket.socket:
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
     sock = socket.socket(family, socket.SOCK_STREAM)
     try:
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         # Accepted sockets inherit it: kernel memory counts as this process's.
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, _SEND_BUFFER_BYTES)
-        sock.bind((settings.host, settings.port))
+        sock.bind((host, port))
         sock.listen(_BACKLOG)
     except OSError as error:
         sock.close()
         is_in_use = error.errno == errno.EADDRINUSE
         raise Unavailable(
-            f"cannot listen on {settings.host} port {settings.port}: {error.strerror}",
+            f"cannot listen on {host} port {port}: {error.strerror}",
             "another program uses this port; choose another archive.port" if is_in_use else "",
         ) from error
     return sock

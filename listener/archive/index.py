@@ -15,7 +15,7 @@ from typing import Any, Final
 from listener.archive.elapsed_time import Shift
 from listener.archive.owner_state import Tombstone
 from listener.archive.records import ClipRecord, Replayed, RowMac
-from listener.envelope.format import Envelope
+from listener.envelope.format import Envelope, PublicHeader
 from listener.storage.sqlite import close_database, open_database, overwrite_log, transaction
 
 _DAY_S: Final = 86_400
@@ -74,6 +74,36 @@ _WITH_DIGESTS: Final = (
 )
 
 
+def make_record(
+    header: PublicHeader, size_bytes: int, received_s: int, waited_s: int = 0
+) -> ClipRecord:
+    """Return the record of a clip that arrives.
+
+    Retention counts from the arrival, less the time that the clip waited at its speaker: the
+    shorter of what the speaker's wall clock and its running time say.
+
+    Args:
+        header: of the verified envelope.
+        size_bytes: size of the envelope.
+        received_s: accepted time of arrival, seconds since 1970.
+        waited_s: running time of the speaker since the clip was sealed.
+    """
+    taken_s = datetime.fromisoformat(header.t).timestamp()
+    plausible = received_s - PLAUSIBLE_S <= taken_s <= received_s
+    began_s = max(int(taken_s), received_s - max(0, waited_s)) if plausible else received_s
+    return ClipRecord(
+        clip=header.clip,
+        owner=header.owner,
+        device=header.device,
+        seq=header.seq,
+        t=header.t,
+        ttl_s=header.ttl_s,
+        size_bytes=size_bytes,
+        received_s=received_s,
+        expires_s=began_s + header.ttl_s,
+    )
+
+
 class ClipIndex:
     """The rows of one archive. For one thread at a time.
 
@@ -110,9 +140,6 @@ class ClipIndex:
     ) -> ClipRecord:
         """Insert the row of a verified envelope; return it.
 
-        Retention counts from the arrival, less the time that the clip waited at its speaker: the
-        shorter of what the speaker's wall clock and its running time say.
-
         Args:
             envelope: the verified envelope.
             data: its bytes.
@@ -123,20 +150,7 @@ class ClipIndex:
             Replayed: another clip has its id, ciphertext or sequence number.
         """
         header = envelope.header
-        taken_s = datetime.fromisoformat(header.t).timestamp()
-        plausible = received_s - PLAUSIBLE_S <= taken_s <= received_s
-        began_s = max(int(taken_s), received_s - max(0, waited_s)) if plausible else received_s
-        record = ClipRecord(
-            clip=header.clip,
-            owner=header.owner,
-            device=header.device,
-            seq=header.seq,
-            t=header.t,
-            ttl_s=header.ttl_s,
-            size_bytes=len(data),
-            received_s=received_s,
-            expires_s=began_s + header.ttl_s,
-        )
+        record = make_record(header, len(data), received_s, waited_s)
         try:
             self.rows.execute(
                 "insert into clip (clip, owner, device, dkey, seq, t, ttl_s, size_bytes, sha256,"

@@ -15,6 +15,7 @@ from listener.archive.schema import (
     ERRORS,
     About,
     BlindedRow,
+    HealthAnswer,
     KeysAnswer,
     ListAnswer,
     LogAnswer,
@@ -43,6 +44,7 @@ _NAMES: Final = {
     "KeysRequest": "Keys",
     "NewKeyRequest": "NewKey",
     "VoiceRequest": "Voice",
+    "HealthAnswer": "Health",
 }
 """Published schema names, by class name. They are part of the API; classes may be renamed."""
 _REF: Final = "#/components/schemas/"
@@ -58,7 +60,16 @@ _ANSWERS: Final = (
 
 def describe() -> dict[str, Any]:
     """Return the description as a JSON object."""
-    named = (requests.RightsRequest, About, Ticket, Problem, OwnRow, BlindedRow, *_ANSWERS)
+    named = (
+        requests.RightsRequest,
+        About,
+        HealthAnswer,
+        Ticket,
+        Problem,
+        OwnRow,
+        BlindedRow,
+        *_ANSWERS,
+    )
     _, by_class = msgspec.json.schema_components(named, ref_template=_REF + "{name}")
     schemas = {_published(name): _with_published_names(schema) for name, schema in by_class.items()}
     for schema in schemas.values():
@@ -104,6 +115,17 @@ def _paths() -> dict[str, Any]:
                 "responses": {
                     "200": _json("public key and log head", _ref(About)),
                     **_problems((403, 431, 503)),
+                },
+            }
+        },
+        "/v1/health": {
+            "get": {
+                "operationId": "health",
+                "summary": "get the state of the archive process",
+                "responses": {
+                    "200": _json("it stores clips and answers requests", _ref(HealthAnswer)),
+                    **_problems((403, 431)),
+                    "503": _json("it does not", _ref(HealthAnswer)),
                 },
             }
         },

@@ -167,17 +167,17 @@ class Operations:
         self._context.log_outcome(ticket)
         return {
             "owner": ticket.owner,
-            "days": self._store.owner_state.retention_days().get(ticket.owner),
+            "days": self._store.owner_state.retention_of(ticket.owner),
             "longest": "what each envelope's ttl_s allows",
         }
 
     def _read_log(self, ticket: RequestChallenge, request: requests.LogRequest) -> dict[str, Any]:
         self._context.log_outcome(ticket)
-        before = self._log.hash_at(request.after)
+        before = self._log.hash_at(request.after, ticket.owner)
         if before is None:
             raise UsageError(f"the access log has no row {request.after}", "read it from row 0")
         rows = self._log.page(ticket.owner, request.after, request.limit)
-        head = self._context.head()
+        head = self._context.head(ticket.owner)
         last = rows[-1]["n"] if rows else request.after
         return {
             "rows": rows,

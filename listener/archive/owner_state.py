@@ -8,7 +8,7 @@ bytes, not an owner.
 import contextlib
 import sqlite3
 import threading
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import astuple, dataclass
 from datetime import datetime
 from pathlib import Path
@@ -139,6 +139,50 @@ class PendingConsent:
     dkey: str
     n: int
     text: str
+
+
+@dataclass(frozen=True, slots=True)
+class EraseOrder:
+    """An order to erase a span in which an arriving clip was made.
+
+    Attributes:
+        ordered: time of the order.
+        seq: highest number of the clip's device key that was accepted before it; 0 without any.
+    """
+
+    ordered: ArchiveTime
+    seq: int
+
+
+def is_covered(
+    orders: Iterable[EraseOrder], header: PublicHeader, waited_s: float, now: ArchiveTime | None
+) -> bool:
+    """Return True if a clip was made before one of the orders; see ``OwnerState.is_refused``.
+
+    Args:
+        orders: orders of the clip's owner for its device and its time.
+        header: of the verified envelope.
+        waited_s: running time of the speaker since the clip was sealed.
+        now: time of arrival; None compares numbers only.
+
+    Raises:
+        Undecided: it may have been made before an order.
+    """
+    taken_s = datetime.fromisoformat(header.t).timestamp()
+    is_decided = True
+    for order in orders:
+        if now is not None and now.lived_s - order.ordered.lived_s > ORDER_LAPSES_S:
+            continue
+        if header.seq <= order.seq:
+            return True
+        latest_s = max(order.ordered.accepted_s, order.ordered.wall_s) + AGREEMENT_S
+        if now is not None and taken_s <= latest_s and waited_s > now.since_s(order.ordered):
+            if now.is_decided_since(order.ordered):
+                return True
+            is_decided = False
+    if not is_decided:
+        raise Undecided("the time since an erase order is not decided yet")
+    return False
 
 
 class OwnerState:
@@ -300,22 +344,13 @@ class OwnerState:
                 " and from_t <= ?3 and ?3 < until_t",
                 (header.owner, header.device, header.t, header.dkey),
             ).fetchall()
-        taken_s = datetime.fromisoformat(header.t).timestamp()
-        is_decided = True
-        for accepted_s, lived_s, wall_s, start, seq in orders:
-            order = ArchiveTime(accepted_s, lived_s, wall_s, start)
-            if now is not None and now.lived_s - lived_s > ORDER_LAPSES_S:
-                continue
-            if header.seq <= seq:
-                return True
-            latest_s = max(accepted_s, wall_s) + AGREEMENT_S
-            if now is not None and taken_s <= latest_s and waited_s > now.since_s(order):
-                if now.is_decided_since(order):
-                    return True
-                is_decided = False
-        if not is_decided:
-            raise Undecided("the time since an erase order is not decided yet")
-        return False
+        return is_covered(
+            [
+                EraseOrder(ArchiveTime(accepted_s, lived_s, wall_s, start), seq)
+                for accepted_s, lived_s, wall_s, start, seq in orders
+            ],
+            *(header, waited_s, now),
+        )
 
     @with_reserve
     def shift_orders(self, by_s: int) -> None:
@@ -359,6 +394,10 @@ class OwnerState:
         """Return the retention limits in days, by owner."""
         with self._available():
             return dict(self._orders.execute("select owner, days from retention").fetchall())
+
+    def retention_of(self, owner: str) -> int | None:
+        """Return an owner's retention limit in days; None without one."""
+        return self.retention_days().get(owner)
 
     def retention_limits(self) -> list[RetentionLimit]:
         """Return the retention limits as published to devices."""

@@ -201,9 +201,20 @@ class Quarantine:
         return target
 
 
+def describe_file(path: Path, owner: str, data: bytes, arrived_s: float) -> QuarantinedFile:
+    """Return a file of the quarantine with its unverified header.
+
+    Args:
+        path: where it is.
+        owner: name of its folder.
+        data: its bytes.
+        arrived_s: time of its arrival, seconds since 1970.
+    """
+    return QuarantinedFile(path, owner, data, arrived_s, _parse_header(data))
+
+
 def _read(path: Path, owner: str) -> QuarantinedFile:
-    data = read_envelope_file(path)
-    return QuarantinedFile(path, owner, data, _arrived_s(path), _parse_header(data))
+    return describe_file(path, owner, read_envelope_file(path), _arrived_s(path))
 
 
 def _arrived_s(path: Path) -> float:

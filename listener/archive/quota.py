@@ -12,10 +12,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
+from listener.archive.storage_interfaces import LogChain
 from listener.envelope.format import PublicHeader
 from listener.errors import EarmarkError, Unavailable
 from listener.quantities import quantity
-from listener.storage.access_log import AccessLog, LogEntry
+from listener.storage.access_log import LogEntry
 from listener.storage.over_limit import OVER_LIMIT, record_over_limit
 
 REPORT_PAUSE_S: Final = 3600.0
@@ -110,7 +111,7 @@ class DeferralReport:
 
     def __init__(
         self,
-        log: AccessLog,
+        log: LogChain,
         folder: Path,
         wall_s: Callable[[], float],
         monotonic_s: Callable[[], float],

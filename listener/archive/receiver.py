@@ -14,13 +14,15 @@ from datetime import datetime
 from enum import StrEnum
 from typing import Final
 
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
+
 from listener.archive.archive_clock import ArchiveClock
 from listener.archive.disk import ArchiveDisk
 from listener.archive.quota import DeferralReport, DeviceQuota, OverLimit
 from listener.archive.records import Erased, Replayed, Store, Undecided
 from listener.envelope import format as form
 from listener.envelope import keys
-from listener.envelope.verify import matches_owner, verify
+from listener.envelope.verify import TrustedKey, matches_owner, verify
 from listener.errors import BadEnvelope, Unavailable
 from listener.mqtt import topics
 from listener.mqtt.client import Message
@@ -74,9 +76,20 @@ _REASONS: Final = (
 class IntakeLimits:
     """Limits of what the archive stores."""
 
-    disk: ArchiveDisk
+    disk: ArchiveDisk | None
+    """None where the clips are not on a disk of this computer."""
     quota: DeviceQuota
     report: DeferralReport
+
+
+@dataclass(frozen=True, slots=True)
+class _RosterKeys:
+    """The keys of a roster, parsed: thousands of devices take longer than the check of a clip."""
+
+    roster: Roster
+    devices: dict[str, Ed25519PublicKey]
+    stored: dict[str, tuple[TrustedKey, ...]]
+    owners: dict[str, tuple[str, ...]]
 
 
 class Receiver:
@@ -103,6 +116,7 @@ class Receiver:
         self._wall_s = wall_s
         self._limits = limits
         self._clock = clock
+        self._known: _RosterKeys | None = None
         self.stored = 0
         """Number of envelopes stored."""
         self.repeated = 0
@@ -144,8 +158,8 @@ class Receiver:
         Raises:
             BadEnvelope: it is malformed, or a signature, hash, device or owner is wrong.
         """
-        roster = self._roster()
-        return verify(data, roster.device_keys(), roster.owner_keys())
+        known = self._keys()
+        return verify(data, known.devices, known.owners)
 
     def verify_stored(self, data: bytes) -> form.Envelope:
         """Verify the file of a stored envelope; the keys of removed devices are valid, too.
@@ -153,8 +167,18 @@ class Receiver:
         Raises:
             BadEnvelope: as ``verify``.
         """
+        known = self._keys()
+        return verify(data, known.stored, known.owners)
+
+    def _keys(self) -> "_RosterKeys":
+        """Return the keys of the current roster; they are parsed once for each roster."""
         roster = self._roster()
-        return verify(data, roster.stored_device_keys(), roster.owner_keys())
+        known = self._known
+        if known is None or known.roster is not roster:
+            known = self._known = _RosterKeys(
+                roster, roster.device_keys(), roster.stored_device_keys(), roster.owner_keys()
+            )
+        return known
 
     def _store_verified(self, levels: dict[str, str], data: bytes, waited_s: int) -> Refusal | None:
         try:
@@ -189,7 +213,8 @@ class Receiver:
         """Check the limits of disk and device; report a device that is over them."""
         if self._limits is None:
             return
-        self._limits.disk.check_room()
+        if self._limits.disk is not None:
+            self._limits.disk.check_room()
         try:
             self._limits.quota.check(header.device, size_bytes)
         except OverLimit:
@@ -202,11 +227,11 @@ class Receiver:
             header = form.parse_envelope(data).header
         except BadEnvelope:
             return Refusal.FORM
-        roster = self._roster()
-        device = roster.device_keys().get(header.device)
+        known = self._keys()
+        device = known.devices.get(header.device)
         if device is None or keys.device_id(device) != header.dkey:
             return Refusal.DEVICE
-        if not matches_owner(header, roster.owner_keys()):
+        if not matches_owner(header, known.owners):
             return Refusal.OWNER
         return Refusal.SEAL
 

@@ -56,6 +56,20 @@ class About(_Answer, kw_only=True):
     head: HeadAnswer
 
 
+class HealthAnswer(_Answer, kw_only=True):
+    """State of the archive process."""
+
+    v: Literal[1]
+    ok: bool
+    """Whether it stores clips and answers requests."""
+    loop: bool
+    """Whether the loop that receives clips runs."""
+    storage: bool
+    """Whether disk, database and access log can be used."""
+    brokers_connected: _Count
+    brokers: _Count
+
+
 class Ticket(_Answer, kw_only=True):
     """A ticket and its challenge, encrypted to the owner's key."""
 

@@ -5,11 +5,13 @@ The process holds no decryption key and imports no module that decrypts.
 
 import logging
 import time
-from collections.abc import Callable
-from typing import Final
+from collections.abc import Callable, Sequence
+from typing import Final, Protocol
 
 from listener.archive.archive_clock import ArchiveClock
+from listener.archive.health import Health
 from listener.archive.hourly_report import HourlyReport
+from listener.archive.intake_turns import IntakeTurns
 from listener.archive.publisher import ArchivePublisher
 from listener.archive.receiver import Receiver
 from listener.archive.records import Store
@@ -18,24 +20,39 @@ from listener.errors import Unavailable
 from listener.mqtt import topics
 from listener.mqtt.client import (
     Broker,
+    BrokerEvent,
     ConnectedEvent,
-    ConnectionLostEvent,
     DeniedEvent,
     Message,
     RejectedEvent,
 )
+from listener.mqtt.connections import (
+    BrokerClients,
+    BrokerConnection,
+    BrokerConnections,
+    ReconnectPauses,
+)
 from listener.quantities import quantity
-from listener.system.backoff import Backoff
 from listener.system.systemd import Notifier, StopSignal
 
 TURN_S: Final = 0.5
-FIRST_BACKOFF_S: Final = 0.1
-LONGEST_BACKOFF_S: Final = 30.0
-BACKOFF_SPREAD: Final = 0.5
-STEADY_S: Final = 5.0
-"""A connection that lasted this long resets the backoff."""
+SHARED_PAUSE_S: Final = 0.25
+"""Pause between two looks at what is to be published, where several archives share a database: each
+look is a request to it, and a turn of the loop is as short as the time between two clips."""
+RECONNECT: Final = ReconnectPauses(first_s=0.1, longest_s=30.0, spread=0.5, steady_s=5.0)
 
 _log = logging.getLogger(__name__)
+
+
+class Sweep(Protocol):
+    """Periodic erasure of clips whose retention has ended."""
+
+    def run_if_due(self) -> int:
+        """Expire clips if a sweep is due; return the number of erased clips.
+
+        Raises:
+            Unavailable: the storage cannot be used.
+        """
 
 
 class ExpirySweep:
@@ -83,8 +100,11 @@ class ExpirySweep:
 class ArchiveService:
     """The archive's main loop. For one thread.
 
+    With several brokers it serves all of them: it answers a clip at the broker that delivered it,
+    and publishes what is retained at each.
+
     Args:
-        broker: client of the MQTT broker.
+        broker: client of the MQTT broker, or clients of several.
         receiver: verifies and stores incoming envelopes.
         expiry: expires clips.
         publisher: publishes log heads, erasures and retention limits, if given.
@@ -92,27 +112,35 @@ class ArchiveService:
         service: notified after every turn.
         upkeep: called after every turn; raises ``Unavailable``.
         report: reports excessive use, if given.
-        retained: removes retained clips from the broker.
+        retained: removes retained clips from the broker; for several, one for each.
+        turns: the clips that another archive stores; None for the only archive.
+        health: told of every turn, if given.
         monotonic_s: monotonic clock, in seconds.
     """
 
     def __init__(  # noqa: PLR0913 - all but three have their usual value
         self,
-        broker: Broker,
+        broker: Broker | BrokerClients,
         receiver: Receiver,
-        expiry: ExpirySweep,
+        expiry: Sweep,
         *,
         publisher: ArchivePublisher | None = None,
         set_bounds: Callable[[], None] | None = None,
         service: Notifier | None = None,
         upkeep: Callable[[], None] | None = None,
         report: HourlyReport | None = None,
-        retained: RetainedClips | None = None,
+        retained: RetainedClips | Sequence[RetainedClips] | None = None,
+        turns: IntakeTurns[BrokerConnection] | None = None,
+        health: Health | None = None,
         monotonic_s: Callable[[], float] = time.monotonic,
     ) -> None:
         self._report = report
-        self._retained = retained or RetainedClips(monotonic_s)
-        self._broker = broker
+        self._turns = turns
+        self._health = health
+        self._connections = BrokerConnections(broker, RECONNECT, monotonic_s)
+        if retained is None or isinstance(retained, RetainedClips):
+            retained = [retained or RetainedClips(monotonic_s)]
+        self._retained = dict(zip(self._connections.all, retained, strict=True))
         self._publisher = publisher
         self._set_bounds = set_bounds
         self._receiver = receiver
@@ -120,87 +148,80 @@ class ArchiveService:
         self._service = service
         self._upkeep = upkeep
         self._monotonic_s = monotonic_s
-        self._connect_s = 0.0
-        self._backoff = Backoff(FIRST_BACKOFF_S, LONGEST_BACKOFF_S, spread=BACKOFF_SPREAD)
-        self._connected = False
-        self._since_s = 0.0
-        self._last_reason = ""
-        self._is_rejection_logged = False
+        self._look_s = float("-inf")
+        self._rejection_logged: set[BrokerConnection] = set()
 
     def run(self, stop: StopSignal) -> None:
         """Run until a stop is requested, then close the connection."""
         while not stop.requested:
             self.turn(TURN_S)
-        self._broker.close()
+        self._connections.close()
 
     def turn(self, longest_s: float) -> None:
         """Wait for broker events for at most ``longest_s`` seconds, and process them."""
-        now_s = self._monotonic_s()
-        if not self._connected and now_s >= self._connect_s:
-            self._connect_s = float("inf")
-            self._broker.connect()
-        for event in self._broker.poll(min(longest_s, max(0.0, self._connect_s - now_s))):
-            match event:
-                case ConnectedEvent():
-                    self._on_connected(event)
-                case ConnectionLostEvent():
-                    self._on_connection_lost(event)
-                case DeniedEvent():
-                    _log.warning("the broker denied the subscription to clips: %s", event.reason)
-                case Message(topic=ArchivePublisher.topic):
-                    self._on_published_head(event)
-                case Message() if topics.STATUS.levels(event.topic) is not None:
-                    self._on_status(event)
-                case Message():
-                    self._on_clip(event)
-                case RejectedEvent():
-                    self._on_rejected(event)
-                case _:
-                    pass
+        for connection, event in self._connections.poll(longest_s):
+            self._handle(connection, event)
+        for connection, message in () if self._turns is None else self._turns.take_due():
+            self._store(connection, message)
+        if self._health is not None:
+            connected = sum(one.is_connected for one in self._connections.all)
+            self._health.note_turn(connected, len(self._connections.all))
         self._run_periodic_tasks()
 
-    def _on_connected(self, event: ConnectedEvent) -> None:
-        self._connected = True
-        self._is_rejection_logged = False
-        self._since_s = self._monotonic_s()
-        _log.info("connected with MQTT %s", event.protocol)
+    def _handle(self, connection: BrokerConnection, event: BrokerEvent) -> None:
+        match event:
+            case ConnectedEvent():
+                self._on_connected(connection)
+            case DeniedEvent():
+                _log.warning("the broker denied the subscription to clips: %s", event.reason)
+            case Message(topic=ArchivePublisher.topic):
+                self._on_published_head(event)
+            case Message() if topics.STATUS.levels(event.topic) is not None:
+                self._on_status(event)
+            case Message() if topics.ACK.levels(event.topic) is not None:
+                if self._turns is not None:
+                    self._turns.on_answer(connection, event)
+            case Message():
+                self._on_clip(connection, event)
+            case RejectedEvent():
+                self._on_rejected(connection, event)
+            case _:
+                pass
+
+    def _on_connected(self, connection: BrokerConnection) -> None:
+        self._rejection_logged.discard(connection)
         # No session outlives the connection: the speakers' spools are the queue, and they send
         # again what arrived while the archive was disconnected.
-        self._subscribe_to_clips()
+        self._subscribe_to_clips(connection)
         if self._publisher is not None:
-            self._broker.subscribe(self._publisher.topic)
-            self._broker.subscribe(topics.STATUS.topic_filter())
+            connection.broker.subscribe(self._publisher.topic)
+            connection.broker.subscribe(topics.STATUS.topic_filter())
             self._publisher.on_connected()
 
-    def _subscribe_to_clips(self) -> None:
-        self._broker.subscribe(topics.CLIP.topic_filter())
-        self._retained.on_subscribed()
+    def _subscribe_to_clips(self, connection: BrokerConnection) -> None:
+        connection.broker.subscribe(topics.CLIP.topic_filter())
+        if self._turns is not None:
+            connection.broker.subscribe(topics.ACK.topic_filter())
+        self._retained[connection].on_subscribed()
 
-    def _on_clip(self, message: Message) -> None:
-        if (removal := self._retained.removal_of(message)) is not None:
-            self._broker.publish(removal)
+    def _on_clip(self, connection: BrokerConnection, message: Message) -> None:
+        if (removal := self._retained[connection].removal_of(message)) is not None:
+            connection.broker.publish(removal)
         if not message.payload and topics.CLIP.levels(message.topic) is not None:
             return  # removes a retained clip
+        if self._turns is None or self._turns.is_own(connection, message):
+            self._store(connection, message)
+
+    def _store(self, connection: BrokerConnection, message: Message) -> None:
         if (answer := self._receiver.receive(message)) is not None:
             # Before the answer: a device that has it knows the number, too.
             self._publish_numbers()
-            self._broker.publish(answer)
+            connection.broker.publish(answer)
 
-    def _on_connection_lost(self, event: ConnectionLostEvent) -> None:
-        if self._connected or event.reason != self._last_reason:
-            _log.warning("no connection to the broker%s", event.describe())
-            if event.hint:
-                _log.warning("%s", event.hint)
-        self._last_reason = event.reason
-        if self._connected and self._monotonic_s() - self._since_s >= STEADY_S:
-            self._backoff.reset()
-        self._connected = False
-        self._connect_s = self._monotonic_s() + self._backoff.next_delay_s()
-
-    def _on_rejected(self, event: RejectedEvent) -> None:
+    def _on_rejected(self, connection: BrokerConnection, event: RejectedEvent) -> None:
         """Log the first rejected message of a connection."""
-        if not self._is_rejection_logged:
-            self._is_rejection_logged = True
+        if connection not in self._rejection_logged:
+            self._rejection_logged.add(connection)
             _log.warning(
                 "the broker rejected a message of the archive: %s; if its access list is of an"
                 " earlier version, run earmark household init and reload the broker",
@@ -224,16 +245,17 @@ class ArchiveService:
             return
         try:
             for message in self._publisher.pending_numbers():
-                self._broker.publish(message)
+                self._connections.publish(message)
         except Unavailable as error:
             _log.warning("cannot publish the highest accepted numbers: %s", error)
 
     def _run_periodic_tasks(self) -> None:
         if self._set_bounds is not None:
             self._set_bounds()
-        if self._connected and self._retained.is_subscription_due():
-            self._subscribe_to_clips()
-        if self._publisher is not None:
+        for connection, retained in self._retained.items():
+            if connection.is_connected and retained.is_subscription_due():
+                self._subscribe_to_clips(connection)
+        if self._publisher is not None and self._is_look_due():
             self._publish_pending(self._publisher)
         if self._service is not None:
             self._service.ping_watchdog()
@@ -247,13 +269,23 @@ class ArchiveService:
         except Unavailable as error:
             _log.warning("retention: %s", error)
 
+    def _is_look_due(self) -> bool:
+        """Return whether to look for what is to be published: always, for the only archive."""
+        if self._turns is None:
+            return True
+        now_s = self._monotonic_s()
+        if now_s - self._look_s < SHARED_PAUSE_S:
+            return False
+        self._look_s = now_s
+        return True
+
     def _publish_pending(self, publisher: ArchivePublisher) -> None:
         try:
-            if not self._connected:
+            if not self._connections.is_connected:
                 publisher.append_due_rows()
                 return
             for message in publisher.pending_messages():
-                self._broker.publish(message)
+                self._connections.publish(message)
         except Unavailable as error:
             _log.warning("cannot publish the archive's messages: %s", error)
 

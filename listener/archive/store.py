@@ -15,12 +15,9 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Final
 
+from listener.archive.blobs import BlobConflict
 from listener.archive.elapsed_time import ArchiveTime, Shift
-from listener.archive.files import (
-    clip_path,
-    find_envelope_file,
-    write_envelope_file,
-)
+from listener.archive.files import FileBlobs, clip_path, find_envelope_file
 from listener.archive.index import ClipIndex
 from listener.archive.owner_state import ORDERS, OwnerState, Tombstone, make_tombstone
 from listener.archive.quarantine import ErasedFile, Quarantine, QuarantinedFile
@@ -68,6 +65,7 @@ class FileStore:
         self.reserve: Final = find_reserve(folder)
         self.owner_state = owner_state or OwnerState(folder.parent / ORDERS)
         self.quarantine: Final = Quarantine(folder)
+        self.blobs: Final = FileBlobs(folder)
         self._row_mac = row_mac or RowMac()
         try:
             self._index = self.reserve.run(self._open)
@@ -113,9 +111,9 @@ class FileStore:
             if erased:
                 raise Erased("this clip was erased")
             try:
-                is_new_file = write_envelope_file(self.path(header.owner, header.clip), data)
-            except FileExistsError as error:
-                raise Replayed("another file has its path") from error
+                is_new_file = self.blobs.put_new(header.owner, header.clip, data)
+            except BlobConflict as error:
+                raise Replayed(str(error)) from error
             self._add_sealer(header.owner, header.device)
             if not stored:
                 self._stamp(self._index.add(envelope, data, received_s, waited_s))
@@ -167,6 +165,16 @@ class FileStore:
                 owner, span, device=device, after=after, limit=limit
             )
 
+    def clips_without_blob(self, owner: str) -> Iterator[str]:
+        """Yield the ids of an owner's rows without a file; see ``ClipStore``."""
+        for record in self.clips(owner):
+            if not self.blobs.exists(owner, record.clip):
+                yield record.clip
+
+    def find_holders(self, clip: str, owners: Iterable[str]) -> Iterator[str]:
+        """Yield the owners, of those given, in whose folder a file has this id."""
+        return (owner for owner in owners if self.blobs.exists(owner, clip))
+
     def newest(self, owner: str, device: str) -> str | None:
         """Return the id of an owner's newest clip from a device, by the index."""
         with self._available():
@@ -176,6 +184,14 @@ class FileStore:
         """Return the highest number accepted of a device's key, erased clips included; or 0."""
         with self._available():
             return max(self._index.highest_seq(dkey), self.owner_state.highest_seq(dkey))
+
+    def highest_seqs(self, dkeys: Sequence[str]) -> dict[str, int]:
+        """Return ``highest_seq`` of each device key of which a number was accepted."""
+        numbers = ((dkey, self.highest_seq(dkey)) for dkey in dkeys)
+        return {dkey: seq for dkey, seq in numbers if seq}
+
+    def changed_keys(self) -> None:
+        """Return None: any device's highest number may have changed; see ``ClipStore``."""
 
     def has_sealed(self, owner: str, device: str) -> bool:
         """Return True if a verified clip of an owner came from a device, erased or not."""
@@ -195,7 +211,7 @@ class FileStore:
         """
         header = envelope.header
         with self._available():
-            received_s = int(self.path(header.owner, header.clip).stat().st_mtime)
+            received_s = self.blobs.arrived_s(header.owner, header.clip)
             self._index.delete([header.clip])
             return self._index.add(envelope, data, received_s)
 
@@ -296,7 +312,7 @@ class FileStore:
         with self._available():
             self.owner_state.add_tombstones(batch)
             self._index.delete(tombstone.clip for tombstone in batch)
-            overwrite(self.path(owner, tombstone.clip) for tombstone in batch)
+            self.blobs.erase((owner, tombstone.clip) for tombstone in batch)
 
     def erase_quarantined(
         self, owner: str, is_selected: Callable[[QuarantinedFile], bool]

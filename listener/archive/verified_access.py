@@ -6,31 +6,20 @@ is if its MAC is valid (decision 0033); otherwise its file is verified, and the 
 from it or left out. Nothing here can decrypt.
 """
 
-import errno
 import hashlib
-import os
 from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import Final
 
-from listener.archive.files import list_clips, read_envelope_file
+from listener.archive.blobs import UnreadableBlob
 from listener.archive.owner_state import Tombstone, make_tombstone
 from listener.archive.records import ClipRecord, Replayed
-from listener.archive.store import FileStore
+from listener.archive.storage_interfaces import ClipStore
 from listener.envelope.format import Envelope
 from listener.envelope.verify import verify
-from listener.errors import BadEnvelope, EarmarkError, Unavailable
+from listener.errors import BadEnvelope, EarmarkError
 from listener.owner.roster import Roster
 from listener.rights.requests import ListRequest, time_span
-
-_OF_ONE_FILE: Final = frozenset(
-    {
-        *(errno.EIO, errno.EBADMSG, errno.EUCLEAN, errno.EINVAL, errno.ELOOP, errno.EISDIR),
-        *(errno.EACCES, errno.EPERM, errno.ENXIO),
-    }
-)
-"""Errors that one file causes: a damaged sector, a link, a pipe, a file of another user."""
 
 
 class WrongOwner(EarmarkError):
@@ -83,7 +72,7 @@ class VerifiedReader:
         roster: returns the household's current roster.
     """
 
-    def __init__(self, store: FileStore, roster: Callable[[], Roster]) -> None:
+    def __init__(self, store: ClipStore, roster: Callable[[], Roster]) -> None:
         self._store = store
         self._roster = roster
 
@@ -101,24 +90,20 @@ class VerifiedReader:
         data = self._read(owner, clip)
         if data is not None:
             return self._verify(owner, clip, data)
-        for other in self._roster().owners:
-            path = self._store.path(other.name, clip)
-            if other.name != owner and os.path.lexists(path):
-                row = self._store.row(clip)
-                if row is None or row[0] != owner:
-                    raise ClipNotFound(other.name)
-                # The owner's index row names a file in another folder: the archive mixed them up.
-                if (data := self._read(other.name, clip)) is not None:
-                    return self._verify(owner, clip, data)
+        others = (other.name for other in self._roster().owners if other.name != owner)
+        for other_name in self._store.find_holders(clip, others):
+            row = self._store.row(clip)
+            if row is None or row[0] != owner:
+                raise ClipNotFound(other_name)
+            # The owner's index row names a file in another folder: the archive mixed them up.
+            if (data := self._read(other_name, clip)) is not None:
+                return self._verify(owner, clip, data)
         raise ClipNotFound
 
     def candidates(self, owner: str) -> Iterator[str]:
-        """Yield the ids of all files in an owner's folder, then of rows without a file."""
-        folder = self._store.path(owner, "x").parent
-        yield from list_clips(folder)
-        for record in self._store.clips(owner):
-            if not os.path.lexists(self._store.path(owner, record.clip)):
-                yield record.clip
+        """Yield the ids of all files of an owner, then of rows without a file."""
+        yield from self._store.blobs.ids(owner)
+        yield from self._store.clips_without_blob(owner)
 
     def _verify(self, owner: str, clip: str, data: bytes) -> VerifiedEnvelope:
         roster = self._roster()
@@ -137,14 +122,10 @@ class VerifiedReader:
 
     def _read(self, owner: str, clip: str) -> bytes | None:
         try:
-            return read_envelope_file(self._store.path(owner, clip))
-        except FileNotFoundError:
-            return None
-        except OSError as error:
-            if error.errno in _OF_ONE_FILE:
-                # One damaged file must not deny an owner the others.
-                raise WrongOwner("it cannot be read", None, (clip,)) from error
-            raise Unavailable(f"cannot read a stored clip: {error}") from error
+            return self._store.blobs.get(owner, clip)
+        except UnreadableBlob as error:
+            # One damaged file must not deny an owner the others.
+            raise WrongOwner("it cannot be read", None, (clip,)) from error
 
 
 @dataclass(frozen=True, slots=True)
@@ -156,7 +137,7 @@ class ClipFinder:
         reader: verifies files.
     """
 
-    store: FileStore
+    store: ClipStore
     reader: VerifiedReader
 
     def find(

@@ -12,8 +12,9 @@ from typing import Annotated, Any, Final
 import msgspec
 from msgspec import Meta
 
-from listener.archive.owner_state import OwnerState, PendingConsent
+from listener.archive.owner_state import PendingConsent
 from listener.archive.pending_messages import PendingMessage, share_message
+from listener.archive.storage_interfaces import OwnerRecords
 from listener.errors import VoiceError
 from listener.owner.roster import Roster
 from listener.rights.requests import VoiceConsent
@@ -62,7 +63,7 @@ def is_void(consent: PendingConsent, roster: Roster) -> bool:
 
 
 def consent_messages(
-    state: OwnerState, roster: Roster, has_sealed: Callable[[str, str], bool]
+    state: OwnerRecords, roster: Roster, has_sealed: Callable[[str, str], bool]
 ) -> dict[str, list[str]]:
     """Return the consents to publish, as JSON, for each speaker that ever had one.
 

@@ -39,12 +39,16 @@ from listener.mqtt import topics
 from listener.mqtt.client import (
     Broker,
     ConnectedEvent,
-    ConnectionLostEvent,
     DeniedEvent,
     Message,
 )
+from listener.mqtt.connections import (
+    BrokerClients,
+    BrokerConnection,
+    BrokerConnections,
+    ReconnectPauses,
+)
 from listener.owner.roster import Roster
-from listener.system.backoff import Backoff
 from listener.system.systemd import Notifier, StopSignal
 from listener.voice import timing
 from listener.voice.command_copy import parse_copy
@@ -60,9 +64,7 @@ from listener.voice.messages import (
 )
 
 TURN_S: Final = 0.5
-FIRST_BACKOFF_S: Final = 0.1
-LONGEST_BACKOFF_S: Final = 10.0
-BACKOFF_SPREAD: Final = 0.5
+RECONNECT: Final = ReconnectPauses(first_s=0.1, longest_s=10.0, spread=0.5, steady_s=0.0)
 REPORT_S: Final = 3600.0
 """Time between two lines about refused messages in the log."""
 ANNOUNCE_S: Final = 30.0
@@ -134,7 +136,8 @@ class AssistService:
     """The service's main loop. For one thread.
 
     Args:
-        broker: client of the MQTT broker.
+        broker: client of the MQTT broker, or clients of several. Each is answered at all of them:
+            a speaker may have changed over since it asked.
         asks: the open asks.
         arbitration: chooses among speakers.
         worker: the thread of the commands.
@@ -151,7 +154,7 @@ class AssistService:
 
     def __init__(  # noqa: PLR0913 - the parts between broker and worker, passed once
         self,
-        broker: Broker,
+        broker: Broker | BrokerClients,
         asks: Asks,
         arbitration: Arbitration,
         worker: CommandWorker,
@@ -166,7 +169,7 @@ class AssistService:
         takes_messages: bool = True,
         service: Notifier | None = None,
     ) -> None:
-        self._broker = broker
+        self._connections = BrokerConnections(broker, RECONNECT, lambda: now().boot_s)
         self._asks = asks
         self._arbitration = arbitration
         self._worker = worker
@@ -182,10 +185,7 @@ class AssistService:
         self._intake = AnnouncementIntake() if takes_messages else None
         self._service = service
         self._waiting: dict[str, _Waiting] = {}
-        self._backoff = Backoff(FIRST_BACKOFF_S, LONGEST_BACKOFF_S, spread=BACKOFF_SPREAD)
-        self._connected = False
-        self._connect_s = float("-inf")
-        self._last_reason = ""
+        self._announced: dict[tuple[str, bytes], tuple[BrokerConnection, float]] = {}
         self._refused: Counter[str] = Counter()
         self._told: dict[str, deque[float]] = {}
         self._started_s = self._now().boot_s
@@ -202,7 +202,7 @@ class AssistService:
                 self.turn(TURN_S)
         finally:
             self._asks.clear()
-            self._broker.close()
+            self._connections.close()
 
     def turn(self, longest_s: float) -> None:
         """Wait for events for at most ``longest_s`` seconds, and process them.
@@ -210,21 +210,15 @@ class AssistService:
         Raises:
             Unavailable: a worker failed.
         """
-        now_s = self._now().boot_s
-        if not self._connected and now_s >= self._connect_s:
-            self._connect_s = float("inf")
-            self._broker.connect()
-        due_s = min(self._connect_s, self._arbitration.next_due_s()) - now_s
-        for event in self._broker.poll(max(0.0, min(longest_s, due_s)), self._workers):
+        due_s = self._arbitration.next_due_s() - self._now().boot_s
+        for connection, event in self._connections.poll(min(longest_s, due_s), self._workers):
             match event:
                 case ConnectedEvent():
-                    self._on_connected(event)
-                case ConnectionLostEvent():
-                    self._on_connection_lost(event)
+                    self._on_connected(connection)
                 case DeniedEvent():
                     _log.warning("the broker denied a subscription: %s", event.reason)
                 case Message():
-                    self._on_message(event)
+                    self._on_message(connection, event)
                 case _:
                     pass
         self._answer(self._arbitration.decide_due(self._now().boot_s))
@@ -238,34 +232,22 @@ class AssistService:
     def _publish_ready(self) -> None:
         for worker in self._workers:
             for message in worker.messages():
-                self._broker.publish(message)
+                self._connections.publish(message)
             if worker.failure:
                 raise Unavailable(f"the worker failed: {worker.failure}")
 
-    def _on_connected(self, event: ConnectedEvent) -> None:
-        self._connected = True
-        self._backoff.reset()
-        _log.info("connected with MQTT %s", event.protocol)
+    def _on_connected(self, connection: BrokerConnection) -> None:
         by_message = () if self._intake is None else (topics.ANNOUNCE,)
         for topic in (topics.ASK, topics.SPOKEN, topics.CONSENTS, *by_message):
-            self._broker.subscribe(topic.topic_filter())
+            connection.broker.subscribe(topic.topic_filter())
 
-    def _on_connection_lost(self, event: ConnectionLostEvent) -> None:
-        if self._connected or event.reason != self._last_reason:
-            _log.warning("no connection to the broker%s", event.describe())
-            if event.hint:
-                _log.warning("%s", event.hint)
-        self._last_reason = event.reason
-        self._connected = False
-        self._connect_s = self._now().boot_s + self._backoff.next_delay_s()
-
-    def _on_message(self, message: Message) -> None:
+    def _on_message(self, connection: BrokerConnection, message: Message) -> None:
         if (levels := topics.CONSENTS.levels(message.topic)) is not None:
             if new := self._off.update(levels["device"], message.payload):
                 _log.warning("voice control was turned off for %d owners of a speaker", new)
             return
         if (levels := topics.ANNOUNCE.levels(message.topic)) is not None:
-            self._on_announcement(levels["device"], message)
+            self._on_announcement(connection, levels["device"], message)
             return
         if message.retain:
             self._refused["retained"] += 1
@@ -361,7 +343,7 @@ class AssistService:
     ) -> None:
         answer = Answer(ask=nonce, device=device, key=recipient, verdict=verdict)
         payload = sign_message(answer, self._key.sign)
-        self._broker.publish(answer_message(device, payload, int(timing.ANSWER_S)))
+        self._connections.publish(answer_message(device, payload, int(timing.ANSWER_S)))
 
     def _on_copy(self, device: str, nonce: str, payload: bytes) -> None:
         copy = parse_copy(payload)
@@ -378,14 +360,14 @@ class AssistService:
             self._refused[refused.reason.value] += 1
             outcome = refusal_outcome(refused.reason)
             if outcome is not None and self._may_tell(device):
-                self._broker.publish(outcome_message(self._key, nonce, device, outcome))
+                self._connections.publish(outcome_message(self._key, nonce, device, outcome))
             return
         if not self._worker.submit(CommandJob(copy, key)):
             self._refused["queue"] += 1
             if not header.last:
                 return  # a later part decides
             self._asks.end(nonce)
-            self._broker.publish(outcome_message(self._key, nonce, device, "late"))
+            self._connections.publish(outcome_message(self._key, nonce, device, "late"))
 
     def _may_tell(self, device: str) -> bool:
         """Return whether a device is told about another refused copy: a few in a second."""
@@ -396,19 +378,21 @@ class AssistService:
         recent.append(now_s)
         return True
 
-    def _on_announcement(self, device: str, message: Message) -> None:
+    def _on_announcement(self, connection: BrokerConnection, device: str, message: Message) -> None:
         """Let an announcement by message wait for its speaker."""
         if self._intake is None or (message.retain and not message.payload):
             return
         if message.retain:
             # It is old, and is spoken nowhere; the broker shall not keep its text.
             self._refused["retained"] += 1
-            self._broker.publish(Message(message.topic, b"", qos=0, retain=True))
+            connection.broker.publish(Message(message.topic, b"", qos=0, retain=True))
             return
         if device not in self._roster().device_keys():
             self._refused["device"] += 1
             return
         now_s = self._now().boot_s
+        if self._came_by_another(connection, device, message.payload, now_s):
+            return
         try:
             announcement = self._intake.accept(device, message.payload, now_s)
         except AnnouncementRefused as refused:
@@ -419,6 +403,22 @@ class AssistService:
             self._refused["queue"] += 1
             return
         waiting.append((now_s + ANNOUNCE_S, announcement))
+
+    def _came_by_another(
+        self, connection: BrokerConnection, device: str, payload: bytes, now_s: float
+    ) -> bool:
+        """Return whether another broker delivered an announcement already; note it if not.
+
+        A bridge to two brokers of the household publishes each announcement at both.
+        """
+        self._announced = {
+            key: (by, until_s) for key, (by, until_s) in self._announced.items() if until_s > now_s
+        }
+        by, _ = self._announced.setdefault((device, payload), (connection, now_s + ANNOUNCE_S))
+        if by is connection:
+            return False
+        del self._announced[device, payload]  # the next one is another announcement
+        return True
 
     def _others(self, device: str) -> set[str]:
         """Return the other speakers of a speaker's group, which may hear it."""
@@ -452,12 +452,12 @@ class AssistService:
             if not waiting.announcements:
                 del self._waiting[device]
             elif (
-                self._connected
+                self._connections.is_connected
                 and waiting.poke_s <= now_s
                 and (waiting.has_own or self._may_speak_messages(device))
             ):
                 waiting.poke_s = now_s + _POKE_S
-                self._broker.publish(answer_message(device, POKE, int(timing.ANSWER_S)))
+                self._connections.publish(answer_message(device, POKE, int(timing.ANSWER_S)))
 
     def _speak_waiting(self, ask: Ask, arrived: ClockPair) -> None:
         """Speak what waits for a speaker that a poke made ask."""

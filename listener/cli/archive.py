@@ -7,36 +7,37 @@ import logging
 import os
 import sys
 import time
-from collections.abc import Callable
+from collections import Counter
+from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
 import msgspec
 
 from listener.archive.archive_clock import ArchiveClock
 from listener.archive.backup import check_complete
-from listener.archive.challenges import RequestChallenges
 from listener.archive.context import ArchiveContext
 from listener.archive.devices import RetiredKeys
-from listener.archive.disk import ArchiveDisk
+from listener.archive.health import Health
 from listener.archive.hourly_report import HourlyReport
+from listener.archive.intake_turns import IntakeTurns
 from listener.archive.operations import Operations
 from listener.archive.publisher import ArchivePublisher
 from listener.archive.quota import DeferralReport, DeviceQuota
 from listener.archive.receiver import IntakeLimits, Receiver
 from listener.archive.records import RowMac
 from listener.archive.retained_clips import RetainedClips
-from listener.archive.service import ArchiveService, ExpirySweep
+from listener.archive.service import ArchiveService
+from listener.archive.storage_interfaces import ClipStore
 from listener.archive.store import FileStore
-from listener.cli import archive_clock
+from listener.cli import archive_clock, archive_storage
 from listener.cli.main import Subcommands, with_examples
-from listener.config import Config
-from listener.errors import DiskFull, EarmarkError, Unavailable
-from listener.mqtt.connection_record import RecordedBroker, address_of, record_path
+from listener.config import ArchiveSettings, BrokerSettings, Config
+from listener.errors import DiskFull, EarmarkError, Unavailable, UsageError
+from listener.mqtt.connections import BrokerConnection, recorded_clients
 from listener.mqtt.paho_client import PahoBroker
 from listener.storage import atomic
-from listener.storage.access_log import ACCESS_LOG, AccessLog
 from listener.storage.home import Home
 from listener.storage.reloading_roster import ReloadingRoster
 from listener.system import systemd
@@ -44,8 +45,6 @@ from listener.system.open_files import reserve_descriptors
 
 if TYPE_CHECKING:
     from listener.envelope.open import OpenedClip
-
-CLIENT_ID: Final = "s-archive"
 
 _log = logging.getLogger(__name__)
 
@@ -129,6 +128,11 @@ def run(arguments: argparse.Namespace, settings: Config) -> int:
         case "open":
             return _open(arguments, settings)
         case "clock":
+            if settings.archive.database is not None:
+                raise UsageError(
+                    "archive clock reads an archive on files, and archive.database is set",
+                    "read the log of each process: journalctl -u earmark-archive@1",
+                )
             return archive_clock.run(arguments, settings)
         case _:
             return _serve(settings)
@@ -136,71 +140,74 @@ def run(arguments: argparse.Namespace, settings: Config) -> int:
 
 def _serve(settings: Config) -> int:
     from listener.archive.api import Api  # noqa: PLC0415 - starlette: list and open do not need it
-    from listener.archive.http_server import MOST_DESCRIPTORS, HttpServer  # noqa: PLC0415 - loads uvicorn
+    from listener.archive.http_server import (  # noqa: PLC0415 - loads uvicorn
+        MOST_DESCRIPTORS,
+        PROXY_DESCRIPTORS,
+        HttpServer,
+    )
 
-    reserve_descriptors(MOST_DESCRIPTORS)
+    of_proxy = PROXY_DESCRIPTORS if settings.archive.proxy_port else 0
+    reserve_descriptors(MOST_DESCRIPTORS + of_proxy)
     home = Home(Path(settings.home))
     check_complete(home.path)
-    # Otherwise each clip would be refused, one after the other.
-    atomic.check_links(_folder(settings))
     with (
-        atomic.single_instance(home.path, "archive"),
+        atomic.single_instance(home.path, settings.archive.process_name),
         systemd.StopSignal().on_signals() as stop,
-        contextlib.closing(AccessLog(home.path / ACCESS_LOG, time.time)) as log,
-        contextlib.closing(
-            FileStore(_folder(settings), row_mac=RowMac.for_key(home.archive_key()))
-        ) as store,
+        contextlib.ExitStack() as stack,
     ):
+        storage = archive_storage.open_storage(settings, home, stack)
+        home, store = storage.home, storage.store
         with contextlib.suppress(Unavailable):  # a full disk must not keep owners from erasing
             home.pin_own_archive()
             home.publish_roster()
         roster = ReloadingRoster(home)
-        disk = ArchiveDisk(store, _folder(settings), settings.archive.least_free_bytes)
         limits = IntakeLimits(
-            disk,
+            storage.disk,
             DeviceQuota(
                 settings.archive.clips_per_hour, settings.archive.bytes_per_day, time.monotonic
             ),
-            DeferralReport(log, _folder(settings), time.time, time.monotonic),
+            DeferralReport(
+                storage.log, archive_storage.archive_folder(settings), time.time, time.monotonic
+            ),
         )
-        repair = partial(store.repair, Receiver(store, roster, time.time).verify_stored)
+        verify = Receiver(store, roster, time.time).verify_stored
+        repair = partial(storage.repair, verify)
         _repair_at_start(repair)
         # After the repair: without its record, the clock begins at the newest arrival.
         clock = ArchiveClock(store)
         receiver = Receiver(store, roster, clock.accepted_s, limits, clock)
-        context = ArchiveContext(home, store, log, roster, home.archive_key(), clock=clock)
-        api = Api(context, RequestChallenges(time.monotonic), Operations(context))
+        context = ArchiveContext(home, store, storage.log, roster, home.archive_key(), clock=clock)
+        health = Health(context.log.head)
+        api = Api(context, storage.challenges, Operations(context), health=health)
         http_settings = systemd.with_credentials(settings.archive, os.environ)
-        http_server = HttpServer(api.app(), home.path, http_settings)
+        http_server = HttpServer(api.app(), home.path, http_settings, api.app_for_proxy())
         http_server.start()
-        retired_keys = RetiredKeys(home, store, repair)
+        retired_keys = RetiredKeys(home, store, repair, delay_s=storage.roster_delay_s)
         notifier = systemd.Notifier(os.environ, time.monotonic)
         notifier.ready()
-        retained = RetainedClips(time.monotonic)
+        clients = recorded_clients(
+            systemd.with_credentials(settings.broker, os.environ),
+            home.path,
+            settings.archive.process_name,
+            partial(_client, f"s-{settings.archive.process_name}"),
+        )
+        retained = [RetainedClips(time.monotonic) for _ in clients.clients]
         server = ArchiveService(
-            RecordedBroker(
-                PahoBroker(
-                    systemd.with_credentials(settings.broker, os.environ),
-                    CLIENT_ID,
-                    retain_as_published=True,
-                    # A broker that is short of memory can still send one clip at a time.
-                    receive_maximum=1,
-                ),
-                record_path(home.path, "archive"),
-                address_of(settings.broker),
-            ),
+            clients,
             receiver,
-            ExpirySweep(store, repair, clock),
-            publisher=ArchivePublisher(context),
+            storage.sweep(verify, clock),
+            publisher=ArchivePublisher(context, storage.is_elected),
             set_bounds=lambda: retired_keys.set_bounds(roster()),
             service=notifier,
-            upkeep=disk.upkeep,
+            upkeep=storage.upkeep,
             report=HourlyReport(
-                lambda: http_server.counts() | retained.counts() | receiver.refused_counts(),
+                lambda: http_server.counts() | _total(retained) | receiver.refused_counts(),
                 time.monotonic,
                 notifier,
             ),
             retained=retained,
+            turns=_turns(settings.archive),
+            health=health,
         )
         try:
             server.run(stop)
@@ -212,6 +219,27 @@ def _serve(settings: Config) -> int:
     return 0
 
 
+def _turns(settings: ArchiveSettings) -> IntakeTurns[BrokerConnection] | None:
+    if settings.instance == 0 or settings.instances == 1:
+        return None
+    return IntakeTurns(settings.instance, settings.instances)
+
+
+def _client(client_id: str, settings: BrokerSettings) -> PahoBroker:
+    return PahoBroker(
+        settings,
+        client_id,
+        retain_as_published=True,
+        # A broker that is short of memory can still send one clip at a time.
+        receive_maximum=1,
+    )
+
+
+def _total(retained: Sequence[RetainedClips]) -> dict[str, int]:
+    """Return the counts of retained clips at all brokers."""
+    return dict(sum((Counter(one.counts()) for one in retained), Counter()))
+
+
 def _repair_at_start(repair: Callable[[], int]) -> None:
     """Repair files and index; on a full disk owners must be able to erase even so."""
     try:
@@ -221,28 +249,30 @@ def _repair_at_start(repair: Callable[[], int]) -> None:
 
 
 def _list(arguments: argparse.Namespace, settings: Config) -> int:
-    folder = _folder(settings)
-    if not folder.exists():
-        if not arguments.json:
-            print("no clips")
-        return 0
-    store = FileStore(folder)
+    with contextlib.ExitStack() as stack:
+        if settings.archive.database is not None:
+            mac = RowMac.for_key(Home(Path(settings.home)).archive_key())
+            return _print_list(archive_storage.open_fleet_store(settings, mac, stack), arguments)
+        folder = archive_storage.archive_folder(settings)
+        if not folder.exists():
+            if not arguments.json:
+                print("no clips")
+            return 0
+        return _print_list(stack.enter_context(contextlib.closing(FileStore(folder))), arguments)
+
+
+def _print_list(store: ClipStore, arguments: argparse.Namespace) -> int:
     is_empty = True
-    try:
-        for clip in store.clips(arguments.owner):
-            is_empty = False
-            if arguments.json:
-                print(json.dumps(msgspec.to_builtins(clip)))
-            else:
-                print(f"{clip.t}  {clip.clip}  {clip.owner}  {clip.device}  {clip.size_bytes} B")
-        if is_empty and not arguments.json:
-            print("no clips")
-        if quarantined := store.count_quarantined(arguments.owner):
-            print(
-                f"earmark: {quarantined} more do not verify and are in quarantine", file=sys.stderr
-            )
-    finally:
-        store.close()
+    for clip in store.clips(arguments.owner):
+        is_empty = False
+        if arguments.json:
+            print(json.dumps(msgspec.to_builtins(clip)))
+        else:
+            print(f"{clip.t}  {clip.clip}  {clip.owner}  {clip.device}  {clip.size_bytes} B")
+    if is_empty and not arguments.json:
+        print("no clips")
+    if quarantined := store.count_quarantined(arguments.owner):
+        print(f"earmark: {quarantined} more do not verify and are in quarantine", file=sys.stderr)
     return 0
 
 
@@ -255,7 +285,7 @@ def _open(arguments: argparse.Namespace, settings: Config) -> int:
     failures = []
     for clip in arguments.clips:
         try:
-            path = archive_open.find_clip_file(_folder(settings), clip)
+            path = archive_open.find_clip_file(archive_storage.archive_folder(settings), clip)
             to = Path(arguments.to)
             if roster.owners:
                 written = archive_open.open_clip(path, identities, roster, to)
@@ -282,7 +312,3 @@ def _show(opened: "OpenedClip", path: Path, *, as_json: bool) -> None:
             f"{path}: {private.ms / 1000:.1f} s, {header.owner}, {private.word}"
             f" at {private.score:.2f}, {header.device}, {header.t}"
         )
-
-
-def _folder(settings: Config) -> Path:
-    return Path(settings.home) / "archive"

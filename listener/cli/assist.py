@@ -19,9 +19,9 @@ from listener.assist.service import AssistService, group_speakers
 from listener.assist.understanding import model_files
 from listener.assist.worker import CommandProcessor, CommandWorker
 from listener.cli.main import Subcommands, with_examples
-from listener.config import Config
+from listener.config import BrokerSettings, Config
 from listener.envelope import keys
-from listener.mqtt.connection_record import RecordedBroker, address_of, record_path
+from listener.mqtt.connections import recorded_clients
 from listener.mqtt.paho_client import PahoBroker
 from listener.storage import atomic
 from listener.storage.home import Home
@@ -158,16 +158,11 @@ def _serve(settings: Config) -> int:
             notifier = systemd.Notifier(os.environ, time.monotonic)
             notifier.ready()
             service = AssistService(
-                RecordedBroker(
-                    PahoBroker(
-                        systemd.with_credentials(settings.broker, os.environ),
-                        CLIENT_ID,
-                        longest_bytes=LONGEST_MESSAGE_BYTES,
-                        # A message that its sender retained is recognised as such, and ignored.
-                        retain_as_published=True,
-                    ),
-                    record_path(home.path, "assist"),
-                    address_of(settings.broker),
+                recorded_clients(
+                    systemd.with_credentials(settings.broker, os.environ),
+                    home.path,
+                    "assist",
+                    _client,
                 ),
                 asks,
                 group_speakers(assist.groups, roster),
@@ -187,6 +182,16 @@ def _serve(settings: Config) -> int:
             finally:
                 notifier.stopping()
     return 0
+
+
+def _client(settings: BrokerSettings) -> PahoBroker:
+    return PahoBroker(
+        settings,
+        CLIENT_ID,
+        longest_bytes=LONGEST_MESSAGE_BYTES,
+        # A message that its sender retained is recognised as such, and ignored.
+        retain_as_published=True,
+    )
 
 
 def read_clocks() -> ClockPair:

@@ -30,7 +30,7 @@ from listener.doctor import (
     voice_files,
     voiceprint_files,
 )
-from listener.doctor.broker_session import check_broker_session
+from listener.doctor.broker_session import check_broker_sessions
 from listener.doctor.roles import Role, find_configured_roles, find_installed_roles
 from listener.errors import ConfigError, EarmarkError, UsageError
 from listener.ipc.notice_socket import SOCKET
@@ -198,7 +198,7 @@ def _check_speaker(settings: Config) -> Iterator[Finding]:
     if (voiceprints := voiceprint_files.check_voiceprints(settings)) is not None:
         yield voiceprints
     yield from _check_voice_control(settings)
-    yield check_broker_session(settings.broker, (Path(settings.home) / SOCKET).parent, "send")
+    yield from check_broker_sessions(settings.broker, (Path(settings.home) / SOCKET).parent, "send")
     yield boot.check_boot(ROOT, settings.mute)
     yield boot.check_overlay(ROOT, settings.mute)
     yield audio.check_cards(ROOT, settings)
@@ -210,17 +210,17 @@ def _check_speaker(settings: Config) -> Iterator[Finding]:
 
 def _check_hub(settings: Config) -> Iterator[Finding]:
     home = Path(settings.home)
-    yield check_service(home)
+    yield check_service(home, settings.archive.process_name)
     yield from archive_files.check_archive(settings, time.time())
     yield from check_archive(settings)
-    yield check_broker_session(settings.broker, home, "archive")
+    yield from check_broker_sessions(settings.broker, home, settings.archive.process_name)
     yield from check_household(settings)
 
 
 def _check_assist(settings: Config) -> Iterator[Finding]:
     yield from check_assist_files(settings)
     yield from check_assist(settings)
-    yield check_broker_session(settings.broker, Path(settings.home), "assist")
+    yield from check_broker_sessions(settings.broker, Path(settings.home), "assist")
 
 
 def _check_voice_control(settings: Config) -> Iterator[Finding]:

@@ -31,7 +31,7 @@ from listener.errors import ConfigError, UsageError
 from listener.household import broker_config, ca, home_assistant, identity
 from listener.household.broker_config import DEFAULT_PORT
 from listener.household.identity import HouseholdIdentity, IdentityKind
-from listener.household.publish import can_broker_reach, has_broker_user
+from listener.household.publish import SYSTEM_BROKER, can_broker_reach, has_broker_user
 from listener.household.registry import ARCHIVE_PORT, Registry
 from listener.household.state import HouseholdStore
 from listener.mqtt.client import Message
@@ -65,6 +65,7 @@ def set_up(
     """Create what is missing: authority, certificates, broker files. Running it again is safe."""
     del settings
     hosts = tuple(dict.fromkeys((*(arguments.host or ()), *_LOOPBACK)))
+    _check_brokers(arguments.broker or ())
     _check_addresses(hosts, (arguments.port, arguments.join_port, arguments.archive_port))
     paths = system if arguments.system else None
     if paths and not arguments.home:
@@ -80,6 +81,7 @@ def set_up(
             join_port=arguments.join_port or before.join_port,
             broker_folder=broker_folder or before.broker_folder,
             archive_folder=str(paths.archive) if paths else before.archive_folder,
+            brokers=tuple(arguments.broker) if arguments.broker else before.brokers,
         )
 
     store = HouseholdStore(home.path)
@@ -96,6 +98,7 @@ def set_up(
     print(f"created: {', '.join(created)}" if created else "nothing to change")
     if created:
         _print_broker_steps(store.published().broker, home)
+        _print_further_brokers(store)
     if paths:
         _write_archive_settings(paths.settings, text, is_port_named=bool(arguments.archive_port))
     elif created:
@@ -120,6 +123,37 @@ def _check_addresses(hosts: Sequence[str], ports: Iterable[int | None]) -> None:
     for port in ports:
         if port is not None and port not in _TCP_PORTS:
             raise UsageError(f"{port} is not a valid port (1 to 65535)")
+
+
+def _check_brokers(addresses: Sequence[str]) -> None:
+    """Check the further brokers that the command line names.
+
+    Raises:
+        UsageError: one is not an address for a certificate, or is there twice.
+    """
+    try:
+        settings = msgspec.convert({"hosts": addresses}, config.BrokerSettings, strict=False)
+        hosts = [one.host for one in settings.each()] if addresses else []
+    except (msgspec.ValidationError, ConfigError) as error:
+        raise UsageError(
+            f"--broker: not a list of addresses: {error}",
+            "give HOST or HOST:PORT once for each further broker",
+        ) from error
+    for host in hosts:
+        if not ca.is_valid_host(host):
+            raise UsageError(f"{host!r} is neither a host name nor an IP address")
+    if len(set(hosts)) < len(hosts):
+        raise UsageError("--broker names a host twice", "give each further broker once")
+
+
+def _print_further_brokers(store: HouseholdStore) -> None:
+    """Print where the files of the brokers on other computers are, and where they belong."""
+    files = store.published()
+    for further in store.registry().further():
+        print(
+            f"copy the files of {files.for_broker(further)} to {SYSTEM_BROKER} on {further.host},"
+            " and restart mosquitto there; again after each change of members"
+        )
 
 
 def _describe(created: list[str], store: HouseholdStore, home: Home) -> dict[str, object]:
@@ -264,8 +298,8 @@ def announce(arguments: argparse.Namespace, settings: config.Config, home: Home)
             has_assist=identity.ASSIST in members_now,
         )
 
-    broker = household_owner.broker_of(store, registry)
-    published, removed = home_assistant.announce(broker, message, keys_by_device)
+    brokers = household_owner.brokers_of(store, registry)
+    published, removed = home_assistant.announce(brokers, message, keys_by_device)
     if arguments.json:
         counts = {"speakers": len(keys_by_device), "published": published, "removed": removed}
         print(json.dumps(counts))
@@ -309,8 +343,7 @@ def _archive_settings(store: HouseholdStore, home: Home) -> str:
     return (
         f'home = "{home.path}"\n'
         "\n[broker]\n"
-        f'host = "{registry.broker_host}"\n'
-        f"port = {registry.port}\n"
+        f"{registry.broker_table(registry.broker_host)}"
         f'ca_file = "{files.archive / broker_config.CA}"\n'
         f'certificate_file = "{certificate}"\n'
         f'key_file = "{key}"\n'
@@ -405,6 +438,12 @@ def _add_setup_actions(actions: Subcommands) -> None:
     )
     init.add_argument(
         "--port", type=int, metavar="N", help=f"TCP port of the broker (default: {defaults.port})"
+    )
+    init.add_argument(
+        "--broker",
+        action="append",
+        metavar="HOST[:PORT]",
+        help="a further broker on another computer, whose files are written too; may be repeated",
     )
     init.add_argument(
         "--join-port",
@@ -540,7 +579,14 @@ def _add_members(actions: Subcommands) -> None:
         " --bridge /etc/mosquitto/conf.d/earmark-bridge.conf",
         "earmark household add-service assist --to /etc/earmark/assist",
     )
-    service.add_argument("name", choices=("home-assistant", "assist"), help="name of the service")
+    service.add_argument(
+        "name",
+        choices=("home-assistant", "assist", "archive", "proxy"),
+        help="name of the service; archive: one of several; proxy: in front of the archives",
+    )
+    service.add_argument(
+        "--instance", type=int, metavar="N", help="with archive: its number, from 1 on"
+    )
     service.add_argument("--to", required=True, metavar="DIR", help="folder for the files")
     service.add_argument(
         "--bridge",

@@ -35,9 +35,7 @@ def add_assist(store: HouseholdStore, home: Home, folder: Path, *, as_json: bool
     text = f'home = "{ASSIST_HOME}"\n\n' if own_home else ""
     text += f"""\
 [broker]
-host = "{registry.broker_host}"
-port = {registry.port}
-ca_file = "{folder.absolute() / broker_config.CA}"
+{registry.broker_table(registry.broker_host)}ca_file = "{folder.absolute() / broker_config.CA}"
 certificate_file = "{folder.absolute() / f"{who.cn}.crt"}"
 key_file = "{folder.absolute() / f"{who.cn}.key"}"
 

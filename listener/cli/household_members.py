@@ -21,7 +21,7 @@ from listener.errors import ConfigError, EarmarkError, Unavailable, UsageError
 from listener.household import broker_config, identity, invitation, join_client, join_server
 from listener.household.broker_service import update_broker
 from listener.household.identity import HouseholdIdentity, IdentityKind
-from listener.household.publish import can_broker_reach, chown_to_broker
+from listener.household.publish import SYSTEM_BROKER, can_broker_reach, chown_to_broker
 from listener.household.registry import INVITATION_S, Area, Speaker
 from listener.household.state import HouseholdStore
 from listener.storage.atomic import PUBLIC_MODE, write_atomic
@@ -192,8 +192,16 @@ def add_service(arguments: argparse.Namespace, settings: config.Config, home: Ho
         return household_assist.add_assist(
             HouseholdStore(home.path), home, Path(arguments.to), as_json=arguments.json
         )
-    who = identity.HOME_ASSISTANT
     folder = Path(arguments.to)
+    if arguments.instance is not None and arguments.name != identity.ARCHIVE.name:
+        raise UsageError("--instance is for archive only", "leave --instance out")
+    if arguments.name in {identity.ARCHIVE.name, identity.PROXY.name}:
+        if arguments.bridge or arguments.bridge_folder:
+            raise UsageError(
+                "--bridge is for home-assistant only", "leave --bridge and --bridge-folder out"
+            )
+        return _add_of_fleet(arguments, HouseholdStore(home.path), folder)
+    who = identity.HOME_ASSISTANT
     if arguments.bridge_folder and not arguments.bridge:
         raise UsageError("--bridge-folder needs --bridge", "pass --bridge FILE")
     store = HouseholdStore(home.path)
@@ -214,6 +222,37 @@ def add_service(arguments: argparse.Namespace, settings: config.Config, home: Ho
     return 0
 
 
+def _add_of_fleet(arguments: argparse.Namespace, store: HouseholdStore, folder: Path) -> int:
+    """Create key and certificate of one of several archives, or of the proxy before them."""
+    who, text = identity.PROXY, ""
+    if arguments.name == identity.ARCHIVE.name:
+        if arguments.instance not in range(1, identity.MOST_ARCHIVES + 1):
+            raise UsageError(
+                f"archive needs --instance, a number from 1 to {identity.MOST_ARCHIVES}",
+                "pass --instance N, as archive.instance of its configuration",
+            )
+        who, registry = identity.archive(arguments.instance), store.registry()
+        text = (
+            f"[broker]\n{registry.broker_table(registry.broker_host)}"
+            f'ca_file = "{folder.absolute() / broker_config.CA}"\n'
+            f'certificate_file = "{folder.absolute() / f"{who.cn}.crt"}"\n'
+            f'key_file = "{folder.absolute() / f"{who.cn}.key"}"\n'
+            f"\n[archive]\ninstance = {arguments.instance}\n"
+        )
+    store.issue(who, folder)
+    if arguments.json:
+        row = {"identity": who.cn, "folder": str(folder.absolute()), "settings": text}
+        print(json.dumps(row))
+    elif text:
+        print(f"configuration of this archive; set archive.instances to their number:\n{text}")
+    else:
+        crt = folder.absolute() / f"{who.cn}.crt"
+        print(f"give the proxy {crt} and its key; set at each archive:")
+        print(f'  archive.proxy_certificate_file = "{crt}"')
+    reload_broker(store)
+    return 0
+
+
 def _add_bridge(
     store: HouseholdStore, folder: Path, bridge: Path, bridge_folder: str | None
 ) -> str:
@@ -224,7 +263,12 @@ def _add_bridge(
     """
     who, registry = identity.HOME_ASSISTANT, store.registry()
     used_in = bridge_folder or str(folder.absolute())
-    text = broker_config.render_bridge(used_in, registry.hosts[0], registry.port)
+    brokers = [(registry.hosts[0], registry.port)]
+    brokers += [(further.host, further.port) for further in registry.further()]
+    text = "\n".join(
+        broker_config.render_bridge(used_in, host, port, number)
+        for number, (host, port) in enumerate(brokers, 1)
+    )
     store.issue(who, folder)
     write_atomic(bridge, text.encode(), PUBLIC_MODE)
     files = (broker_config.CA, f"{who.cn}.crt", f"{who.cn}.key")
@@ -267,7 +311,7 @@ def revoke(arguments: argparse.Namespace, settings: config.Config, home: Home) -
     """Revoke a member's certificates and access rights, and refuse a device's signature."""
     del settings
     who = identity.parse(arguments.name)
-    if who.kind is IdentityKind.SERVICE and who not in identity.OPTIONAL:
+    if not identity.is_revocable(who):
         raise UsageError(
             f"{who.cn} is a service of this computer and cannot be revoked",
             "replace its key: earmark household renew",
@@ -286,6 +330,7 @@ def revoke(arguments: argparse.Namespace, settings: config.Config, home: Home) -
         print(json.dumps({"identity": who.cn, "revoked": True, "broker_restarted": restarted}))
     else:
         _print_revoked(who)
+    _name_further_brokers(store)
     if not restarted:
         if not arguments.json:
             print("the broker refuses its certificate and access rights once it is restarted")
@@ -374,6 +419,7 @@ def reload_broker(store: HouseholdStore, *, closes_connections: bool = False) ->
         closes_connections: also end open connections, of a member who was revoked.
     """
     word = "restart" if closes_connections else "reload"
+    _name_further_brokers(store)
     if update_broker(store.published().broker, closes_connections=closes_connections):
         print(f"earmark: {word}ed mosquitto", file=sys.stderr)
         return
@@ -382,6 +428,17 @@ def reload_broker(store: HouseholdStore, *, closes_connections: bool = False) ->
         " (restart it to close open connections)",
         file=sys.stderr,
     )
+
+
+def _name_further_brokers(store: HouseholdStore) -> None:
+    """Print that the brokers on other computers need their files again."""
+    files = store.published()
+    for further in store.registry().further():
+        print(
+            f"earmark: copy the files of {files.for_broker(further)} to {SYSTEM_BROKER} on"
+            f" {further.host}, and restart mosquitto there",
+            file=sys.stderr,
+        )
 
 
 def _invite(store: HouseholdStore, home: Home, who: HouseholdIdentity) -> str:

@@ -25,6 +25,8 @@ from listener.household import broker_config, identity
 from listener.household.owner_statements import OwnerRound
 from listener.household.registry import Registry
 from listener.household.state import HouseholdStore
+from listener.mqtt.broadcast import BroadcastBroker
+from listener.mqtt.client import Broker
 from listener.mqtt.owner_statement import state_owner
 from listener.mqtt.paho_client import PahoBroker
 from listener.owner.bundle import (
@@ -46,17 +48,23 @@ _SYSTEM_HOME: Final = Path("/var/lib/earmark-archive")
 _SYSTEM_SETTINGS: Final = Path("/etc/earmark/archive.toml")
 
 
-def broker_of(store: HouseholdStore, registry: Registry) -> PahoBroker:
-    """Return a client of the household's broker, with the household's own identity."""
+def brokers_of(store: HouseholdStore, registry: Registry) -> list[PahoBroker]:
+    """Return a client of each of the household's brokers, with the household's own identity."""
     certificate, key = store.service(identity.HOUSEHOLD)
     reached = config.BrokerSettings(
-        host=registry.broker_host,
+        hosts=registry.addresses(registry.broker_host),
         port=registry.port,
         ca_file=str(store.path / broker_config.CA),
         certificate_file=str(certificate),
         key_file=str(key),
     )
-    return PahoBroker(reached, identity.HOUSEHOLD.cn)
+    return [PahoBroker(one, identity.HOUSEHOLD.cn) for one in reached.each()]
+
+
+def broker_of(store: HouseholdStore, registry: Registry) -> Broker:
+    """Return a client of the household's broker, or of all of them."""
+    brokers = brokers_of(store, registry)
+    return brokers[0] if len(brokers) == 1 else BroadcastBroker(brokers)
 
 
 def write_bundle(

@@ -233,7 +233,8 @@ def _join_here(store: HouseholdStore, home: Home, speaker: Home, invited: Invita
     joined = join_client.join(speaker, invited, exchange)
     hosts = store.registry().hosts
     host = _LOCALHOST if _LOCALHOST in hosts else joined.broker_host
-    return JoinResult(joined.who, joined.folder, host, joined.broker_port)
+    brokers = store.registry().addresses(host) if joined.brokers else ()
+    return JoinResult(joined.who, joined.folder, host, joined.broker_port, brokers)
 
 
 def restart_services() -> None:

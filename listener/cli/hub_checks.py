@@ -11,25 +11,28 @@ from listener.household.state import HouseholdStore
 from listener.quantities import quantity
 from listener.storage.atomic import is_running
 from listener.system.findings import Check, Finding
+from listener.system.systemd import unit_name
 
 _SERVICE: Final = Check("archive-service")
 _PORT: Final = Check("archive-port")
 _HOUSEHOLD: Final = Check("household")
 
 
-def check_service(home: Path) -> Finding:
+def check_service(home: Path, process: str = "archive") -> Finding:
     """Check that the archive runs on this data directory.
 
     Args:
         home: the archive's data directory.
+        process: name of the process, as ``archive.instance`` determines it.
     """
-    match is_running(home, "archive"):
+    match is_running(home, process):
         case True:
             return _SERVICE.ok("the archive runs")
         case False:
             return _SERVICE.fail(
                 "the archive does not run, so no clip is stored",
-                "systemctl enable --now earmark-archive; its log: journalctl -u earmark-archive",
+                f"systemctl enable --now {unit_name(process)};"
+                f" its log: journalctl -u {unit_name(process)}",
             )
         case None:
             return _SERVICE.warn(

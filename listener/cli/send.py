@@ -10,13 +10,14 @@ from typing import Final
 
 import listener
 from listener.cli.main import with_examples
-from listener.config import Config
+from listener.config import BrokerSettings, Config
 from listener.errors import Unavailable
 from listener.ipc import control
 from listener.ipc.control import ControlClient
 from listener.ipc.notice_socket import SOCKET, NoticeSocket
 from listener.ipc.voice_folder import locate_voice_folder
-from listener.mqtt.connection_record import RecordedBroker, address_of, record_path
+from listener.mqtt.connection_record import RecordedBroker, record_path
+from listener.mqtt.failover import failover_client
 from listener.mqtt.paho_client import PahoBroker
 from listener.mqtt.wait_reasons import UNKNOWN, WAIT_REASONS
 from listener.quantities import quantity
@@ -102,14 +103,12 @@ def run(arguments: argparse.Namespace, settings: Config) -> int:
             spool.set_suspended("")
         delivery = ClipDelivery(spool, settings.device.name, settings.spool.retry_s)
         broker = RecordedBroker(
-            PahoBroker(
+            failover_client(
                 with_credentials(settings.broker, os.environ),
-                f"d-{settings.device.name}",
-                will(settings.device.name),
-                LONGEST_PACKET_BYTES,
+                partial(_client, settings.device.name),
             ),
             record_path((home / SOCKET).parent, "send"),
-            address_of(settings.broker),
+            settings.broker.each()[0].address,
         )
         inbound = InboundMessages(home, settings.device.name)
         with systemd.StopSignal().on_signals() as stop:
@@ -142,6 +141,10 @@ def run(arguments: argparse.Namespace, settings: Config) -> int:
                 controller.close()
                 voice.close()
     return 0
+
+
+def _client(device: str, settings: BrokerSettings) -> PahoBroker:
+    return PahoBroker(settings, f"d-{device}", will(device), LONGEST_PACKET_BYTES)
 
 
 def _read_version(path: Path) -> VersionReport:

@@ -24,7 +24,7 @@ from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
 from listener.errors import ConfigError
 from listener.household import broker_config
-from listener.household.identity import SERVERS, HouseholdIdentity
+from listener.household.identity import HouseholdIdentity, is_server
 from listener.storage.atomic import (
     PUBLIC_MODE,
     SECRET_MODE,
@@ -96,7 +96,7 @@ def issue_certificate(
     Raises:
         ValueError: a host is not valid; see `is_valid_host`.
     """
-    serves = identity in SERVERS
+    serves = is_server(identity)
     use = ExtendedKeyUsageOID.SERVER_AUTH if serves else ExtendedKeyUsageOID.CLIENT_AUTH
     end = min(now + timedelta(days=CERTIFICATE_DAYS), authority.certificate.not_valid_after_utc)
     builder = (

@@ -8,8 +8,9 @@ templates that Home Assistant evaluates on all of its states, so a compromised s
 able to write any. Only `announce` uses the network; the rest is pure.
 """
 
+import logging
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Annotated, Any, Final, get_args
 
@@ -31,6 +32,8 @@ from listener.mqtt.client import (
     DeliveredEvent,
     Message,
 )
+
+_log = logging.getLogger(__name__)
 
 NODE: Final = "earmark-"
 """Prefix of the node level in discovery topics."""
@@ -252,7 +255,7 @@ def discovery_payload(
 
 
 def announce(
-    broker: Broker,
+    broker: Broker | Sequence[Broker],
     message: Callable[[str, SpeakerFacts], Message],
     devices: Iterable[str],
     monotonic_s: Callable[[], float] = time.monotonic,
@@ -260,7 +263,8 @@ def announce(
     """Publish discovery messages and remove those of devices that are not among them.
 
     Args:
-        broker: its client, not connected yet; closed afterwards.
+        broker: its client, not connected yet; or those of several brokers, each of which gets all
+            messages. Closed afterwards.
         message: returns the discovery message of a device, of its name and the facts that its
             retained status holds. For a device that is offline these are the facts of its earlier
             discovery message.
@@ -268,28 +272,72 @@ def announce(
         monotonic_s: a monotonic clock.
 
     Returns:
-        How many messages were published, new or changed, and how many were removed.
+        How many messages were published, new or changed, and how many were removed; of several
+        brokers, the most of one.
 
     Raises:
         Unavailable: there is no connection, or the broker denies access.
     """
-    broker.connect()
+    brokers = broker if isinstance(broker, Sequence) else (broker,)
     try:
-        retained = _read_retained(broker, monotonic_s)
-        messages = {NODE + device: message(device, _facts(retained, device)) for device in devices}
-        fresh = [
-            message
-            for node, message in messages.items()
-            if retained.discovery.get(node) != message.payload
+        read = [(one, _read_or_skip(one, monotonic_s, skips=len(brokers) > 1)) for one in brokers]
+        answering = [(one, each) for one, each in read if each is not None]
+        if not answering:
+            raise Unavailable("no broker answers", CHECK_BROKER)
+        retained = [each for _, each in answering]
+        # A speaker's status is at the broker that it uses.
+        status = {device: text for each in retained for device, text in each.status.items()}
+        online = {
+            device: text
+            for each in retained
+            for device, text in each.status.items()
+            if parse_status_facts(text).version
+        }
+        counts = [
+            _announce_at(one, each, status | online, message, devices, monotonic_s)
+            for one, each in answering
         ]
-        stale = [
-            removal_message(node)
-            for node in retained.discovery
-            if node.startswith(NODE) and node not in messages
-        ]
-        _publish(broker, [*fresh, *stale], monotonic_s)
     finally:
-        broker.close()
+        for one in brokers:
+            one.close()
+    return max(fresh for fresh, _ in counts), max(stale for _, stale in counts)
+
+
+def _read_or_skip(
+    broker: Broker, monotonic_s: Callable[[], float], *, skips: bool
+) -> "_RetainedMessages | None":
+    """Connect and read what is retained; None for a broker of several that does not answer."""
+    try:
+        broker.connect()
+        return _read_retained(broker, monotonic_s)
+    except Unavailable as error:
+        if not skips:
+            raise
+        _log.warning("%s; run the command again when it answers", error)
+        return None
+
+
+def _announce_at(  # noqa: PLR0913, PLR0917 - what was read and what is to be published, once
+    broker: Broker,
+    retained: "_RetainedMessages",
+    status: Mapping[str, bytes],
+    message: Callable[[str, SpeakerFacts], Message],
+    devices: Iterable[str],
+    monotonic_s: Callable[[], float],
+) -> tuple[int, int]:
+    known = _RetainedMessages(retained.discovery, dict(status))
+    messages = {NODE + device: message(device, _facts(known, device)) for device in devices}
+    fresh = [
+        message
+        for node, message in messages.items()
+        if retained.discovery.get(node) != message.payload
+    ]
+    stale = [
+        removal_message(node)
+        for node in retained.discovery
+        if node.startswith(NODE) and node not in messages
+    ]
+    _publish(broker, [*fresh, *stale], monotonic_s)
     return len(fresh), len(stale)
 
 

@@ -52,10 +52,44 @@ HOUSEHOLD: Final = HouseholdIdentity("s-household")
 ASSIST: Final = HouseholdIdentity("s-assist")
 """The service that carries out spoken commands, as a client of the broker."""
 HOME_ASSISTANT: Final = HouseholdIdentity("s-home-assistant")
-SERVICES: Final = (BROKER, API, ARCHIVE, HOUSEHOLD, ASSIST, HOME_ASSISTANT)
-OPTIONAL: Final = frozenset({ASSIST, HOME_ASSISTANT})
+PROXY: Final = HouseholdIdentity("s-proxy")
+"""The trusted proxy in front of the archive, as a client of it. It has no rights at the broker."""
+MOST_ARCHIVES: Final = 99
+MOST_BROKERS: Final = 8
+SERVICES: Final = (BROKER, API, ARCHIVE, HOUSEHOLD, ASSIST, HOME_ASSISTANT, PROXY)
+OPTIONAL: Final = frozenset({ASSIST, HOME_ASSISTANT, PROXY})
 """Services that a household has only if they were added; each can be revoked."""
 SERVERS: Final = frozenset({BROKER, API})
+
+
+def archive(instance: int) -> HouseholdIdentity:
+    """Return the identity of one of several archive processes; of the only one for 0."""
+    return HouseholdIdentity(f"{ARCHIVE.cn}-{instance}") if instance else ARCHIVE
+
+
+def broker(number: int) -> HouseholdIdentity:
+    """Return the identity of a broker as a TLS server; 1 is the one on the archive's computer."""
+    return HouseholdIdentity(f"{BROKER.cn}-{number}") if number > 1 else BROKER
+
+
+def is_archive(who: HouseholdIdentity) -> bool:
+    """Return whether an identity is an archive as a client of the broker."""
+    return who == ARCHIVE or who in _ARCHIVES
+
+
+def is_revocable(who: HouseholdIdentity) -> bool:
+    """Return whether an identity can be revoked: not a service that every household has."""
+    is_added = who in OPTIONAL or who in _ARCHIVES
+    return who.kind is not IdentityKind.SERVICE or is_added
+
+
+def is_server(who: HouseholdIdentity) -> bool:
+    """Return whether an identity is a TLS server; it is never a client."""
+    return who in SERVERS or who in _BROKERS
+
+
+_ARCHIVES: Final = frozenset(archive(number) for number in range(1, MOST_ARCHIVES + 1))
+_BROKERS: Final = frozenset(broker(number) for number in range(2, MOST_BROKERS + 1))
 
 _RESERVED: Final = frozenset({"archive"})
 """Names whose topics belong to a service."""
@@ -96,7 +130,7 @@ def parse(cn: str) -> HouseholdIdentity:
             return owner(cn[2:])
         case _:
             service = HouseholdIdentity(cn)
-            if service in SERVICES:
+            if service in SERVICES or service in _ARCHIVES or service in _BROKERS:
                 return service
     raise UsageError(
         f"{cn!r} is not a valid identity",

@@ -22,6 +22,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey,
 from msgspec import Meta
 
 from listener import strict_json
+from listener.config import BrokerAddress
 from listener.envelope import keys
 from listener.envelope.format import Sha256
 from listener.errors import EarmarkError, Unavailable, UsageError
@@ -101,6 +102,8 @@ class JoinAnswer(_JoinMessage, frozen=True, kw_only=True, omit_defaults=True):
     certificate: Annotated[str, Meta(max_length=4096)] = ""
     broker_host: Annotated[str, Meta(max_length=253)] = ""
     broker_port: Annotated[int, Meta(ge=0, le=65535)] = 0
+    brokers: Annotated[tuple[BrokerAddress, ...], Meta(max_length=8)] = ()
+    """Addresses of all brokers, where the household has several, as in ``broker.hosts``."""
 
 
 def parse_line(text: str) -> Invitation:

@@ -37,6 +37,8 @@ class JoinResult:
     folder: Path
     broker_host: str
     broker_port: int
+    brokers: tuple[str, ...] = ()
+    """Addresses of all brokers, where the household has several."""
 
     def settings(self) -> str:
         """Return the configuration that uses the certificate, as TOML."""
@@ -45,9 +47,11 @@ class JoinResult:
             if self.who.kind is IdentityKind.DEVICE
             else ""
         )
+        listed = ", ".join(f'"{one}"' for one in self.brokers)
+        where = f"hosts = [{listed}]" if listed else f'host = "{self.broker_host}"'
         return (
             f"{device}[broker]\n"
-            f'host = "{self.broker_host}"\n'
+            f"{where}\n"
             f"port = {self.broker_port}\n"
             f'ca_file = "{self.folder}/ca.crt"\n'
             f'certificate_file = "{self.folder}/me.crt"\n'
@@ -99,7 +103,7 @@ def join(home: Home, invited: Invitation, exchange: Exchange | None = None) -> J
     write_atomic(folder / "ca.crt", ca.certificate_pem(authority), PUBLIC_MODE)
     write_atomic(folder / "me.crt", ca.certificate_pem(certificate), PUBLIC_MODE)
     home.pin_archive(invited.archive_key)
-    return JoinResult(who, folder, answer.broker_host, answer.broker_port)
+    return JoinResult(who, folder, answer.broker_host, answer.broker_port, answer.brokers)
 
 
 def _exchange(invited: Invitation, data: bytes) -> JoinAnswer:

@@ -84,6 +84,7 @@ def sign_guest(
             certificate=ca.certificate_pem(certificate).decode("ascii"),
             broker_host=after.hosts[0],
             broker_port=after.port,
+            brokers=after.addresses(after.hosts[0]) if after.brokers else (),
         ),
         who,
     )

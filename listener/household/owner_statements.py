@@ -157,8 +157,17 @@ class OwnerRound:
         device = None if levels is None else levels["device"]
         if device is None or device not in self._devices:
             return
+        stated = [
+            SignedStatement(statement, data)
+            for data in owner_challenges.split_statements(message.payload)
+            if (statement := read_statement(data, device, self._devices[device])) is not None
+        ]
+        known = self.statements.get(device)
+        if known is not None and stated:
+            newest_s = max(signed.statement.made_s for signed in stated)
+            if newest_s < known.statement.made_s:
+                return  # retained by another broker since before the speaker changed over
         self.statements.pop(device, None)
-        for data in owner_challenges.split_statements(message.payload):
-            statement = read_statement(data, device, self._devices[device])
-            if statement is not None and statement.owner == self._owner:
-                self.statements[device] = SignedStatement(statement, data)
+        for signed in stated:
+            if signed.statement.owner == self._owner:
+                self.statements[device] = signed

@@ -20,7 +20,7 @@ from cryptography.hazmat.primitives import serialization
 from listener.household import broker_config, ca, identity
 from listener.household.ca import Authority
 from listener.household.identity import HouseholdIdentity
-from listener.household.registry import Registry
+from listener.household.registry import FurtherBroker, Registry
 from listener.storage.atomic import (
     PUBLIC_MODE,
     SECRET_MODE,
@@ -30,6 +30,8 @@ from listener.storage.atomic import (
 )
 
 _USER: Final = "mosquitto"
+SYSTEM_BROKER: Final = Path("/etc/mosquitto/earmark")
+"""Folder of the files on a broker's computer."""
 
 Originals = Callable[[HouseholdIdentity], tuple[Path, Path]]
 """Returns the certificate and key files of a service."""
@@ -53,6 +55,10 @@ class PublishedFiles:
         """Return the archive's copies of the certificate and key of one of its services."""
         return self.archive / f"{who.cn}.crt", self.archive / f"{who.cn}.key"
 
+    def for_broker(self, further: FurtherBroker) -> Path:
+        """Return the folder with the files of a broker on another computer."""
+        return self.household / "brokers" / further.host
+
     def write(self, registry: Registry, authority: Authority, service: Originals) -> list[str]:
         """Update both folders from the registry.
 
@@ -73,21 +79,24 @@ class PublishedFiles:
             Unavailable: a folder cannot be written.
         """
         ca_pem = _read(self.household / broker_config.CA)
-        certificate, key = map(_read, service(identity.BROKER))
-        public = {
+        common = {
             broker_config.CA: ca_pem,
             broker_config.REVOKED: self._read_revocation_list(registry, authority),
-            broker_config.CERTIFICATE: certificate,
-            broker_config.CONFIG: broker_config.render_configuration(
-                str(self.broker), registry.port
-            ).encode(),
         }
-        secret = {
-            broker_config.KEY: key,
-            broker_config.RIGHTS: broker_config.render_acl(registry.members()).encode("ascii"),
-        }
-        changed = write_files(self.broker, public, secret)
-        chown_to_broker([self.broker, *(self.broker / name for name in public | secret)])
+        rights = broker_config.render_acl(registry.members()).encode("ascii")
+        changed = _write_broker(
+            self.broker, self.broker, registry.port, (common, rights), service(identity.BROKER)
+        )
+        names = (*common, broker_config.CERTIFICATE, broker_config.CONFIG)
+        names += (broker_config.KEY, broker_config.RIGHTS)
+        chown_to_broker([self.broker, *(self.broker / name for name in names)])
+        for further in registry.further():
+            folder = self.for_broker(further)
+            make_folder(folder.parent)
+            written = _write_broker(
+                folder, SYSTEM_BROKER, further.port, (common, rights), service(further.who)
+            )
+            changed += [f"{folder.name}/{name}" for name in written]
         services = [service(who) for who in (identity.ARCHIVE, identity.API)]
         return changed + write_files(
             self.archive,
@@ -106,6 +115,32 @@ class PublishedFiles:
             fresh = ca.build_revocation_list(authority, revoked, len(revoked) + 1)
             write_atomic(path, fresh.public_bytes(serialization.Encoding.PEM), PUBLIC_MODE)
         return _read(path)
+
+
+def _write_broker(
+    folder: Path,
+    used_in: Path,
+    port: int,
+    shared: tuple[Mapping[str, bytes], bytes],
+    service: tuple[Path, Path],
+) -> list[str]:
+    """Write the files of one broker; return the names of those that differed.
+
+    Args:
+        folder: where.
+        used_in: absolute path of the folder on the broker's computer.
+        port: TCP port on which it listens.
+        shared: public files that all brokers have, and their access list.
+        service: its certificate and its key.
+    """
+    common, rights = shared
+    certificate, key = map(_read, service)
+    configuration = broker_config.render_configuration(str(used_in), port).encode()
+    return write_files(
+        folder,
+        {**common, broker_config.CERTIFICATE: certificate, broker_config.CONFIG: configuration},
+        {broker_config.KEY: key, broker_config.RIGHTS: rights},
+    )
 
 
 def write_files(

@@ -6,12 +6,13 @@ it stores the hash. Times are parameters, in seconds since 1970.
 
 import hashlib
 import hmac
+from dataclasses import dataclass
 from typing import Annotated, Final, Literal
 
 import msgspec
-from msgspec import Meta
+from msgspec import UNSET, Meta, UnsetType
 
-from listener.config import ShortName
+from listener.config import BrokerAddress, BrokerSettings, ShortName
 from listener.envelope.format import Sha256
 from listener.errors import ConfigError, EarmarkError
 from listener.household import identity
@@ -76,6 +77,16 @@ class Speaker(_RegistryRecord, frozen=True, kw_only=True):
     """True if the device's configuration allows a message to end a software mute."""
 
 
+@dataclass(frozen=True, slots=True)
+class FurtherBroker:
+    """A broker on another computer."""
+
+    who: HouseholdIdentity
+    """Its certificate's identity."""
+    host: str
+    port: int
+
+
 class Registry(_RegistryRecord, frozen=True, kw_only=True):
     """Registry; made by ``parse`` or by edits of an empty one."""
 
@@ -88,6 +99,8 @@ class Registry(_RegistryRecord, frozen=True, kw_only=True):
     """Folder of the broker's files; if empty, one inside the household's folder."""
     archive_folder: str = ""
     """Folder of the archive's certificates and keys, likewise."""
+    brokers: tuple[BrokerAddress, ...] | UnsetType = UNSET
+    """Brokers on other computers, besides the one on this machine; left out without any."""
     issued: tuple[IssuedCertificate, ...] = ()
     invitations: tuple[PendingInvitation, ...] = ()
     speakers: tuple[Speaker, ...] = ()
@@ -96,6 +109,36 @@ class Registry(_RegistryRecord, frozen=True, kw_only=True):
     def broker_host(self) -> str:
         """Host name of the broker for programs on this machine."""
         return "localhost" if "localhost" in self.hosts else self.hosts[0]
+
+    def further(self) -> "tuple[FurtherBroker, ...]":
+        """Return the brokers on other computers, in order.
+
+        Raises:
+            ConfigError: a port is out of range, or an address is there twice.
+        """
+        if not self.brokers:
+            return ()
+        each = BrokerSettings(port=self.port, hosts=self.brokers).each()
+        return tuple(
+            FurtherBroker(identity.broker(number), one.host, one.port)
+            for number, one in enumerate(each, 2)
+        )
+
+    def broker_table(self, host: str) -> str:
+        """Return the lines of the configuration that name the brokers, in TOML.
+
+        Args:
+            host: name or address of this machine, as the reader of the configuration reaches it.
+        """
+        if not self.brokers:
+            return f'host = "{host}"\nport = {self.port}\n'
+        listed = ", ".join(f'"{one}"' for one in self.addresses(host))
+        return f"hosts = [{listed}]\nport = {self.port}\n"
+
+    def addresses(self, host: str) -> tuple[str, ...]:
+        """Return the addresses of all brokers, as in ``broker.hosts``; see `broker_table`."""
+        own = f"[{host}]" if ":" in host else host
+        return (own, *(self.brokers or ()))
 
     def valid(self, now_s: int) -> dict[HouseholdIdentity, IssuedCertificate]:
         """Return the newest valid certificate of each identity that has one."""

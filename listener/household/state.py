@@ -98,11 +98,14 @@ class HouseholdStore:
                 write_atomic(self._registry, registry.render(settle(Registry())), SECRET_MODE)
             settled = self._update(settle)
             signer = self.authority()
-            for service in identity.SERVICES:
-                if service in identity.OPTIONAL:
-                    continue  # they get their certificates by `issue`
-                if renew or not self._is_current(service, signer, settled.hosts):
-                    self._renew(service, signer, settled.hosts)
+            hosts = {
+                service: settled.hosts
+                for service in identity.SERVICES
+                if service not in identity.OPTIONAL  # they get their certificates by `issue`
+            } | {further.who: (further.host,) for further in settled.further()}
+            for service, names in hosts.items():
+                if renew or not self._is_current(service, signer, names):
+                    self._renew(service, signer, names)
                     done.append(service.cn)
             return done + self._publish(signer)
 
@@ -191,7 +194,7 @@ class HouseholdStore:
         if certificate is None or not path.exists():
             return False
         left = certificate.not_valid_after_utc - self.now()
-        is_server = who in identity.SERVERS
+        is_server = identity.is_server(who)
         return (
             left.days >= ca.RENEW_DAYS
             and _spki(certificate) == ca.spki(read_key(path).public_key())

@@ -10,6 +10,9 @@ SESSION_TAKEN_OVER: Final = 0x8E
 IN_FLIGHT: Final = 8
 WAITED: Final = "waited"
 """Name of the user property that carries ``Message.waited_s``."""
+PUBLISHED: Final = "published"
+"""Name of the user property that carries ``Message.published_ms``."""
+LONGEST_PUBLISHED_MS: Final = 9_999_999_999_999
 LONGEST_WAITED_S: Final = 9_999_999_999
 
 
@@ -32,6 +35,10 @@ class Message:
     """Message expiry interval (MQTT 5); MQTT 3.1.1 has none."""
     waited_s: int = 0
     """Running time for which a clip waited at its device (MQTT 5, user property ``WAITED``)."""
+    published_ms: int = 0
+    """Time of publication of a retained message, in milliseconds since 1970, with several
+    brokers: what one of them retains may be older than what another did (MQTT 5, user property
+    ``PUBLISHED``). 0 if it is not known."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,6 +57,8 @@ class BrokerLimits:
         # the length of the properties, 5 for the expiry, and 21 for the time waited: 1 for its
         # type, 2 for each length, 6 for its name and 10 for its digits.
         fixed_bytes = 36 if message.waited_s else 15
+        # 1 for its type, 2 for each length, 9 for its name and 13 for its digits.
+        fixed_bytes += 27 if message.published_ms else 0
         return fixed_bytes + len(message.topic.encode()) + len(message.payload)
 
     def accepts(self, message: Message) -> bool:
@@ -63,6 +72,8 @@ class ConnectedEvent:
 
     limits: BrokerLimits
     protocol: str
+    address: str = field(default="", compare=False)
+    """Host and port of the broker."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,3 +139,13 @@ class Broker(Protocol):
 
     def close(self) -> None:
         """Disconnect, so that no last will is published."""
+
+
+class SelectableBroker(Broker, Protocol):
+    """Client of a broker that can be waited for together with others. For one thread."""
+
+    def descriptors(self) -> Sequence[Waitable]:
+        """Return what becomes readable when ``poll`` has something to do."""
+
+    def is_ready(self) -> bool:
+        """Return whether ``poll`` has something to do that no descriptor shows."""

@@ -14,7 +14,6 @@ from typing import Final
 
 import msgspec
 
-from listener.config import BrokerSettings
 from listener.errors import Unavailable
 from listener.mqtt.client import (
     Broker,
@@ -43,14 +42,17 @@ class ConnectionRecord(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown
     """Instruction for that reason, or empty."""
 
 
-def record_path(folder: Path, verb: str) -> Path:
+def record_path(folder: Path, verb: str, number: int = 1) -> Path:
     """Return the path of a service's record.
 
     Args:
         folder: the folder of the service's lock file.
         verb: the service's command, such as ``send``.
+        number: of the connection, for a service with several, from 1 on.
     """
-    return folder / f"{verb}.connection.json"
+    return folder / (
+        f"{verb}.connection.json" if number == 1 else f"{verb}.connection-{number}.json"
+    )
 
 
 def read_record(path: Path) -> ConnectionRecord | None:
@@ -59,11 +61,6 @@ def read_record(path: Path) -> ConnectionRecord | None:
         return msgspec.json.decode(read_plain_file(path, _LIMIT_BYTES), type=ConnectionRecord)
     except (OSError, msgspec.DecodeError, RecursionError):
         return None
-
-
-def address_of(settings: BrokerSettings) -> str:
-    """Return host and port of the broker."""
-    return f"{settings.host}:{settings.port}"
 
 
 class RecordedBroker:
@@ -75,7 +72,7 @@ class RecordedBroker:
     Args:
         broker: the client.
         path: of the record, in a folder that exists.
-        address: host and port of the broker.
+        address: host and port of the broker, where its events do not say.
     """
 
     def __init__(self, broker: Broker, path: Path, address: str) -> None:
@@ -104,12 +101,16 @@ class RecordedBroker:
         for event in events:
             if isinstance(event, ConnectedEvent):
                 self._write(
-                    ConnectionRecord(address=self._address, connected=True, protocol=event.protocol)
+                    ConnectionRecord(
+                        address=event.address or self._address,
+                        connected=True,
+                        protocol=event.protocol,
+                    )
                 )
             elif isinstance(event, ConnectionLostEvent):
                 self._write(
                     ConnectionRecord(
-                        address=self._address,
+                        address=event.address or self._address,
                         connected=False,
                         reason=event.reason,
                         hint=event.hint,

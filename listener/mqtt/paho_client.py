@@ -30,7 +30,9 @@ from listener.config import BrokerSettings
 from listener.mqtt import credentials
 from listener.mqtt.client import (
     IN_FLIGHT,
+    LONGEST_PUBLISHED_MS,
     LONGEST_WAITED_S,
+    PUBLISHED,
     WAITED,
     BrokerEvent,
     BrokerLimits,
@@ -167,9 +169,15 @@ class EventQueue:
             topic = message.topic
         except UnicodeDecodeError:
             return
-        waited_s = parse_waited(message.properties)
         self.add(
-            Message(topic, bytes(message.payload), message.qos, message.retain, waited_s=waited_s)
+            Message(
+                topic,
+                bytes(message.payload),
+                message.qos,
+                message.retain,
+                waited_s=parse_waited(message.properties),
+                published_ms=_parse_number(message.properties, PUBLISHED, LONGEST_PUBLISHED_MS),
+            )
         )
 
 
@@ -189,24 +197,31 @@ def has_pending_data(wire: object) -> bool:
 
 
 def message_properties(message: Message, protocol: int) -> Properties | None:
-    """Return expiry and time waited, or None without either or with MQTT 3.1.1."""
-    if protocol != MQTTProtocolVersion.MQTTv5 or (
-        message.expiry_s is None and message.waited_s == 0
-    ):
+    """Return expiry, time waited and time of publication; None without any or with MQTT 3.1.1."""
+    pairs = []
+    if message.waited_s:
+        pairs.append((WAITED, str(min(message.waited_s, LONGEST_WAITED_S))))
+    if message.published_ms:
+        pairs.append((PUBLISHED, str(min(message.published_ms, LONGEST_PUBLISHED_MS))))
+    if protocol != MQTTProtocolVersion.MQTTv5 or (message.expiry_s is None and not pairs):
         return None
     properties = Properties(PacketTypes.PUBLISH)  # type: ignore[no-untyped-call] # no types in paho
     if message.expiry_s is not None:
         properties.MessageExpiryInterval = message.expiry_s
-    if message.waited_s:
-        properties.UserProperty = (WAITED, str(min(message.waited_s, LONGEST_WAITED_S)))
+    for pair in pairs:
+        properties.UserProperty = pair  # paho appends each
     return properties
 
 
 def parse_waited(properties: object) -> int:
     """Return the time waited in the properties of a received message, in seconds; 0 without it."""
-    for pair in getattr(properties, "UserProperty", ()):
-        name, text = pair
-        if name == WAITED and text.isascii() and text.isdigit() and len(text) <= _MOST_DIGITS:
+    return _parse_number(properties, WAITED, LONGEST_WAITED_S)
+
+
+def _parse_number(properties: object, wanted: str, most: int) -> int:
+    """Return the number in a user property of a received message; 0 without a valid one."""
+    for name, text in getattr(properties, "UserProperty", ()):
+        if name == wanted and text.isascii() and text.isdigit() and len(text) <= len(str(most)):
             return int(text)
     return 0
 
@@ -218,7 +233,6 @@ def _set_option(wire: object, option: int) -> None:
             wire.setsockopt(socket.IPPROTO_TCP, option, 1)
 
 
-_MOST_DIGITS: Final = len(str(LONGEST_WAITED_S))
 _UNSUPPORTED_VERSION: Final = 0x84
 _RETAIN_NOT_SUPPORTED: Final = 0x9A
 _QOS_NOT_SUPPORTED: Final = 0x9B
@@ -342,12 +356,27 @@ class PahoBroker:
             self._turn(client, reads=is_pending or wire in readable, writes=bool(writable))
         return self._events.drain()
 
+    def descriptors(self) -> Sequence[Waitable]:
+        """Return the connection's socket, or nothing without a connection."""
+        wire = self._client.socket() if self._client is not None else None
+        return () if wire is None else (wire,)
+
+    def is_ready(self) -> bool:
+        """Return whether ``poll`` returns at once, or has bytes to write."""
+        wire = self._client.socket() if self._client is not None else None
+        return (
+            bool(self._events)
+            or has_pending_data(wire)
+            or (self._client is not None and self._client.want_write())
+        )
+
     def close(self) -> None:
         """Disconnect, so that no last will is published."""
         if self._client is not None and self._client.is_connected():
             self._client.on_disconnect = None
             self._client.disconnect()
         self._drop()
+        self._events.drain()
 
     def _turn(self, client: paho.Client, *, reads: bool, writes: bool) -> None:
         try:
@@ -424,7 +453,8 @@ class PahoBroker:
                 f"the broker accepts only {quantity(receives, 'message')} in flight: reconnecting"
             )
             return
-        self._events.add(ConnectedEvent(self._granted, "5" if self._version.is_v5 else "3.1.1"))
+        protocol = "5" if self._version.is_v5 else "3.1.1"
+        self._events.add(ConnectedEvent(self._granted, protocol, self._settings.address))
 
     def _on_disconnect(
         self, client: object, _d: object, flags: paho.DisconnectFlags, code: ReasonCode, _p: object
@@ -450,8 +480,7 @@ class PahoBroker:
             # that they do not support. The versions are tried in turn.
             self._version.fall_back()
         self._drop()
-        address = f"{self._settings.host}:{self._settings.port}"
-        self._events.add(ConnectionLostEvent(reason, code, address, hint))
+        self._events.add(ConnectionLostEvent(reason, code, self._settings.address, hint))
 
     def _drop(self) -> None:
         client, self._client = self._client, None

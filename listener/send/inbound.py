@@ -28,7 +28,14 @@ from listener.mqtt.client import Message
 from listener.mqtt.owner_challenges import LONGEST_ANSWERS_BYTES
 from listener.mqtt.sequence import AcceptedSequence
 from listener.mqtt.signed_statement import LONGEST_BYTES
-from listener.spool.files import ACCEPTED, CONSENTS, FOLLOWING, OWNER_ANSWERS, TERMS
+from listener.spool.files import (
+    ACCEPTED,
+    CONSENTS,
+    FOLLOWING,
+    OWNER_ANSWERS,
+    PUBLISHED_TIMES,
+    TERMS,
+)
 from listener.storage.atomic import (
     make_folders,
     read_plain_file,
@@ -44,6 +51,7 @@ _DAY_S: Final = 86_400
 _PREFIX: Final = b"ed25519:"
 _LONGEST_PIN_BYTES: Final = 4 << 10
 _LONGEST_LIMITS_BYTES: Final = 64 << 10
+_LONGEST_TIMES_BYTES: Final = 1 << 10
 
 _log = logging.getLogger(__name__)
 
@@ -75,6 +83,7 @@ class InboundMessages:
         self._device = device
         self._sequence = topics.SEQUENCE.name(device=device)
         self._limits = _read(self._folder / TERMS)
+        self._published = _read_times(self._folder / PUBLISHED_TIMES)
         self.ignored = 0
         """Messages that are not signed by the archive, old, or too long."""
 
@@ -97,7 +106,7 @@ class InboundMessages:
         try:
             with translate_os_errors(self._folder):
                 if message.topic in self._unread:
-                    self._store_unread(*self._unread[message.topic], message.payload)
+                    self._store_unread(*self._unread[message.topic], message)
                 elif message.topic == self._sequence:
                     self._store_sequence(message.payload)
                 elif (levels := topics.RETENTION.levels(message.topic)) is not None:
@@ -106,11 +115,22 @@ class InboundMessages:
             _log.warning("cannot store a message of the archive: %s", error)
         return False
 
-    def _store_unread(self, name: str, longest_bytes: int, payload: bytes) -> None:
-        """Store a message for hear, which verifies it."""
-        if len(payload) > longest_bytes:
+    def _store_unread(self, name: str, longest_bytes: int, message: Message) -> None:
+        """Store a message for hear, which verifies it.
+
+        A broker may have retained it since before another broker delivered a newer one. Without the
+        retain flag it is published in this moment, and is the newest.
+        """
+        payload = message.payload
+        if len(payload) > longest_bytes or (
+            message.retain and 0 < message.published_ms < self._published.get(name, 0)
+        ):
             self._count_ignored()
             return
+        if message.published_ms != self._published.get(name, 0):
+            self._published[name] = message.published_ms
+            # First: after a crash in between, the same message is stored.
+            _write(self._folder / PUBLISHED_TIMES, msgspec.json.encode(self._published))
         path = self._folder / name
         with contextlib.suppress(OSError):  # whatever is there, it is replaced
             if read_plain_file(path, longest_bytes) == payload:
@@ -186,6 +206,13 @@ def _read(path: Path) -> _Limits:
         return msgspec.json.decode(read_plain_file(path, _LONGEST_LIMITS_BYTES), type=_Limits)
     except (OSError, ValueError, RecursionError):
         return {}  # the broker retains the limits and sends them on connecting
+
+
+def _read_times(path: Path) -> dict[str, int]:
+    try:
+        return msgspec.json.decode(read_plain_file(path, _LONGEST_TIMES_BYTES), type=dict[str, int])
+    except (OSError, ValueError, RecursionError):
+        return {}  # an older message may replace a newer one, until it is published again
 
 
 def _write(path: Path, data: bytes) -> None:

@@ -222,6 +222,9 @@ class Sender:
                 assert_never(never)
 
     def _on_connected(self, connected: ConnectedEvent) -> None:
+        if self._link is not None:
+            # Changed over to another broker: an answer to the clip in flight does not arrive.
+            self.delivery.on_connection_lost(None, proven=False)
         self._link = _Connection(connected.limits, self._monotonic_s())
         self.was_connected = True
         _log.info("connected with MQTT %s", connected.protocol)

@@ -31,6 +31,8 @@ OWNER_ANSWERS: Final = "owner-answers.json"
 """File of owners' answers to this device's challenges; send stores it, hear verifies it."""
 OWNER_CHALLENGES: Final = "owner-challenges.json"
 """File of this device's signed challenges to its owners; hear writes it, send publishes it."""
+PUBLISHED_TIMES: Final = "published.json"
+"""File of the times at which what several brokers retain was published; send's own."""
 REPLAYED: Final = "replayed.json"
 """File of the clips that the archive refused because their number was used; send's own."""
 
@@ -50,6 +52,7 @@ _OURS: Final = frozenset(
         CONSENTS,
         OWNER_ANSWERS,
         OWNER_CHALLENGES,
+        PUBLISHED_TIMES,
         REPLAYED,
         SUSPENDED,
         NOT_STORED,

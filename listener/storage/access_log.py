@@ -105,13 +105,24 @@ class AccessLog:
             )
         return head
 
-    def head(self) -> LogHead:
-        """Return number and hash of the last row."""
+    def head(self, owner: str | None = None) -> LogHead:
+        """Return number and hash of the last row.
+
+        Args:
+            owner: not used: one chain contains the rows of all owners.
+        """
+        del owner
         with self._available(), self._lock:
             return self._head()
 
-    def hash_at(self, n: int) -> str | None:
-        """Return the hash of row ``n``; ``ORIGIN`` for 0, None where there is no such row."""
+    def hash_at(self, n: int, owner: str | None = None) -> str | None:
+        """Return the hash of row ``n``; ``ORIGIN`` for 0, None where there is no such row.
+
+        Args:
+            n: number of the row.
+            owner: not used, as in ``head``.
+        """
+        del owner
         if n == 0:
             return ORIGIN
         with self._available(), self._lock:

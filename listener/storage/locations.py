@@ -75,10 +75,10 @@ ARCHIVE_LOCATIONS: Final = (
         "none",
         "never",
     ),
-    Location(r"archive\.connection\.json", "none", "the next change of the connection"),
+    Location(r"archive(?:-[0-9]{1,2})?\.connection(?:-[2-8])?\.json", "none", "the next change of the connection"),
     Location(r"restore-unfinished", "none", "the end of the restore"),
     Location(
-        r"\.(?:archive\.key|archive\.pub|(?:roster|archive\.connection)\.json)\.part"
+        r"\.(?:archive\.key|archive\.pub|(?:roster|archive(?:-[0-9]{1,2})?\.connection(?:-[2-8])?)\.json)\.part"
         r"|archive/\.(?:limits\.json|link|linked)\.part",
         "none",
         "write",
@@ -101,7 +101,7 @@ SPEAKER_LOCATIONS: Final = (
     ),
     Location(r"spool/counts", "none", "never: counts only"),
     Location(
-        r"spool/(?:retention|following|sequence|consents|owner-answers)\.json",
+        r"spool/(?:retention|following|sequence|consents|owner-answers|published)\.json",
         "none",
         "the archive's next message",
     ),
@@ -110,7 +110,7 @@ SPEAKER_LOCATIONS: Final = (
     Location(r"spool/suspended", "none", "the end of the suspension"),
     Location(r"spool/not-stored", "none", "the archive's next acknowledgement"),
     Location(
-        r"spool/\.(?:(?:retention|following|sequence|consents|owner-answers|owner-challenges)\.json"
+        r"spool/\.(?:(?:retention|following|sequence|consents|owner-answers|owner-challenges|published)\.json"
         r"|suspended|not-stored)\.part",
         "none",
         "write",

@@ -23,6 +23,12 @@ _FILE: Final = "_file"  # suffix of configuration keys that name a file
 AnySettings = TypeVar("AnySettings", bound=msgspec.Struct)
 
 
+def unit_name(process: str) -> str:
+    """Return the unit of a process of Earmark, such as ``send``, ``archive`` or ``archive-2``."""
+    name, _, instance = process.partition("-")
+    return f"earmark-{name}@{instance}" if instance else f"earmark-{name}"
+
+
 class Notifier:
     """Sender of notifications to systemd.
 

@@ -14,6 +14,7 @@ from starlette.testclient import TestClient
 from listener.archive.api import Api
 from listener.archive.challenges import RequestChallenges
 from listener.archive.context import ArchiveContext
+from listener.archive.fleet.fleet_store import FleetStore
 from listener.archive.log_budget import LogBudget
 from listener.archive.operations import Operations
 from listener.archive.receiver import Receiver
@@ -23,6 +24,7 @@ from listener.envelope import format as form
 from listener.storage.access_log import ACCESS_LOG, AccessLog
 from tests.archive.computer import Computer
 from tests.archive.fake_broker import FakeBroker
+from tests.archive.fleet_servers import Fleet, PostgresServer, SeaweedServer, find_postgresql
 from tests.archive.stored_clips import T_S
 
 if TYPE_CHECKING:
@@ -177,3 +179,55 @@ def keyed_store(household: "Household", folder: Path) -> Iterator[FileStore]:
     opened = FileStore(folder, row_mac=RowMac.for_key(household.home.archive_key()))
     yield opened
     opened.close()
+
+
+@pytest.fixture(scope="session")
+def postgres() -> Iterator[PostgresServer]:
+    """A running PostgreSQL server; tests create databases of their own."""
+    programs = find_postgresql()
+    if programs is None:
+        pytest.skip("PostgreSQL is not installed: make debian")
+    server = PostgresServer(programs)
+    try:
+        server.start()
+        yield server
+    finally:
+        server.remove()
+
+
+@pytest.fixture(scope="session")
+def seaweed() -> Iterator[SeaweedServer]:
+    """A running S3 server with a bucket, named by this process's environment."""
+    server = SeaweedServer()
+    try:
+        server.start()
+        with pytest.MonkeyPatch.context() as patch:
+            for name, value in server.environment.items():
+                patch.setenv(name, value)
+            yield server
+    finally:
+        server.remove()
+
+
+@pytest.fixture
+def fleet(
+    postgres: PostgresServer, seaweed: SeaweedServer, household: "Household"
+) -> Iterator[Fleet]:
+    """An empty database and an empty part of the bucket, for several stores."""
+    with contextlib.closing(
+        Fleet(postgres, seaweed, RowMac.for_key(household.home.archive_key()))
+    ) as opened:
+        yield opened
+
+
+FLEET = pytest.param("fleet", marks=[pytest.mark.system, pytest.mark.xdist_group("fleet")])
+
+
+@pytest.fixture(params=["files", FLEET])
+def any_store(request: pytest.FixtureRequest) -> FileStore | FleetStore:
+    """A store of each kind, with the archive's key for its rows."""
+    if request.param == "files":
+        opened: FileStore = request.getfixturevalue("keyed_store")
+        return opened
+    servers: Fleet = request.getfixturevalue("fleet")
+    return servers.open()

@@ -7,8 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from listener.archive.elapsed_time import ArchiveTime
-from listener.archive.records import ClipRecord
-from listener.archive.store import FileStore
+from listener.archive.records import ClipRecord, Store
 from listener.envelope import format as form
 from listener.errors import Unavailable
 
@@ -20,7 +19,7 @@ T_S = 1_795_334_400
 
 
 def store_clip(
-    store: FileStore,
+    store: Store,
     household: "Household",
     seq: int = 1,
     received_s: int = T_S,

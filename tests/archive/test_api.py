@@ -25,7 +25,7 @@ from starlette.requests import Request
 from starlette.testclient import TestClient
 from starlette.types import Message, Receive, Scope, Send
 
-from listener.archive import api, schema, verified_access
+from listener.archive import api, files, schema
 from listener.archive.api import Api, ChunkedResponse, failure_response, is_private_address
 from listener.archive.challenges import KeyReplaced, RequestChallenge, RequestChallenges
 from listener.archive.context import ArchiveContext
@@ -348,7 +348,7 @@ def test_disk_error_during_export_check_is_logged_as_failed(
     def fail(_: Path) -> NoReturn:
         raise OSError(number, os.strerror(number))
 
-    monkeypatch.setattr(verified_access, "read_envelope_file", fail)
+    monkeypatch.setattr(files, "read_envelope_file", fail)
 
     assert ada.request("export").status_code == 503
     assert [row["outcome"] for row in ada.log_rows() if row["op"] == "export"] == ["failed"]

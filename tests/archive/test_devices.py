@@ -265,3 +265,23 @@ def test_highest_number_is_stated_when_it_changes(
     assert stated(numbers, household) == {dkey: 3}, "an erased number was used, too"
     replace_hall(household)
     assert stated(numbers, household) == {}, "nothing was accepted of the new key"
+
+
+def test_bound_waits_until_every_process_has_the_roster(
+    household: "Household", store: FileStore, clip_factory: "ClipFactory"
+) -> None:
+    clip_factory.put()
+    remove_hall(household)
+    roster = household.home.roster()
+    now_s = [0.0]
+    retired = RetiredKeys(
+        household.home, store, lambda: 0, delay_s=60.0, monotonic_s=lambda: now_s[0]
+    )
+
+    for now_s[0] in (0.0, 59.0):
+        retired.set_bounds(roster)
+        assert [one.last_seq for one in household.home.roster().retired_devices] == [None]
+    now_s[0] = 60.0
+    retired.set_bounds(roster)
+
+    assert [one.last_seq for one in household.home.roster().retired_devices] == [1]

@@ -126,6 +126,32 @@ def test_published_head_missing_from_the_log_is_reported(
     assert context.log.head().n == (1 if known else 3)
 
 
+def test_process_that_is_not_elected_publishes_only_what_it_caused(
+    context: ArchiveContext, store: FileStore, caplog: pytest.LogCaptureFixture
+) -> None:
+    is_elected = [False]
+    publisher = ArchivePublisher(context, lambda: is_elected[0])
+    store.owner_state.set_retention("ada", 2)
+    context.erased_clips.append(ErasedClip("ada", "hall", "a", "1" * 64))
+    head = receipts.SignedHead(n=5, hash="1" * 64, t=context.now(), archive=context.name)
+    payload = json.dumps(receipts.sign(head, context.key)).encode()
+    publisher.on_message(Message(ArchivePublisher.topic, payload, retain=True))
+
+    assert [one.topic for one in publisher.pending_messages()] == ["earmark/v1/ack/hall/a"]
+    assert caplog.text == ""
+    is_elected[0] = True
+    assert [one.topic for one in publisher.pending_messages()] == [
+        "earmark/v1/status/archive",
+        "earmark/v1/retention/ada",
+    ]
+    assert "does not contain the head" in caplog.text
+    is_elected[0] = False
+    assert list(publisher.pending_messages()) == []
+    # Another process may have published since: everything again.
+    is_elected[0] = True
+    assert len(list(publisher.pending_messages())) == 2
+
+
 def test_accepted_number_is_published_before_the_acknowledgement(
     context: ArchiveContext,
     broker: FakeBroker,

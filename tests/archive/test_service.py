@@ -10,7 +10,9 @@ from typing import TYPE_CHECKING
 import pytest
 
 from listener.archive.archive_clock import SWEEP_PAUSE_S
+from listener.archive.intake_turns import PAUSE_S, IntakeTurns
 from listener.archive.receiver import Receiver
+from listener.archive.retained_clips import RetainedClips
 from listener.archive.service import ArchiveService, ExpirySweep
 from listener.archive.store import FileStore
 from listener.errors import ConfigError
@@ -23,6 +25,7 @@ from listener.mqtt.client import (
     Message,
     RejectedEvent,
 )
+from listener.mqtt.connections import BrokerClients, BrokerConnection
 from listener.owner.roster import Roster
 from listener.storage.home import Home
 from listener.storage.reloading_roster import ReloadingRoster
@@ -287,3 +290,113 @@ def test_first_rejected_message_of_a_connection_is_logged(
 
     assert caplog.text.count("rejected a message of the archive: Not authorized") == 2
     assert "earmark household init" in caplog.text
+
+
+class ReadyBroker(FakeBroker):
+    """A client of one of several brokers, whose events are there at once."""
+
+    def accept(self) -> None:
+        self.events.append(ConnectedEvent(BrokerLimits(), "5"))
+
+    def published(self) -> list[Message]:
+        return [call for call in self.calls if isinstance(call, Message)]
+
+
+@pytest.fixture
+def two(clock: "FakeClock") -> tuple[ReadyBroker, ReadyBroker]:
+    return ReadyBroker(clock), ReadyBroker(clock)
+
+
+def serve_two(
+    two: tuple[ReadyBroker, ReadyBroker],
+    receiver: Receiver,
+    store: FileStore,
+    clock: "FakeClock",
+    turns: IntakeTurns[BrokerConnection] | None = None,
+) -> ArchiveService:
+    made = ArchiveService(
+        BrokerClients(two, lambda _longest_s, _also: None),
+        receiver,
+        ExpirySweep(store, lambda: 0, make_clock(clock, clock)),
+        retained=[RetainedClips(clock), RetainedClips(clock)],
+        turns=turns,
+        monotonic_s=clock,
+    )
+    made.turn(0.0)
+    for broker in two:
+        broker.accept()
+    made.turn(0.0)
+    return made
+
+
+def test_clip_is_answered_at_the_broker_that_delivered_it(
+    two: tuple[ReadyBroker, ReadyBroker],
+    receiver: Receiver,
+    store: FileStore,
+    clock: "FakeClock",
+    household: "Household",
+) -> None:
+    server = serve_two(two, receiver, store, clock)
+    header = household.header(1)
+    data = household.seal(header)
+    clip = Message(f"earmark/v1/clips/ada/hall/{header.clip}", data)
+    for broker, stored, repeated in ((two[0], 1, 0), (two[1], 1, 1)):
+        broker.events.append(clip)
+        server.turn(0.0)
+        (answer,) = broker.published()
+        assert answer.payload == hashlib.sha256(data).hexdigest().encode()
+        assert (receiver.stored, receiver.repeated) == (stored, repeated)
+
+
+def test_lost_broker_keeps_the_archive_from_no_other(
+    two: tuple[ReadyBroker, ReadyBroker],
+    receiver: Receiver,
+    store: FileStore,
+    clock: "FakeClock",
+    household: "Household",
+) -> None:
+    server = serve_two(two, receiver, store, clock)
+    two[0].events.append(ConnectionLostEvent("gone"))
+    header = household.header(1)
+    clip = Message(f"earmark/v1/clips/ada/hall/{header.clip}", household.seal(header))
+    two[1].events.append(clip)
+    server.turn(0.0)
+
+    assert len(two[1].published()) == 1
+    clock.now_s += 1
+    server.turn(0.0)
+    assert [broker.calls.count("connect") for broker in two] == [2, 1]
+
+
+def test_clip_of_an_archive_that_hangs_is_stored_after_a_pause(
+    two: tuple[ReadyBroker, ReadyBroker],
+    receiver: Receiver,
+    store: FileStore,
+    clock: "FakeClock",
+    household: "Household",
+) -> None:
+    turns: IntakeTurns[BrokerConnection] = IntakeTurns(1, 2, clock)
+    server = serve_two(two, receiver, store, clock, turns)
+    assert all("earmark/v1/ack/+/+" in broker.calls for broker in two)
+    clips = []
+    for seq in range(1, 9):
+        header = household.header(seq)
+        data = household.seal(header)
+        clips.append((header.clip, data))
+        two[0].events.append(Message(f"earmark/v1/clips/ada/hall/{header.clip}", data))
+    server.turn(0.0)
+    own = receiver.stored
+    assert 0 < own < len(clips)
+    answered = {message.topic.rpartition("/")[2] for message in two[0].published()}
+    others = [(clip, data) for clip, data in clips if clip not in answered]
+    clip, data = others[0]
+    two[0].events.append(
+        Message(f"earmark/v1/ack/hall/{clip}", hashlib.sha256(data).hexdigest().encode())
+    )
+    server.turn(0.0)
+
+    clock.now_s += PAUSE_S
+    server.turn(0.0)
+
+    assert receiver.stored == len(clips) - 1
+    assert len(two[0].published()) == len(clips) - 1

@@ -475,3 +475,56 @@ def test_hostile_payloads_are_counted_and_not_forwarded(
         assert bench.sender.commands.ignored == before + 1
     else:
         assert len(said) == 1
+
+
+def consents(text: bytes, published_ms: int = 0, *, retain: bool = True) -> Message:
+    topic = "earmark/v1/consents/hall"
+    return Message(topic, text, 1, retain, published_ms=published_ms)
+
+
+@pytest.mark.parametrize("restarts", [0, 1])
+def test_older_message_that_another_broker_retained_is_ignored(home: Path, restarts: int) -> None:
+    inbound = InboundMessages(home, "hall")
+    stored = home / "spool" / "consents.json"
+    inbound.take(consents(b"[2]", 2000))
+    for _ in range(restarts):
+        inbound = InboundMessages(home, "hall")
+
+    inbound.take(consents(b"[1]", 1000))
+
+    assert stored.read_bytes() == b"[2]"
+    assert inbound.ignored == 1
+    inbound.take(consents(b"[3]", 3000))
+    assert stored.read_bytes() == b"[3]"
+
+
+def test_message_that_is_published_now_is_the_newest(home: Path) -> None:
+    inbound = InboundMessages(home, "hall")
+    stored = home / "spool" / "consents.json"
+    inbound.take(consents(b"[2]", 2000))
+
+    # The archive's clock was wrong before.
+    inbound.take(consents(b"[3]", 1000, retain=False))
+    assert stored.read_bytes() == b"[3]"
+    inbound.take(consents(b"[4]", 1500))
+    assert stored.read_bytes() == b"[4]"
+
+
+def test_message_without_a_time_is_stored(home: Path) -> None:
+    inbound = InboundMessages(home, "hall")
+    stored = home / "spool" / "consents.json"
+    inbound.take(consents(b"[2]", 2000))
+
+    inbound.take(consents(b"[3]"))
+
+    assert stored.read_bytes() == b"[3]"
+
+
+@pytest.mark.parametrize("data", [b"", b"[]", b'{"consents.json": "x"}', b"[" * 900])
+def test_damaged_times_are_as_none(home: Path, data: bytes) -> None:
+    (home / "spool").mkdir(parents=True, exist_ok=True)
+    (home / "spool" / "published.json").write_bytes(data)
+
+    InboundMessages(home, "hall").take(consents(b"[1]", 1))
+
+    assert (home / "spool" / "consents.json").read_bytes() == b"[1]"

@@ -8,7 +8,7 @@ from listener.archive.owner_state import ORDERS
 from listener.archive.store import INDEX
 from listener.mqtt.connection_record import record_path
 from listener.send.inbound import PIN
-from listener.spool.files import ACCEPTED, FOLLOWING, REPLAYED, SUSPENDED, TERMS
+from listener.spool.files import ACCEPTED, FOLLOWING, PUBLISHED_TIMES, REPLAYED, SUSPENDED, TERMS
 from listener.spool.files import QUARANTINE as SPOOL_QUARANTINE
 from listener.spool.ledger import LEDGER
 from listener.storage.access_log import ACCESS_LOG
@@ -45,6 +45,9 @@ CLIP = "0b0f6c9e-3d0e-4c6e-9a41-2f6d3a1c7e55"
         (f".{PIN}.part", "none"),
         (record_path(Path(), "archive").as_posix(), "none"),
         (".archive.connection.json.part", "none"),
+        (record_path(Path(), "archive", 2).as_posix(), "none"),
+        (record_path(Path(), "archive-12", 2).as_posix(), "none"),
+        (".archive.connection-2.json.part", "none"),
         ("archive/notes.txt", None),
         (f"archive/clips/{CLIP}.earmark", None),
         (f"archive/quarantine/{CLIP}.earmark", None),
@@ -68,6 +71,8 @@ def test_archives_files_are_on_the_list(path: str, content: str | None) -> None:
         (f"spool/{FOLLOWING}", "none"),
         (f"spool/{SUSPENDED}", "none"),
         (f"spool/{ACCEPTED}", "none"),
+        (f"spool/{PUBLISHED_TIMES}", "none"),
+        (f"spool/.{PUBLISHED_TIMES}.part", "none"),
         (f"spool/{REPLAYED}", "metadata"),
         (f"spool/.{ACCEPTED}.part", "none"),
         (f"spool/{REPLAYED}.part", "metadata"),

@@ -38,7 +38,7 @@ class Mosquitto:
 
     def __init__(self, program: str, folder: Path, port: int) -> None:
         self.port = port
-        self._program = program
+        self.program = program
         self._config = folder / "mosquitto.conf"
         self._log = folder / "mosquitto.log"
         self._process: subprocess.Popen[bytes] | None = None
@@ -77,9 +77,24 @@ class Mosquitto:
         self._config.write_text(text)
         with self._log.open("ab") as log:
             self._process = subprocess.Popen(
-                [self._program, "-c", str(self._config)], stdout=log, stderr=log
+                [self.program, "-c", str(self._config)], stdout=log, stderr=log
             )
         wait_until(self._answers, "mosquitto answers")
+
+    @property
+    def process_id(self) -> int:
+        assert self._process is not None
+        return self._process.pid
+
+    def pause(self) -> None:
+        """Let it hang: its connections stay open, and nothing is read."""
+        assert self._process is not None
+        self._process.send_signal(signal.SIGSTOP)
+
+    def resume(self) -> None:
+        """Let it go on, if it was paused and runs."""
+        if self._process is not None:
+            self._process.send_signal(signal.SIGCONT)
 
     def kill(self) -> None:
         """End it as a power cut would."""

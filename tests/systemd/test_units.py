@@ -244,3 +244,23 @@ def test_drop_ins_are_valid_units() -> None:
         parsed.read_string(path.read_text())
 
         assert set(parsed.sections()) <= {"Unit", "Service"}
+
+
+def test_archive_of_a_fleet_has_the_sandbox_of_the_archive() -> None:
+    """Both units are one but for what a fleet needs."""
+    own = (SYSTEMD / "earmark-archive@.service").read_text().splitlines()
+    archive = (SYSTEMD / "earmark-archive.service").read_text().splitlines()
+    differing = [line for line in own if line not in archive and not line.startswith("#")]
+
+    assert differing == [
+        "Description=Earmark: store encrypted clips for their owners, archive %i",
+        "After=network-online.target time-sync.target mosquitto.service postgresql.service",
+        "Conflicts=earmark-archive.service",
+        (
+            "ExecStart=/opt/earmark/current/bin/earmark archive"
+            " --config /etc/earmark/archive-%i.toml --home /var/lib/earmark-archive"
+        ),
+        "EnvironmentFile=-/etc/earmark/archive-fleet.env",
+    ]
+    missing = [line for line in archive if line not in own and not line.startswith("#")]
+    assert [line.partition("=")[0] for line in missing] == ["Description", "After", "ExecStart"]

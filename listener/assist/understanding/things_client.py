@@ -37,7 +37,7 @@ class ThingsClient:
     """Publisher over MQTT. A lost acknowledgement is reported; nothing is published again.
 
     Args:
-        settings: the broker of the things.
+        settings: the broker of the things, or several: the first that answers is used.
         make_broker: makes a client that is not connected yet.
         monotonic_s: monotonic clock, in seconds.
     """
@@ -54,32 +54,37 @@ class ThingsClient:
 
     def publish(self, messages: Sequence[ThingMessage]) -> bool:
         """Publish messages once; see `ThingsPublisher`."""
-        broker = self._make_broker(self._settings, f"earmark-{secrets.token_hex(6)}")
-        try:
-            self._connect(broker)
-            tickets = {
-                broker.publish(Message(message.topic, message.payload.encode(), qos=1))
-                for message in messages
-            }
-            return self._wait(broker, tickets)
-        finally:
-            broker.close()
+        failed = []
+        for settings in self._settings.each():
+            broker = self._make_broker(settings, f"earmark-{secrets.token_hex(6)}")
+            try:
+                if not self._connect(broker):
+                    failed.append(settings.address)
+                    continue
+                tickets = {
+                    broker.publish(Message(message.topic, message.payload.encode(), qos=1))
+                    for message in messages
+                }
+                return self._wait(broker, tickets)
+            finally:
+                broker.close()
+        raise Unavailable(
+            f"the broker of the home's things at {', '.join(failed)} cannot be reached",
+            "check the section broker of the home file, and that the broker runs",
+        )
 
-    def _connect(self, broker: Broker) -> None:
+    def _connect(self, broker: Broker) -> bool:
+        """Connect; return whether that worked."""
         until_s = self._monotonic_s() + CONNECT_S
         broker.connect()
         while self._monotonic_s() < until_s:
             for event in broker.poll(max(0.0, until_s - self._monotonic_s())):
                 if isinstance(event, ConnectedEvent):
-                    return
+                    return True
                 if isinstance(event, ConnectionLostEvent):
                     # The other version of MQTT is tried next.
                     broker.connect()
-        raise Unavailable(
-            f"the broker of the home's things at {self._settings.host}:{self._settings.port}"
-            " cannot be reached",
-            "check the section broker of the home file, and that the broker runs",
-        )
+        return False
 
     def _wait(self, broker: Broker, tickets: set[int]) -> bool:
         until_s = self._monotonic_s() + ACKNOWLEDGE_S

@@ -1,0 +1,112 @@
+"""Turns of several archives that all receive every clip: one stores it, the others wait.
+
+Uniqueness does not depend on it: the database refuses a second row. The turns save the work of
+storing each clip once in every process. The id of a clip determines the order of the archives. The
+first stores the clip at once. Each later one waits a pause longer, and drops the clip when it sees
+the answer of another; without an answer, because that archive hangs or was killed, it stores the
+clip.
+"""
+
+import hashlib
+import time
+import zlib
+from collections import OrderedDict
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Final, Generic, TypeVar
+
+from listener.mqtt import topics
+from listener.mqtt.client import Message
+
+PAUSE_S: Final = 1.0
+"""Time for which an archive waits for the answer of the one before it."""
+MOST_BYTES: Final = 32 << 20
+"""Clips that wait in memory. The oldest are dropped beyond it: their speakers send them again."""
+
+Source = TypeVar("Source")
+"""What a message came from: the connection to a broker."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Held(Generic[Source]):
+    source: Source
+    message: Message
+    sha256: str
+    due_s: float
+
+
+class IntakeTurns(Generic[Source]):
+    """Clips whose turn is another archive's. For one thread.
+
+    Args:
+        instance: number of this archive, from 1 on.
+        instances: number of archives.
+        monotonic_s: monotonic clock, in seconds.
+    """
+
+    def __init__(
+        self, instance: int, instances: int, monotonic_s: Callable[[], float] = time.monotonic
+    ) -> None:
+        self._instance = instance
+        self._instances = instances
+        self._monotonic_s = monotonic_s
+        self._held: OrderedDict[tuple[str, Source], _Held[Source]] = OrderedDict()
+        self._held_bytes = 0
+        self.left_to_others = 0
+        """Clips that another archive answered."""
+        self.taken_over = 0
+        """Clips that no other archive answered in time."""
+
+    def is_own(self, source: Source, message: Message) -> bool:
+        """Return whether this archive stores a clip now; otherwise hold it.
+
+        Args:
+            source: where it came from.
+            message: received on a clip topic.
+        """
+        levels = topics.CLIP.levels(message.topic)
+        if levels is None:
+            return True
+        clip = levels["clip"]
+        place = (zlib.crc32(clip.encode("ascii")) + self._instance) % self._instances
+        if place == 0:
+            return True
+        sha256 = hashlib.sha256(message.payload).hexdigest()
+        due_s = self._monotonic_s() + place * PAUSE_S
+        self._drop((clip, source))
+        self._held[clip, source] = _Held(source, message, sha256, due_s)
+        self._held_bytes += len(message.payload)
+        while self._held_bytes > MOST_BYTES:
+            self._drop(next(iter(self._held)))
+        return False
+
+    def on_answer(self, source: Source, message: Message) -> None:
+        """Drop the clip that another archive has answered at the same broker.
+
+        Args:
+            source: where the answer came from.
+            message: received on an acknowledgement topic; any payload is safe.
+        """
+        levels = topics.ACK.levels(message.topic)
+        answer = topics.parse_answer(message.payload)
+        if levels is None or answer is None:
+            return
+        held = self._held.get((levels["clip"], source))
+        if held is not None and held.sha256 == answer.sha256:
+            self._drop((levels["clip"], source))
+            self.left_to_others += 1
+
+    def take_due(self) -> list[tuple[Source, Message]]:
+        """Remove and return the clips that no other archive has answered in time."""
+        now_s = self._monotonic_s()
+        due = [key for key, held in self._held.items() if held.due_s <= now_s]
+        taken = [(self._held[key].source, self._held[key].message) for key in due]
+        for key in due:
+            self._drop(key)
+        self.taken_over += len(taken)
+        return taken
+
+    def _drop(self, key: tuple[str, Source]) -> None:
+        held = self._held.pop(key, None)
+        if held is not None:
+            self._held_bytes -= len(held.message.payload)
