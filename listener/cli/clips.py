@@ -119,6 +119,8 @@ def _requests(arguments: argparse.Namespace, session: Session) -> list[requests.
             "select clips by id, by --from/--until, or by --all",
             "give exactly one of the three: earmark clips erase --help",
         )
+    if arguments.not_mine and not arguments.clips:
+        raise UsageError("--not-mine needs the ids of clips", "list them: earmark clips list")
     if not arguments.clips:
         return [_check_narrow(session.request("erase", all=arguments.all or None, **selection))]
     if arguments.device is not None:
@@ -127,7 +129,10 @@ def _requests(arguments: argparse.Namespace, session: Session) -> list[requests.
         )
     ids = sorted(set(arguments.clips))
     batches = [ids[at : at + requests.MOST_NAMED] for at in range(0, len(ids), requests.MOST_NAMED)]
-    return [_check_narrow(session.request("erase", clips=batch)) for batch in batches]
+    not_mine = arguments.not_mine or None
+    return [
+        _check_narrow(session.request("erase", clips=batch, not_mine=not_mine)) for batch in batches
+    ]
 
 
 def _check_narrow(request: requests.Request) -> requests.EraseRequest:
@@ -407,6 +412,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         f"earmark clips erase {example_id} {_WHO}",
         f"earmark clips erase {_WHO} --from 2026-11-22 --until 2026-11-23",
         f"earmark clips erase {_WHO} --all --yes",
+        "earmark clips erase --not-mine 0b0f6c9e",
         "earmark clips erase --receipts",
     )
     erasing.add_argument(
@@ -421,6 +427,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         action="store_true",
         help="the clips of the receipts on this computer that are there again, because the hub was"
         " restored from an older backup",
+    )
+    erasing.add_argument(
+        "--not-mine",
+        action="store_true",
+        help="the clips are of another person's voice: the archive also counts them, by speaker"
+        " and without a name",
     )
     erasing.add_argument("--all", action="store_true", help="every clip of the owner")
     erasing.add_argument("--yes", action="store_true", help="erase without confirmation")
