@@ -3,7 +3,6 @@
 ``docs/reference/browser-page.md`` specifies it. Every reader of an identity file accepts it.
 """
 
-import re
 from dataclasses import dataclass, replace
 from typing import Final
 
@@ -20,7 +19,7 @@ QR_LIMIT_BYTES: Final = 900
 """Longest text of a QR code that is still read from paper."""
 _TITLE: Final = "# Earmark key card"
 _VERSION: Final = "1"
-_LINE: Final = re.compile(r"#[ \t]*(owner|archive|speaker)\b[ \t]*(.*)")
+_WORDS: Final = ("owner", "archive", "speaker")
 _HINT: Final = "write the card again: earmark owner key update FILE"
 _MOST_SEQ: Final = 999_999_999_999
 
@@ -60,7 +59,11 @@ class KeyCard:
         Args:
             file: the file's text; its keys and all other lines stay as they are.
         """
-        lines = [line for line in file.splitlines() if not _is_own_line(line.strip())]
+        lines = [
+            line
+            for line in file.splitlines()
+            if not line.strip().startswith(_TITLE) and not _own_words(line.strip())
+        ]
         return "\n".join([*self._head(self.speakers), *lines]) + "\n"
 
     def qr_text(self) -> str:
@@ -95,17 +98,14 @@ def parse_card(data: bytes, source: str) -> KeyCard:
         raise ConfigError(f"the key card {source} is longer than {LIMIT_BYTES} bytes")
     card = KeyCard(parse_identities(data, source))
     lines = [line.strip() for line in decode_text(data.removeprefix(UTF8_MARK)).splitlines()]
-    titles = {line for line in lines if line.startswith(_TITLE)}
-    if not titles:
-        return card
-    if titles != {f"{_TITLE} {_VERSION}"}:
+    if {line for line in lines if line.startswith(_TITLE)} - {f"{_TITLE} {_VERSION}"}:
         raise ConfigError(
             f"the key card {source} is of another version of Earmark", "update Earmark"
         )
     for number, line in enumerate(lines, 1):
-        if match := _LINE.fullmatch(line):
+        if words := _own_words(line):
             try:
-                card = _with_line(card, match[1], match[2].split())
+                card = _with_line(card, words[0], words[1:])
             except (ValueError, ConfigError) as error:
                 raise ConfigError(f"{source}, line {number}, is malformed", _HINT) from error
     return card
@@ -144,5 +144,7 @@ def _short_name(text: str) -> str:
     return msgspec.convert(text, ShortName)
 
 
-def _is_own_line(line: str) -> bool:
-    return line.startswith(_TITLE) or _LINE.fullmatch(line) is not None
+def _own_words(line: str) -> list[str]:
+    """Return the words of a comment that belongs to the card, else nothing."""
+    words = line.removeprefix("#").split() if line.startswith("#") else []
+    return words if words[:1] and words[0] in _WORDS else []

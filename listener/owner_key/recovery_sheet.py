@@ -27,7 +27,9 @@ p, ol, ul { margin: 0 0 2mm; }
 .warning { border: 0.6mm solid #000; padding: 2mm 3mm; font-weight: bold; }
 .two { display: flex; gap: 6mm; align-items: flex-start; }
 .qr { flex: none; width: 84mm; height: 84mm; }
-.words { columns: 2; column-gap: 6mm; padding-left: 8mm; font: 12pt/1.55 monospace; margin: 0; }
+.two > div { flex: 1; }
+.words { columns: 2; column-gap: 4mm; padding: 0; font: 12pt/1.55 monospace; margin: 0; }
+.words li { margin-left: 11mm; }
 code { font: 9pt monospace; overflow-wrap: anywhere; }
 """
 
