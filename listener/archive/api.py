@@ -8,7 +8,7 @@ does not block other requests.
 import asyncio
 import ipaddress
 import logging
-from collections.abc import Generator
+from collections.abc import Generator, Mapping
 from typing import TYPE_CHECKING, Any, Final
 
 from starlette.applications import Starlette
@@ -19,6 +19,7 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 from starlette.types import ASGIApp, Receive, Scope, Send
 
+import listener
 from listener.archive.challenges import (
     LONGEST_ANSWER_BYTES,
     KeyReplaced,
@@ -30,6 +31,8 @@ from listener.archive.context import ArchiveContext
 from listener.archive.operations import Operations, Result, SealedClip
 from listener.archive.short_tickets import ShortTickets
 from listener.archive.verified_access import ClipNotFound, WrongOwner
+from listener.browser_page.page_files import PageFile
+from listener.browser_page.page_routes import page_routes
 from listener.errors import ConfigError, DiskFull, EarmarkError, Unavailable, UsageError
 from listener.rights import requests
 
@@ -62,6 +65,7 @@ class Api:
         challenges: issues and verifies the challenges.
         operations: carries out proven requests.
         request_s: seconds within which a body must arrive.
+        page: files of the browser page; None where the API is served alone.
     """
 
     def __init__(
@@ -70,12 +74,14 @@ class Api:
         challenges: RequestChallenges,
         operations: Operations,
         request_s: float = REQUEST_S,
+        page: Mapping[str, PageFile] | None = None,
     ) -> None:
         self._context = context
         self._challenges = challenges
         self._short_tickets = ShortTickets()
         self._operations = operations
         self._request_s = request_s
+        self._page = page
 
     def app(self) -> ASGIApp:
         """Return the ASGI application."""
@@ -85,7 +91,8 @@ class Api:
             EarmarkError: failure_response,
             Exception: unexpected_error_response,
         }
-        app = Starlette(routes=self.routes(), exception_handlers=handlers)
+        page = [] if self._page is None else page_routes(self._page, start_document)
+        app = Starlette(routes=[*self.routes(), *page], exception_handlers=handlers)
         # A redirect would send the client to the host that the request names.
         app.router.redirect_slashes = False
         return PrivateNetworkOnly(app)
@@ -188,6 +195,22 @@ class Api:
         except ClientDisconnect as error:
             raise RequestRefused(400, "request", "the client disconnected") from error
         return bytes(body)
+
+
+def start_document(request: Request) -> dict[str, Any]:
+    """Return the page's start document: keys and names come from the owner's key card."""
+    del request
+    return {
+        "v": 1,
+        "entry": "archive",
+        "earmark": listener.__version__,
+        "owner": None,
+        "language": None,
+        "archive": None,
+        "log_head": None,
+        "speakers": [],
+        "consents": {},
+    }
 
 
 class RequestRefused(Exception):

@@ -7,7 +7,7 @@ import logging
 import os
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
@@ -43,6 +43,7 @@ from listener.system import systemd
 from listener.system.open_files import reserve_descriptors
 
 if TYPE_CHECKING:
+    from listener.browser_page.page_files import PageFile
     from listener.envelope.open import OpenedClip
 
 CLIENT_ID: Final = "s-archive"
@@ -169,7 +170,9 @@ def _serve(settings: Config) -> int:
         clock = ArchiveClock(store)
         receiver = Receiver(store, roster, clock.accepted_s, limits, clock)
         context = ArchiveContext(home, store, log, roster, home.archive_key(), clock=clock)
-        api = Api(context, RequestChallenges(time.monotonic), Operations(context))
+        api = Api(
+            context, RequestChallenges(time.monotonic), Operations(context), page=page_of(settings)
+        )
         http_settings = systemd.with_credentials(settings.archive, os.environ)
         http_server = HttpServer(api.app(), home.path, http_settings)
         http_server.start()
@@ -210,6 +213,24 @@ def _serve(settings: Config) -> int:
             with contextlib.suppress(Unavailable):  # a full disk; each request reported it
                 context.append_due_rows(at_end=True)
     return 0
+
+
+def page_of(settings: Config, folder: Path | None = None) -> "Mapping[str, PageFile] | None":
+    """Return the files of the browser page, if it is switched on and this installation has it.
+
+    Args:
+        settings: the configuration.
+        folder: the built page; by default that of this installation.
+    """
+    if not settings.archive.page:
+        return None
+    from listener.browser_page.page_files import PageMissing, built_folder, load_page  # noqa: PLC0415 - off by default
+
+    try:
+        return load_page(folder or built_folder())
+    except PageMissing as error:
+        _log.warning("archive.page is true, and only the API is served: %s", error)
+        return None
 
 
 def _repair_at_start(repair: Callable[[], int]) -> None:

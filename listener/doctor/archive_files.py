@@ -10,6 +10,7 @@ from listener.storage.free_space import free_bytes, least_free_bytes
 from listener.storage.locations import CLIPS, QUARANTINE, walk
 from listener.storage.over_limit import OVER_LIMIT, read_over_limit
 from listener.storage.reserve import Reserve, find_reserve
+from listener.storage.wrong_attributions import WRONG_ATTRIBUTIONS, WrongAttributions
 from listener.system.findings import Check, Finding
 
 _NAME: Final = "archive"
@@ -33,6 +34,7 @@ def check_archive(config: Config, now_s: float) -> Iterator[Finding]:
         )
         return
     yield _check_limits(folder, int(now_s))
+    yield _check_attributions(folder)
 
 
 def _check_files(folder: Path, bound_bytes: int) -> Finding:
@@ -73,4 +75,17 @@ def _check_limits(folder: Path, now_s: int) -> Finding:
         "find out why the device makes so many clips; if they are wanted, raise"
         " archive.clips_per_hour or archive.bytes_per_day",
         devices=len(devices),
+    )
+
+
+def _check_attributions(folder: Path) -> Finding:
+    check = Check("attributions")
+    counts = WrongAttributions(folder / WRONG_ATTRIBUTIONS).read()
+    total = sum(counts.values())
+    if not total:
+        return check.ok("no owner reported a clip of another person")
+    speakers = ", ".join(f"{name} {count}" for name, count in sorted(counts.items()))
+    return check.ok(
+        f"owners reported {quantity(total, 'clip')} of another person, by speaker: {speakers}",
+        clips=total,
     )
