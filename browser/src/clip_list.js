@@ -18,7 +18,7 @@ export class ClipList {
     this.space = h("div", { class: "space", role: "presentation" });
     this.element = h("div", { class: "list", role: "listbox", tabindex: "0", "aria-label": label,
       onscroll: () => this.render(), onkeydown: (event) => this.#press(event), onfocus: () => this.#move(Math.max(this.active, 0)) }, this.space);
-    new ResizeObserver(() => this.render(true)).observe(this.element);
+    new ResizeObserver(() => this.render()).observe(this.element);
   }
 
   /** Show these items; the place in the list stays. */
@@ -32,7 +32,16 @@ export class ClipList {
       if (item.id !== undefined) item.position = position++;
     }
     this.active = id === undefined ? -1 : this.rows.findIndex((item) => item.id === id);
-    this.render(true);
+    // A row that stays keeps its element: a click may be on its way to it.
+    for (const [at, element] of this.shown) {
+      const item = items[at];
+      if (item?.id === undefined || item.id !== element.dataset.clip) this.#remove(at);
+      else {
+        this.#number(element, item);
+        element.replaceChildren(...this.describe(item));
+      }
+    }
+    this.render();
   }
 
   /** Draw one item again. */
@@ -42,17 +51,12 @@ export class ClipList {
     if (element) element.replaceChildren(...this.describe(item));
   }
 
-  render(isAll = false) {
+  render() {
     const height = this.#rowHeight();
     this.space.style.height = `${this.items.length * height}px`;
     const first = Math.max(0, Math.floor(this.element.scrollTop / height) - MORE_ROWS);
     const last = Math.min(this.items.length, Math.ceil((this.element.scrollTop + this.element.clientHeight) / height) + MORE_ROWS);
-    for (const [at, element] of this.shown) {
-      if (isAll || at < first || at >= last) {
-        element.remove();
-        this.shown.delete(at);
-      }
-    }
+    for (const at of this.shown.keys()) if (at < first || at >= last) this.#remove(at);
     for (let at = first; at < last; at++) {
       if (this.shown.has(at)) continue;
       const element = this.#draw(this.items[at], at);
@@ -67,8 +71,24 @@ export class ClipList {
 
   #draw(item, at) {
     if (item.id === undefined) return h("div", { class: "heading", role: "presentation" }, item.heading);
-    return h("div", { class: "row", role: "option", id: `row-${at}`, "data-clip": item.id, "aria-setsize": this.rows.length,
-      "aria-posinset": item.position + 1, onclick: () => { this.#move(item.position); this.choose(item); } }, ...this.describe(item));
+    const row = h("div", { class: "row", role: "option", id: `row-${at}`, "data-clip": item.id, onclick: () => this.#click(at) }, ...this.describe(item));
+    this.#number(row, item);
+    return row;
+  }
+
+  #number(row, item) {
+    row.setAttribute("aria-setsize", this.rows.length);
+    row.setAttribute("aria-posinset", item.position + 1);
+  }
+
+  #remove(at) {
+    this.shown.get(at).remove();
+    this.shown.delete(at);
+  }
+
+  #click(at) {
+    this.#move(this.items[at].position);
+    this.choose(this.items[at]);
   }
 
   #rowHeight() {

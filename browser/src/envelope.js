@@ -92,7 +92,7 @@ export function verifyEnvelope(data, devices, owners) {
 /**
  * Verify and open an envelope.
  * identities: list of {okey, decrypt(ciphertext)}; owners: as for verifyEnvelope.
- * Return {header, inner, flac}; inner are the private fields.
+ * Return {header, inner, flac, sound}; inner are the private fields, sound the samples.
  */
 export async function openEnvelope(data, identities, devices, owners) {
   const envelope = verifyEnvelope(data, devices, owners);
@@ -104,12 +104,12 @@ export async function openEnvelope(data, identities, devices, owners) {
   } catch (error) {
     throw new BadEnvelope("decrypt", error.message);
   }
-  const inner = attempt("sound", () => checkClip(flac, envelope.header));
-  return { header: envelope.header, inner, flac };
+  const { inner, sound } = attempt("sound", () => checkClip(flac, envelope.header));
+  return { header: envelope.header, inner, flac, sound };
 }
 
 function checkClip(flac, header) {
-  const { comment, rate, samples } = readFlac(flac);
+  const { comment, rate, samples, sound } = readFlac(flac);
   if (comment.length > 4096) throw new Error("the comment is too long");
   const fields = parseCanonical(comment, { ...HEADER, ...PRIVATE });
   if (fields.pre_ms > fields.ms) throw new Error("the wake is after the end");
@@ -117,5 +117,5 @@ function checkClip(flac, header) {
   for (const name of Object.keys(HEADER)) {
     if (fields[name] !== header[name]) throw new BadEnvelope("inner", name);
   }
-  return fields;
+  return { inner: fields, sound };
 }

@@ -1,8 +1,8 @@
 // Check of an export (a ZIP of the archive) against its receipt, its manifest, every signature and the access log.
 // Nothing of it is unpacked; the form is that of listener/clips/zip_reader.py: stored entries, one after another.
 import { sha256 } from "@noble/hashes/sha2.js";
-import { decodeText, encodeHex, hashHex, hashText } from "./bytes.js";
-import { canonical } from "./fields.js";
+import { decodeText, encodeHex, hashHex } from "./bytes.js";
+import { BadExport } from "./failures.js";
 import { parseEnvelope, verifyEnvelope } from "./envelope.js";
 import { ChainCheck, checkContents, checkReceipt } from "./statements.js";
 
@@ -21,9 +21,6 @@ export const KNOWN_PAGES = [
   "8e4403ab58c2018bf33f2a5dcbd4c9c74eaad7d9eeb71f3b642d119d0c658bcc",
   "8a3f68eb6a88333f3af544ca5cf10795548a5fe97c8c2fafa693611453da9f63",
 ];
-
-/** An export that is not what the archive signed. */
-export class BadExport extends Error {}
 
 const fail = (why) => { throw new BadExport(why); };
 const bytesOf = async (blob) => new Uint8Array(await blob.arrayBuffer());
@@ -180,6 +177,3 @@ function latin1(bytes) {
   for (let at = 0; at < bytes.length; at += 8192) text += String.fromCharCode(...bytes.subarray(at, at + 8192));
   return text;
 }
-
-/** SHA-256 of a request, which its receipt repeats. */
-export const requestHash = (request) => hashText(canonical(request));

@@ -59,7 +59,7 @@ class Bits {
   }
 }
 
-/** Parse and decode; return {comment, rate, samples}. Throw for any file that is not of a clip's form. */
+/** Parse and decode; return {comment, rate, samples, sound}; sound is an Int16Array. Throw for any file that is not of a clip's form. */
 export function readFlac(data) {
   const view = new DataView(data.buffer, data.byteOffset, data.byteLength);
   if (data.length < 8 || view.getUint32(0) !== 0x664c6143) fail("it is not a FLAC file");
@@ -76,7 +76,7 @@ export function readFlac(data) {
   const bytes = new Uint8Array(samples * 2), out = new DataView(bytes.buffer);
   sound.forEach((sample, n) => out.setInt16(2 * n, sample, true));
   if (!sameBytes(md5(bytes), about.subarray(18, 34))) fail("its samples differ from their MD5");
-  return { comment, rate, samples };
+  return { comment, rate, samples, sound };
 }
 
 function readBlocks(data, view) {

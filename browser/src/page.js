@@ -2,22 +2,18 @@
 import { ArchiveClient, Refused, Unreachable } from "./archive.js";
 import { BadCard, parseCard } from "./card.js";
 import { BadEnvelope, NotForYou } from "./envelope.js";
-import { BadExport } from "./exports.js";
+import { BadExport } from "./failures.js";
 import { h } from "./dom.js";
 import { HostileArchive, WrongKey } from "./requests.js";
 import { BadStatement, BrokenChain, checkHead } from "./statements.js";
-import { LANGUAGES, chooseLanguage, currentLanguage, hasText, loadTexts, t } from "./texts.js";
+import { LANGUAGES, chooseLanguage, currentLanguage, hasText, loadMoreTexts, loadTexts, t } from "./texts.js";
 import { forget, openKept, readKept } from "./owner.js";
 import * as store from "./store.js";
 import { clipsView } from "./view_clips.js";
 import { keyView } from "./view_key.js";
-import { logView } from "./view_log.js";
-import { storageView } from "./view_storage.js";
-import { trustView } from "./view_trust.js";
-import { voiceView } from "./view_voice.js";
 
 const SESSION = "earmark-session";
-const VIEWS = { clips: clipsView, log: logView, storage: storageView, voice: voiceView, trust: trustView };
+const VIEWS = ["clips", "log", "storage", "voice", "trust"];
 
 /** Everything that the views share. */
 class Page {
@@ -122,19 +118,35 @@ class Page {
     this.#drawHead();
     this.main.replaceChildren();
     if (this.owner === null) keyView(this);
-    else VIEWS[view](this);
+    else if (view === "clips") clipsView(this);
+    else this.#showFurther(view, hasMoved);
     if (hasMoved) this.main.querySelector("h2")?.focus();
+  }
+
+  /** Load the code and the texts of the further views. */
+  async loadMore() {
+    const [more] = await Promise.all([import("./more.js"), loadMoreTexts()]);
+    return more;
+  }
+
+  #showFurther(view, hasMoved) {
+    this.run(async () => {
+      const more = await this.loadMore();
+      if (this.view !== view || this.owner === null) return;
+      more[`${view}View`](this);
+      if (hasMoved) this.main.querySelector("h2").focus();
+    });
   }
 
   #drawHead() {
     document.title = t("title");
     document.getElementById("title").textContent = t("title");
     const trust = document.getElementById("trust");
-    trust.textContent = t(`trust.${this.start.entry}`);
+    trust.textContent = t(`entry.${this.start.entry}`);
     const nav = document.getElementById("nav");
     nav.setAttribute("aria-label", t("nav"));
     nav.hidden = this.owner === null;
-    nav.replaceChildren(...Object.keys(VIEWS).map((name) => h("button", {
+    nav.replaceChildren(...VIEWS.map((name) => h("button", {
       type: "button", "data-view": name, "aria-current": name === this.view ? "page" : undefined, onclick: () => this.show(name, true),
     }, t(`nav.${name}`))));
     const language = document.getElementById("language");

@@ -14,6 +14,9 @@ export class WrongKey extends Error {}
 
 export const requestText = (request) => canonical(request);
 
+/** SHA-256 of a request, which its challenge and its receipt repeat. */
+export const requestHash = (request) => hashText(requestText(request));
+
 /**
  * Decrypt a challenge and return the line that proves the request.
  * Otherwise a hostile server could send a clip as a challenge and receive its sound.
@@ -35,7 +38,7 @@ export async function answerChallenge(challenge, owner, request, identities) {
     }
   }
   if (line === undefined) throw new WrongKey();
-  const expected = new RegExp(`^${owner}:${request.op}:${hashText(requestText(request)).slice(0, 16)}:[a-z2-7]{26}\\n?$`);
+  const expected = new RegExp(`^${owner}:${request.op}:${requestHash(request).slice(0, 16)}:[a-z2-7]{26}\\n?$`);
   let text = "";
   try {
     if (line.length <= LONGEST_PLAINTEXT) text = decodeText(line);

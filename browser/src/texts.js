@@ -1,6 +1,11 @@
 // The texts of one language, and dates and numbers in its form.
 export const LANGUAGES = ["en", "de", "es", "fr"];
-let texts = {}, language = "en", plural = new Intl.PluralRules("en");
+let texts = {}, language = "en", plural = new Intl.PluralRules("en"), hasMore = false;
+
+async function fetchTexts(name) {
+  const response = await fetch(`/page/texts.${name}.json`, { cache: "no-store", credentials: "omit" });
+  return response.json();
+}
 
 /** Choose the first known language of a list such as navigator.languages. */
 export function chooseLanguage(wanted) {
@@ -12,11 +17,17 @@ export function chooseLanguage(wanted) {
 }
 
 export async function loadTexts(wanted) {
-  const response = await fetch(`/page/texts.${wanted}.json`, { cache: "no-store", credentials: "omit" });
-  texts = await response.json();
+  texts = { ...await fetchTexts(wanted), ...(hasMore ? await fetchTexts(`more.${wanted}`) : {}) };
   language = wanted;
   plural = new Intl.PluralRules(wanted);
   document.documentElement.lang = wanted;
+}
+
+/** Load the texts of the further views, too. */
+export async function loadMoreTexts() {
+  if (hasMore) return;
+  Object.assign(texts, await fetchTexts(`more.${language}`));
+  hasMore = true;
 }
 
 export const currentLanguage = () => language;

@@ -4,10 +4,11 @@ import { ClipList } from "./clip_list.js";
 import { OpenedClips } from "./opened.js";
 import { Refused } from "./archive.js";
 import { ask, field, h, saveFile } from "./dom.js";
-import { checkReceipt, BadStatement } from "./statements.js";
+import { BadStatement, checkReceipt } from "./statements.js";
 import { dayStart, localDay, showDay, showMoment, showNumber, showTime, t } from "./texts.js";
 import { parseList } from "./replies.js";
-import { requestHash } from "./exports.js";
+import { requestHash } from "./requests.js";
+import { makeWav } from "./wav.js";
 
 const DAYS = { week: 7, month: 30 };
 const MOST_NAMED = 200;
@@ -172,8 +173,8 @@ class Clips {
     const erase = (isOther) => (event) => this.#eraseOne(clip, isOther, event.target);
     await page.run(async () => {
       try {
-        const { inner, flac } = await this.opened.open(clip);
-        this.player = new Player(flac, (error) => page.warn(error));
+        const { inner, flac, sound } = await this.opened.open(clip);
+        this.player = new Player(makeWav(sound, inner.rate), (error) => page.warn(error));
         this.panel.append(this.player.audio, await this.#why(clip, inner));
         actions.append(h("button", { type: "button", "data-do": "save", onclick: () => saveFile(`${clip.clip}.flac`, flac, "audio/flac") }, t("clip.save")),
           h("button", { type: "button", "data-do": "not-mine", onclick: erase(true) }, t("clip.not-mine")));
@@ -275,8 +276,8 @@ class Clips {
 
 /** Plays one opened clip. The decrypted sound is held by one blob, which ends with the player. */
 class Player {
-  constructor(flac, onError) {
-    this.url = URL.createObjectURL(new Blob([flac], { type: "audio/flac" }));
+  constructor(wav, onError) {
+    this.url = URL.createObjectURL(new Blob([wav], { type: "audio/wav" }));
     this.audio = h("audio", { controls: true, src: this.url, "aria-label": t("clip.sound") });
     this.audio.addEventListener("error", () => { if (this.url) onError(t("clip.cannot-play")); });
     this.audio.addEventListener("ended", () => { this.audio.dataset.played = String(this.audio.currentTime); });

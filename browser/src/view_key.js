@@ -2,20 +2,13 @@
 import { BadCard, decodeCard, findLocked, LONGEST_CARD_BYTES, parseCard } from "./card.js";
 import { check, field, h } from "./dom.js";
 import { encodeText } from "./bytes.js";
+import { loadCodes } from "./codes.js";
 import { SHORT_NAME } from "./fields.js";
 import { hasPasskeys, lockWithPasskey, unlockWithPassphrase } from "./identity.js";
 import { Owner, canKeep, keep, keepWithPasskey, openKept } from "./owner.js";
-import { answerSection, makeSection } from "./view_make.js";
 import { t } from "./texts.js";
 
 const LONGEST_LOCKED_BYTES = LONGEST_CARD_BYTES * 2;
-let reader = null;
-
-/** Load the reader of QR codes, once it is wanted. */
-export async function loadCodes() {
-  reader ??= await import("/page/qr-reader.js");
-  return reader;
-}
 
 export function keyView(page) {
   const name = h("input", { type: "text", autocomplete: "off", autocapitalize: "none", spellcheck: "false", maxlength: "32", "data-field": "owner" });
@@ -115,9 +108,18 @@ export function keyView(page) {
     h("section", {}, h("h3", {}, t("key.take")), field(t("key.file"), file, t("key.file.note")), use,
       field(t("key.picture"), picture, t("key.picture.note")), scan, place),
     keeping.element,
-    makeSection(page),
-    answerSection(page),
+    furtherSection(page, "key.make", (more) => more.makeSection(page)),
+    furtherSection(page, "key.answer", (more) => more.answerSection(page)),
   ].filter(Boolean));
+}
+
+/** A part of the page whose code is loaded when it is opened. */
+function furtherSection(page, title, fill) {
+  const details = h("details", { "data-part": title }, h("summary", {}, t(title)));
+  details.addEventListener("toggle", () => {
+    if (details.open && details.children.length === 1) page.run(async () => details.append(...fill(await page.loadMore())));
+  });
+  return details;
 }
 
 function keptSection(page) {

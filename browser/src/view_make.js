@@ -6,7 +6,7 @@ import { PUBLIC_KEY, SHORT_NAME, canonical, text } from "./fields.js";
 import { decodeBase64, decodeText, encodeText, fingerprint, ownerId, parseDeviceKey } from "./bytes.js";
 import { field, h, saveFile } from "./dom.js";
 import { generateSecret, importIdentity, lockWithPassphrase, unlockWithPassphrase } from "./identity.js";
-import { loadCodes } from "./view_key.js";
+import { loadCodes } from "./codes.js";
 import { t } from "./texts.js";
 
 const LEAST_PASSPHRASE = 10;
@@ -17,7 +17,7 @@ export function makeSection(page) {
   const second = h("input", { type: "password", autocomplete: "new-password", required: true, "data-field": "new-passphrase-again" });
   const make = h("button", { type: "submit", class: "main", "data-do": "make" }, t("make.button"));
   const place = h("div", { class: "more" });
-  return h("details", {}, h("summary", {}, t("make.title")), h("p", {}, t("make.intro")), h("form", { onsubmit: (event) => {
+  return [h("p", {}, t("make.intro")), h("form", { onsubmit: (event) => {
     event.preventDefault();
     page.run(async () => {
       const owner = name.value.trim();
@@ -38,7 +38,7 @@ export function makeSection(page) {
         h("button", { type: "button", "data-do": "save-again", onclick: () => saveFile(`${owner}.key.age`, locked, "application/octet-stream") }, t("make.save-again")),
         h("button", { type: "button", "data-do": "sheet", onclick: () => printSheet(codes, owner, card, recipient) }, t("make.sheet")));
     }, make);
-  } }, field(t("key.name"), name, t("key.name.note")), field(t("make.passphrase"), first, t("make.passphrase.note")), field(t("make.again"), second), make), place);
+  } }, field(t("key.name"), name, t("key.name.note")), field(t("make.passphrase"), first, t("make.passphrase.note")), field(t("make.again"), second), make), place];
 }
 
 /** Print a sheet with the secret key; it leaves the document afterwards. */
@@ -58,7 +58,7 @@ export function answerSection(page) {
   const passphrase = h("input", { type: "password", autocomplete: "off", "data-field": "bundle-passphrase" });
   const answer = h("button", { type: "submit", "data-do": "answer" }, t("answer.button"));
   const place = h("div", { class: "more" });
-  return h("details", {}, h("summary", {}, t("answer.title")), h("p", {}, t("answer.intro")), h("form", { onsubmit: (event) => {
+  return [h("p", {}, t("answer.intro")), h("form", { onsubmit: (event) => {
     event.preventDefault();
     page.run(async () => {
       if (!bundle.files[0] || !card.files[0]) throw new BadCard("answer.files");
@@ -83,7 +83,7 @@ export function answerSection(page) {
         h("ul", {}, ...found.challenges.map((one) => h("li", {}, h("b", {}, one.place), " ", h("code", {}, fingerprint(parseDeviceKey(one.key)))))),
         h("p", {}, t("answer.lines")), h("pre", { tabindex: "0" }, lines.join("\n")));
     }, answer);
-  } }, field(t("answer.bundle"), bundle), field(t("answer.card"), card), field(t("key.passphrase"), passphrase, t("answer.passphrase.note")), answer), place);
+  } }, field(t("answer.bundle"), bundle), field(t("answer.card"), card), field(t("key.passphrase"), passphrase, t("answer.passphrase.note")), answer), place];
 }
 
 const bytesOf = async (file) => new Uint8Array(await file.slice(0, 1 << 20).arrayBuffer());

@@ -1,10 +1,10 @@
 // How long clips are stored, and a copy of all of them.
 import { ask, field, h, saveFile } from "./dom.js";
-import { checkExport, requestHash } from "./exports.js";
+import { checkExport } from "./exports.js";
 import { parseRetention } from "./replies.js";
-import { showNumber, t } from "./texts.js";
 import { readAll } from "./store.js";
-import { localDay } from "./texts.js";
+import { requestHash } from "./requests.js";
+import { localDay, showNumber, t } from "./texts.js";
 
 export function storageView(page) {
   page.main.replaceChildren(h("h2", { tabindex: "-1" }, t("nav.storage")), retentionSection(page), exportSection(page), receiptsSection(page));

@@ -3,7 +3,7 @@ import { BadCard } from "./card.js";
 import { PUBLIC_KEY, SHORT_NAME } from "./fields.js";
 import { field, h } from "./dom.js";
 import { fingerprint, parseDeviceKey } from "./bytes.js";
-import { loadCodes } from "./view_key.js";
+import { loadCodes } from "./codes.js";
 import { parseKeys } from "./replies.js";
 import { t } from "./texts.js";
 import { updateKept } from "./owner.js";
