@@ -91,7 +91,8 @@ class Eraser:
         if not request.not_mine:
             return
         roster = self.context.roster()
-        names = {one.dkey: one.name for one in (*roster.retired_devices, *roster.devices)}
+        names = {one.dkey: one.name for one in roster.retired_devices}
+        names |= {one.dkey: one.name for one in roster.devices}
         counts: Counter[str] = Counter()
         for dkey, number in signers.items():
             if dkey in names:
