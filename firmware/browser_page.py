@@ -67,6 +67,15 @@ def build(target: Path = BUILT, *, with_tests: bool = False) -> None:
             shutil.copyfile(file, target / file.name)
 
 
+def is_current(target: Path = BUILT) -> bool:
+    """Return whether the built page is newer than each of its sources."""
+    sources = [path for path in SOURCE.rglob("*") if "node_modules" not in path.parts]
+    sources += [Path(__file__), *(ROOT / "models").glob("*/manifest.toml")]
+    made = target / "index.html"
+    newest = max(path.stat().st_mtime for path in sources)
+    return made.exists() and (WORK / _INSTALLED).exists() and made.stat().st_mtime >= newest
+
+
 def _install(*, with_tests: bool) -> None:
     """Copy the source and install its packages, unless this lock's packages are installed."""
     WORK.mkdir(parents=True, exist_ok=True)
@@ -187,6 +196,8 @@ def main(arguments: Sequence[str]) -> int:
     """Build the page; without npm or a registry, say so and leave the installation without it."""
     if os.environ.get(SKIP) == "1":
         print(f"the browser page is not built: {SKIP}=1")
+        return 0
+    if "--if-changed" in arguments and is_current():
         return 0
     try:
         build(with_tests="--tests" in arguments)

@@ -17,7 +17,7 @@ export class ClipList {
     this.shown = new Map();
     this.space = h("div", { class: "space", role: "presentation" });
     this.element = h("div", { class: "list", role: "listbox", tabindex: "0", "aria-label": label,
-      onscroll: () => this.render(), onkeydown: (event) => this.#press(event), onfocus: () => this.#move(Math.max(this.active, 0)) }, this.space);
+      onscroll: () => this.render(), onkeydown: (event) => this.#press(event), onfocus: () => this.#enter() }, this.space);
     new ResizeObserver(() => this.render()).observe(this.element);
   }
 
@@ -84,6 +84,11 @@ export class ClipList {
   #remove(at) {
     this.shown.get(at).remove();
     this.shown.delete(at);
+  }
+
+  /** By the keyboard, the first row becomes the active one; a click chooses its own. */
+  #enter() {
+    if (this.active < 0 && this.element.matches(":focus-visible")) this.#move(0);
   }
 
   #click(at) {

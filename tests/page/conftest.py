@@ -125,7 +125,9 @@ class Clips:
         for _ in range(count):
             self._seq += 1
             t = datetime.now(UTC) - timedelta(minutes=7 * self._seq)
-            header = self._household.header(self._seq, t=form.format_timestamp(t), ttl_s=315_360_000)
+            header = self._household.header(
+                self._seq, t=form.format_timestamp(t), ttl_s=315_360_000
+            )
             data = self._household.seal(header, lambda comment: noise + comment.encode())
             assert self._store.keep(form.parse_envelope(data), data, RECEIVED_S)
 
@@ -223,9 +225,7 @@ def scene_of(
         ends.append(partial(browser.__exit__, None, None, None))
         card = write_card(household, tmp_path / "ada.key")
         base = f"http://localhost:{port}"
-        return Scene(
-            household, tmp_path, earmark, relay, archive, browser, base, card, [browse]
-        )
+        return Scene(household, tmp_path, earmark, relay, archive, browser, base, card, [browse])
 
     yield make
     for end in reversed(ends):
@@ -253,5 +253,3 @@ def start_archive(earmark: Earmark, home: Path, folder: Path, *lines: str) -> st
     earmark.start("archive")
     wait_until((home / "archive.sock").exists, "the archive is up")
     return f"https://localhost:{port}"
-
-

@@ -45,7 +45,12 @@ def forms_of_key(secret: str) -> Iterator[bytes]:
     """Yield the forms in which a secret key could be sent or stored."""
     raw = keys.age_bytes(secret)
     yield from (secret.encode(), secret.lower().encode(), secret[16:].encode())
-    yield from (raw, raw.hex().encode(), base64.b64encode(raw)[:40], base64.urlsafe_b64encode(raw)[:40])
+    yield from (
+        raw,
+        raw.hex().encode(),
+        base64.b64encode(raw)[:40],
+        base64.urlsafe_b64encode(raw)[:40],
+    )
 
 
 def forms_of_sound(clip: "MadeClip") -> Iterator[bytes]:

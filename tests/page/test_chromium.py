@@ -1,5 +1,6 @@
 """The browser page in Chromium, served by ``earmark clips browse``, before the real archive."""
 
+import base64
 import json
 import zipfile
 from collections.abc import Callable
@@ -7,8 +8,10 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 import pytest
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from listener.clips.exports import ExportReader
+from listener.envelope import keys
 from tests.page.secrets_search import assert_no_key_stored, assert_nothing_left, forms_of_sound
 from tests.system.conftest import wait_until
 
@@ -120,15 +123,15 @@ def test_owner_lists_plays_exports_and_erases(
 
 
 def test_every_false_clip_and_answer_is_refused(
-    clips: "Clips", scene_of: Callable[..., "Scene"], household: Any
+    clips: "Clips", scene_of: Callable[..., "Scene"]
 ) -> None:
-    from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
-
     good, changed, header, stranger, forged, inner, away = (clips.put() for _ in range(7))
     bobs = clips.seal("bob")
     other_key = Ed25519PrivateKey.generate()
     resigned = clips.seal(key=other_key)
-    relabelled = clips.seal(inner=lambda comment: comment.replace(b'"owner":"ada"', b'"owner":"bob"'))
+    relabelled = clips.seal(
+        inner=lambda comment: comment.replace(b'"owner":"ada"', b'"owner":"bob"')
+    )
     clips.close()
     scene = scene_of()
     served = {
@@ -144,8 +147,6 @@ def test_every_false_clip_and_answer_is_refused(
             return (answer[0], answer[1], served[request["clip"]])
         if request["op"] == "keys":
             fields = json.loads(answer[2])
-            from listener.envelope import keys
-
             fields["devices"]["hall"] = keys.device_text(other_key.public_key())
             return (answer[0], answer[1], json.dumps(fields).encode())
         return answer
@@ -240,8 +241,8 @@ def changed_header(data: bytes) -> bytes:
 
 def armored(data: bytes) -> str:
     """The ciphertext of a clip as an armored age file, as short as a challenge may be."""
-    import base64
-
     text = base64.b64encode(data.split(b"\n", 4)[4]).decode()
     lines = [text[at : at + 64] for at in range(0, len(text), 64)]
-    return "\n".join(["-----BEGIN AGE ENCRYPTED FILE-----", *lines, "-----END AGE ENCRYPTED FILE-----\n"])
+    return "\n".join(
+        ["-----BEGIN AGE ENCRYPTED FILE-----", *lines, "-----END AGE ENCRYPTED FILE-----\n"]
+    )
