@@ -47,7 +47,7 @@ page: $(VENV)/.ready ## build the browser page, and install the packages of its 
 
 firefox: setup ## the browser page in Firefox (installs firefox-esr)
 	@$(MAKE) --no-print-directory debian TEST_PACKAGES='$(TEST_PACKAGES) firefox-esr'
-	$(BIN)/pytest tests/page/test_chromium.py --browser firefox-esr
+	EARMARK_BROWSER=firefox-esr $(BIN)/pytest tests/page/test_owner_visit.py tests/page/test_many.py
 
 # Install the Debian packages that are missing.
 .PHONY: debian firefox

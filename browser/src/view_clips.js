@@ -68,7 +68,7 @@ class Clips {
       h("div", { class: "buttons" }, this.count,
         h("button", { type: "button", "data-do": "reload", onclick: () => this.load() }, t("clips.reload")),
         this.eraseButton = h("button", { type: "button", class: "danger", "data-do": "erase-listed", onclick: (event) => this.#eraseListed(event.target) }, t("erase.listed"))),
-      this.list.element, this.panel);
+      h("div", { class: "pair" }, this.list.element, this.panel));
     if (this.isLoaded) this.show();
     else this.load();
   }
@@ -187,6 +187,7 @@ class Clips {
     actions.append(h("button", { type: "button", class: "danger", "data-do": "erase", onclick: erase(false) }, t("erase.one")),
       h("button", { type: "button", "data-do": "close", onclick: () => this.#close() }, t("close")));
     this.panel.append(actions);
+    this.panel.scrollIntoView({ block: "nearest" });
   }
 
   #close() {

@@ -38,6 +38,8 @@ if TYPE_CHECKING:
 
 __all__ = ["earmark", "free_port"]
 
+PROGRAM = os.environ.get("EARMARK_BROWSER", "chromium")
+"""Browser of the tests; `make firefox` names the other one."""
 FIXTURES = Path(__file__).resolve().parents[1] / "fixtures"
 ALEXA = "6ff566a01d12670e8d9e3c59da32651db1575d17272a601b7f8a39283dfbae3e"
 """SHA-256 of the model, whose threshold the page knows."""
@@ -202,7 +204,7 @@ def scene_of(
     """Start everything; the archive has the clips that the test stored before."""
     ends: list[Callable[[], object]] = []
 
-    def make(program: str = "chromium", *arguments: str) -> Scene:
+    def make(program: str = PROGRAM, *arguments: str) -> Scene:
         require_page()
         address = start_archive(earmark, home, tmp_path)
         archive = TamperingRelay(tmp_path / "relay.sock", address, home / "household" / "ca.crt")

@@ -247,7 +247,14 @@ def test_wheel_contains_the_page(tmp_path: Path) -> None:
             ignore=shutil.ignore_patterns("node_modules", "built", "__pycache__"),
         )
     (clone / "firmware").mkdir()
-    for name in ("setup.py", "firmware/browser_page.py", "pyproject.toml", "MANIFEST.in", "README.md", "LICENSE"):
+    for name in (
+        "setup.py",
+        "firmware/browser_page.py",
+        "pyproject.toml",
+        "MANIFEST.in",
+        "README.md",
+        "LICENSE",
+    ):
         shutil.copy(ROOT / name, clone / name)
     # What npm downloaded for `make page` is used again: this test needs no registry.
     work = clone / "build" / "browser-page"

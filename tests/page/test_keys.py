@@ -1,19 +1,39 @@
 """How the page takes, keeps and makes an owner's key."""
 
+import base64
 import json
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import msgspec
+import numpy as np
 import pyrage
 import pytest
 import segno
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
+from listener.envelope import keys
+from listener.envelope.seal import encrypt_to
+from listener.mqtt.owner_statement import state_owner
+from listener.owner.bundle import (
+    ArchiveContact,
+    OwnerBundle,
+    PlaceChallenge,
+    encode,
+    parse_answer_file,
+)
+from listener.owner.possession import PossessionChallenge
+from listener.owner.records import Owner
+from listener.owner.roster import ARCHIVE
+from listener.voice.consent import Consent, verify_consent
 from tests.page.conftest import write_card
 from tests.page.secrets_search import STORED, assert_no_key_stored, assert_nothing_left
 from tests.system.conftest import wait_until
 
 if TYPE_CHECKING:
+    from tests.conftest import Household
     from tests.page.browser import Browser
     from tests.page.conftest import Clips, Scene
 
@@ -33,13 +53,13 @@ def forget(browser: "Browser") -> None:
 
 
 def test_key_is_taken_in_every_form_and_kept_only_if_chosen(
-    clips: "Clips", scene_of: Callable[..., "Scene"], tmp_path: Path
+    clips: "Clips", scene_of: Callable[..., "Scene"], household: "Household", tmp_path: Path
 ) -> None:
     clip = clips.put()
     clips.close()
-    card = write_card(clips._household, tmp_path / "card")
+    card = write_card(household, tmp_path / "card")
     # What the camera shows: the card's QR code, as a sheet has it.
-    video = tmp_path / "camera.mjpeg"
+    video = tmp_path / "camera.y4m"
     write_video(card.read_text(), video)
     scene = scene_of(
         "chromium",
@@ -160,19 +180,15 @@ def test_key_is_taken_in_every_form_and_kept_only_if_chosen(
 
 
 def write_video(text: str, path: Path) -> None:
-    """Write frames of a QR code for Chromium's fake camera."""
-    import io
-
-    from PIL import Image
-
-    png = io.BytesIO()
-    segno.make(text, micro=False).save(png, kind="png", scale=5, border=6)
-    frame = Image.new("RGB", (640, 640), "white")
-    drawn = Image.open(png).convert("RGB")
-    frame.paste(drawn, ((640 - drawn.width) // 2, (640 - drawn.height) // 2))
-    jpeg = io.BytesIO()
-    frame.save(jpeg, "JPEG", quality=95)
-    path.write_bytes(jpeg.getvalue() * 10)
+    """Write frames of a QR code for Chromium's fake camera: YUV4MPEG2, grey."""
+    code = np.array([list(row) for row in segno.make(text, micro=False).matrix], np.uint8)
+    square = np.kron(1 - code, np.ones((5, 5), np.uint8)) * 255
+    frame = np.full((640, 640), 255, np.uint8)
+    at = (640 - len(square)) // 2
+    frame[at : at + len(square), at : at + len(square)] = square
+    grey = np.full(2 * 320 * 320, 128, np.uint8)
+    data = b"FRAME\n" + frame.tobytes() + grey.tobytes()
+    path.write_bytes(b"YUV4MPEG2 W640 H640 F5:1 Ip A1:1 C420jpeg\n" + data * 5)
 
 
 def test_page_makes_a_key_that_stock_tools_and_the_household_accept(
@@ -204,6 +220,93 @@ def test_page_makes_a_key_that_stock_tools_and_the_household_accept(
     assert browser.count("svg.code") == 1
     assert_no_key_stored(browser, secret)
 
-    # The household adds the owner with this key; the page answers its bundle.
-    added = scene.earmark.run("household", "add-owner", "cleo", recipient)
-    assert added.returncode == 0, added.stderr
+    # The household makes a bundle for this key; the page answers it, with the encrypted file.
+    owner = Owner(name="ada", recipient=recipient)
+    places = {"hall": scene.household.device_key, ARCHIVE: scene.household.home.archive_key()}
+    now_s = int(time.time())
+    bundle = OwnerBundle(
+        owner="ada",
+        recipient=recipient,
+        archive=ArchiveContact(key=text_of(places[ARCHIVE]), ca="-"),
+        challenges=tuple(
+            PlaceChallenge(
+                place=place,
+                key=text_of(key),
+                statement=state_owner(owner, place, key, now_s).decode("ascii"),
+            )
+            for place, key in places.items()
+        ),
+    )
+    (tmp_path / "ada.bundle").write_bytes(encode(bundle))
+    browser.click("[data-part='key.answer'] summary")
+    browser.upload("[data-field=bundle]", tmp_path / "ada.bundle")
+    browser.upload("[data-field=bundle-key]", scene.browser.downloads / "ada.key.age")
+    browser.type("[data-field=bundle-passphrase]", PASSPHRASE)
+    browser.click("[data-do=answer]")
+    browser.wait_for("[data-answered='2']")
+    wait_until(lambda: list(scene.browser.downloads.glob("ada.answers")), "the answers")
+    answers = parse_answer_file((scene.browser.downloads / "ada.answers").read_bytes())
+    for one in answers.answers:
+        challenge = PossessionChallenge(owner, one.place, places[one.place])
+        assert challenge.is_answer(one.answer, now_s)
+    assert f"# speaker hall {text_of(places['hall'])}" in browser.text()
+
+    # A bundle whose challenge is a request to the archive is not answered.
+    stolen = bundle.challenges[0]
+    fields = json.loads(stolen.statement)
+    fields["owner"]["challenge"] = encrypt_to(
+        recipient, b"ada:erase:0123456789abcdef:" + b"a" * 26 + b"\n", armored=True
+    ).decode()
+    signed = json.dumps(fields["owner"], sort_keys=True, separators=(",", ":")).encode()
+    fields["signature"] = base64.b64encode(places["hall"].sign(signed)).decode()
+    hostile = msgspec.structs.replace(
+        bundle, challenges=(msgspec.structs.replace(stolen, statement=json.dumps(fields)),)
+    )
+    (tmp_path / "hostile.bundle").write_bytes(encode(hostile))
+    browser.upload("[data-field=bundle]", tmp_path / "hostile.bundle")
+    browser.type("[data-field=bundle-passphrase]", PASSPHRASE)
+    browser.click("[data-do=answer]")
+    warned(browser, "for something else than your key")
+    assert_no_key_stored(browser, secret)
+    assert secret.encode() not in scene.sent
+
+
+def text_of(key: Ed25519PrivateKey) -> str:
+    return keys.device_text(key.public_key())
+
+
+def test_consent_to_voice_control_is_proven_to_the_speaker(
+    clips: "Clips", scene_of: Callable[..., "Scene"], household: "Household"
+) -> None:
+    clips.close()
+    scene = scene_of()
+    browser = scene.enter()
+    assist = text_of(Ed25519PrivateKey.generate())
+    owner = Owner(name="ada", recipient=household.recipient("ada"), active=True)
+
+    def given() -> Consent:
+        (fields,) = scene.archive.proven[-1]["consents"]
+        return Consent(okey=owner.okey, owner="ada", **fields)
+
+    browser.click("[data-view=voice]")
+    browser.wait_for("[data-speaker=hall][data-state=none]")
+    browser.click("[data-do=voice-on]")
+    warned(browser, "Enter the key of the assist service")
+    browser.type("[data-field=assist]", assist)
+    browser.click("[data-do=voice-on]")
+    browser.click("[data-do=agree]")
+    browser.wait_for("[data-speaker=hall][data-state=unconfirmed]")
+    first = given()
+    verify_consent(first, owner, "hall", household.device_key)
+    assert (first.on, first.assist) == (1, assist)
+    # The record of this computer has it, as after `earmark clips voice`.
+    recorded = json.loads((scene.folder / "owners-home" / "clips" / "voice.json").read_text())
+    assert recorded["owners"]["ada"]["hall"]["n"] == first.n
+
+    browser.click("[data-do=voice-off]")
+    browser.wait(
+        "document.querySelector('[data-speaker=hall] p').textContent.includes('switched it off')"
+    )
+    second = given()
+    verify_consent(second, owner, "hall", household.device_key, last_n=first.n)
+    assert second.on == 0

@@ -1,4 +1,4 @@
-"""The browser page in Chromium, served by ``earmark clips browse``, before the real archive."""
+"""An owner at the browser page, served by ``earmark clips browse``, before the real archive."""
 
 import base64
 import json
