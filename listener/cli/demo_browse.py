@@ -100,8 +100,8 @@ def browse(arguments: argparse.Namespace) -> int:
 @contextlib.contextmanager
 def _running_archive(home: Path) -> Iterator[Path]:
     socket = home / "archive.sock"
-    words = (sys.executable, "-m", "listener", "archive")
-    words += ("--config", str(home / "earmark.toml"), "--home", str(home))
+    words = [sys.executable, "-m", "listener", "archive"]
+    words += ["--config", str(home / "earmark.toml"), "--home", str(home)]
     with (home / "archive.log").open("wb") as log:
         # Without a broker, which a list of the clips does not need.
         process = subprocess.Popen(words, stdin=subprocess.DEVNULL, stdout=log, stderr=log)  # noqa: S603 - a list, never a shell: this program on a home of the demo's

@@ -101,7 +101,7 @@ def _check(arguments: argparse.Namespace, settings: Config) -> int:
         return 0
     print(
         f"the sheet opens clips of {header.owner}: opened {header.clip} of {header.t} at"
-        f" {header.device}, {private.ms / 1000:.1f} s; nothing was written"
+        f" {header.device}, {private.ms / 1000:.1f} s; no sound was written"
     )
     return 0
 

@@ -45,6 +45,7 @@ class Tab:
         path: str,
         body: bytes | None = None,
         kind: str = "application/json",
+        /,
         **headers: str,
     ) -> Reply:
         """Send one request; keyword arguments are headers, with `_` in place of `-`."""
@@ -69,7 +70,7 @@ class Tab:
             connection.close()
 
     def get(self, path: str, **headers: str) -> Reply:
-        return self.send("GET", path, **headers)
+        return self.send("GET", path, None, **headers)
 
     def post(self, path: str, fields: object, **headers: str) -> Reply:
         return self.send("POST", path, json.dumps(fields).encode(), **headers)
