@@ -39,7 +39,7 @@ if TYPE_CHECKING:
 
 pytestmark = [pytest.mark.system, pytest.mark.timeout(600)]
 
-PASSPHRASE = "four plain words here"
+PASSPHRASE = "four plain words here"  # noqa: S105 - of keys made in these tests
 
 
 def warned(browser: "Browser", part: str) -> None:
@@ -52,7 +52,7 @@ def forget(browser: "Browser") -> None:
     browser.wait_for("[data-field=file]")
 
 
-def test_key_is_taken_in_every_form_and_kept_only_if_chosen(
+def test_key_is_taken_in_every_form_and_kept_only_if_chosen(  # noqa: PLR0915 - one browser for all
     clips: "Clips", scene_of: Callable[..., "Scene"], household: "Household", tmp_path: Path
 ) -> None:
     clip = clips.put()
