@@ -114,8 +114,8 @@ def test_key_is_taken_in_every_form_and_kept_only_if_chosen(  # noqa: PLR0915 - 
 
     # A picture of its QR code; a picture without one.
     empty, code = tmp_path / "empty.png", tmp_path / "code.png"
-    segno.make("x", micro=False).save(empty, dark="white", scale=4)
-    segno.make(card.read_text(), micro=False).save(code, scale=6, border=4)
+    segno.make("x", micro=False).save(str(empty), dark="white", scale=4)
+    segno.make(card.read_text(), micro=False).save(str(code), scale=6, border=4)
     browser.upload("[data-field=picture]", empty)
     warned(browser, "no QR code")
     browser.upload("[data-field=picture]", code)
