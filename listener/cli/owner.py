@@ -25,8 +25,8 @@ _ROUND: Final = """\
 to add an owner, here with the short name ada:
 
   1  on ada's computer; ada.key stays there, back it up
-       age-keygen -o ada.key
-       age-keygen -y ada.key                      prints the public key, age1...
+       earmark owner key make ada                 prints the public key, age1...
+       or, without Earmark: age-keygen -o ada.key && age-keygen -y ada.key
   2  on this machine
        earmark owner add ada --key age1...
        earmark owner challenge ada > challenge.txt

@@ -22,8 +22,9 @@ from listener.config import Config, ShortName
 from listener.envelope import keys
 from listener.envelope.format import ENVELOPE_LIMIT_BYTES
 from listener.envelope.open import OpenedClip, parse_identities
-from listener.errors import ConfigError, EarmarkError, Unavailable, UsageError
+from listener.errors import EarmarkError, Unavailable, UsageError
 from listener.owner_key.key_card import CardSpeaker, KeyCard, parse_card
+from listener.owner_key.protected_copy import protect, unprotect
 from listener.owner_key.recovery_sheet import ReadSheet, read_sheet, sheet_html
 from listener.owner_key.recovery_words import WORDS, choose_passphrase
 from listener.storage.atomic import SECRET_MODE, create_file, make_folders, write_atomic
@@ -100,7 +101,7 @@ def _check(arguments: argparse.Namespace, settings: Config) -> int:
         return 0
     print(
         f"the sheet opens clips of {header.owner}: opened {header.clip} of {header.t} at"
-        f" {header.device}, {private.ms / 1000:.1f} s; nothing was written"
+        f" {header.device}, {private.ms / 1000:.1f} s; no sound was written"
     )
     return 0
 
@@ -164,12 +165,7 @@ def _unlock(data: bytes, arguments: argparse.Namespace) -> bytes:
                 f"{arguments.source} is protected by a passphrase", "pass --passphrase-file FILE"
             )
         passphrase = getpass.getpass(f"passphrase of {arguments.source}: ")
-    try:
-        return bytes(pyrage.passphrase.decrypt(data, passphrase))
-    except (pyrage.DecryptError, ValueError) as error:
-        raise ConfigError(
-            f"this passphrase does not decrypt {arguments.source}", "type it again, with its spaces"
-        ) from error
+    return unprotect(data, passphrase, arguments.source)
 
 
 def _given_passphrase(arguments: argparse.Namespace) -> str | None:
@@ -223,12 +219,12 @@ def _write(
     passphrase = given or choose_passphrase()
     plain, locked, sheet = _files(key)
     text = file.encode()
-    copy = bytes(pyrage.passphrase.encrypt(text, passphrase, armored=True))
+    copy = protect(text, passphrase)
     day = datetime.now(UTC).astimezone().date().isoformat()
     page = sheet_html(card, day).encode()
     active = card.identities[0]
     read = read_sheet(page, str(sheet)).identities[0]
-    if (read.okey, bytes(pyrage.passphrase.decrypt(copy, passphrase))) != (active.okey, text):
+    if (read.okey, unprotect(copy, passphrase, str(locked))) != (active.okey, text):
         raise EarmarkError("the copies of the key do not agree with it", "report this as a bug")
     for path, data in ((plain, text), (locked, copy), (sheet, page)):
         if is_new:

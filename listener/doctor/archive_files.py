@@ -1,4 +1,4 @@
-"""Check of the archive's files on this machine: clips, quarantine, free space, devices' limits."""
+"""Check of the archive's files on this machine: clips, quarantine, free space, limits, counts."""
 
 from collections.abc import Iterator
 from pathlib import Path

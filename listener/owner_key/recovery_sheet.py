@@ -95,7 +95,7 @@ passport, and erase this file. Take no photo of it, and give it to no other pers
 It writes <code>{owner}.key</code>.</p>
 <h2>Once a year</h2>
 <p>Type <code>earmark owner key check</code>, and then the words. It opens your newest clip with
-them. Nothing is written.</p>
+them, and writes no sound.</p>
 <h2>If this sheet is lost or was seen by another person</h2>
 <p>Make a new key and replace this one: <code>earmark clips new-key</code>. Without any copy of
 this key, clips that are sealed to it can never be opened.</p>

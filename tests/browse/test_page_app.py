@@ -24,7 +24,8 @@ from listener.envelope import keys
 from listener.envelope.open import parse_identities
 from listener.envelope.verify import verify_device
 from listener.errors import Unavailable
-from tests.browse.conftest import INDEX, RunningBrowse, Tab
+from tests.browse.conftest import INDEX
+from tests.browse.tabs import RunningCommand, Tab
 from tests.ports import find_free_port
 
 if TYPE_CHECKING:
@@ -338,7 +339,10 @@ def test_command_serves_until_it_is_ended(
 ) -> None:
     clip = shelf.put()
     words = ("--owner", "ada", "--archive", str(archive_socket), "--home", str(owners_home))
-    browse = RunningBrowse(*words, "--page", str(page_folder), "--language", "de")
+    browse = RunningCommand(
+        *("clips", "browse", "--no-open"),
+        *(*words, "--page", str(page_folder), "--language", "de"),
+    )
 
     tab = browse.next_tab().open()
     other = browse.next_tab().open()
@@ -357,7 +361,9 @@ def test_command_says_what_is_missing(tmp_path: Path) -> None:
         (("--owner", "ada", "--page", str(tmp_path)), 78, "no browser page"),
         (("--owner", "ada", "--port", "80"), 2, "is not in the range"),
     ):
-        browse = RunningBrowse(*words, "--home", str(tmp_path / "home"))
+        browse = RunningCommand(
+            "clips", "browse", "--no-open", *words, "--home", str(tmp_path / "home")
+        )
         _, written = browse.process.communicate(timeout=60)
         assert browse.process.returncode == code, written
         assert re.search(text, written)
