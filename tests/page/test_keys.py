@@ -39,7 +39,7 @@ if TYPE_CHECKING:
 
 pytestmark = [pytest.mark.system, pytest.mark.timeout(600)]
 
-PASSPHRASE = "four plain words here"
+PASSPHRASE = "four plain words here"  # noqa: S105 - of keys made in these tests
 
 
 def warned(browser: "Browser", part: str) -> None:
@@ -52,7 +52,7 @@ def forget(browser: "Browser") -> None:
     browser.wait_for("[data-field=file]")
 
 
-def test_key_is_taken_in_every_form_and_kept_only_if_chosen(
+def test_key_is_taken_in_every_form_and_kept_only_if_chosen(  # noqa: PLR0915 - one browser for all
     clips: "Clips", scene_of: Callable[..., "Scene"], household: "Household", tmp_path: Path
 ) -> None:
     clip = clips.put()
@@ -114,8 +114,8 @@ def test_key_is_taken_in_every_form_and_kept_only_if_chosen(
 
     # A picture of its QR code; a picture without one.
     empty, code = tmp_path / "empty.png", tmp_path / "code.png"
-    segno.make("x", micro=False).save(empty, dark="white", scale=4)
-    segno.make(card.read_text(), micro=False).save(code, scale=6, border=4)
+    segno.make("x", micro=False).save(str(empty), dark="white", scale=4)
+    segno.make(card.read_text(), micro=False).save(str(code), scale=6, border=4)
     browser.upload("[data-field=picture]", empty)
     warned(browser, "no QR code")
     browser.upload("[data-field=picture]", code)

@@ -33,7 +33,8 @@ def play(browser: "Browser", clip: "MadeClip") -> None:
     choose(browser, clip)
     browser.wait_for("audio[data-played]")
     played, duration = browser.evaluate(
-        "(({dataset, duration}) => [Number(dataset.played), duration])(document.querySelector('audio'))"
+        "(({dataset, duration}) => [Number(dataset.played), duration])"
+        "(document.querySelector('audio'))"
     )
     assert played == pytest.approx(duration)
     assert duration == pytest.approx(1.5, abs=0.01)
@@ -53,7 +54,7 @@ def downloaded(scene: "Scene", pattern: str) -> "Path":
     return found
 
 
-def test_owner_lists_plays_exports_and_erases(
+def test_owner_lists_plays_exports_and_erases(  # noqa: PLR0915 - one visit, step by step
     clips: "Clips", scene_of: Callable[..., "Scene"]
 ) -> None:
     first, second = clips.put(), clips.put(sound="alexa.flac", word="hey-jarvis")
@@ -122,7 +123,7 @@ def test_owner_lists_plays_exports_and_erases(
     assert browser.errors() == []
 
 
-def test_every_false_clip_and_answer_is_refused(
+def test_every_false_clip_and_answer_is_refused(  # noqa: PLR0915 - one browser for all
     clips: "Clips", scene_of: Callable[..., "Scene"]
 ) -> None:
     good, changed, header, stranger, forged, inner, away = (clips.put() for _ in range(7))
