@@ -250,4 +250,8 @@ def test_wheel_contains_the_page(tmp_path: Path) -> None:
             if name.startswith("listener/browser_page/built/")
         }
 
-    assert packed == {path.name for path in built_folder().iterdir()}
+    # A chunk's name follows from where its packages are, which here is behind a link.
+    def without_hash(names: set[str]) -> list[str]:
+        return sorted("chunk.js" if name.startswith("chunk-") else name for name in names)
+
+    assert without_hash(packed) == without_hash({path.name for path in built_folder().iterdir()})
