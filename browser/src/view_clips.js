@@ -34,6 +34,7 @@ class Clips {
   }
 
   end() {
+    this.loading++;
     this.search?.abort();
     this.player?.close();
     this.opened = null;
