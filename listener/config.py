@@ -317,6 +317,8 @@ class ArchiveSettings(Settings, frozen=True, kw_only=True):
     """TCP port of ``host`` for a trusted proxy, which shows its certificate; 0: none."""
     proxy_certificate_file: PathText | None = None
     """The proxy's client certificate; no other is accepted on ``proxy_port``."""
+    page: bool = False
+    """Serve the browser page beside the API, for phones; with ``port`` and a certificate only."""
     least_free_bytes: Annotated[int, Meta(ge=0, le=1 << 40)] = 64 << 20
     """New clips wait in the spools while less than this is free, or less than 5 % of the disk (at
     most 1 GiB), so that owners can still erase; 0 turns this off."""
@@ -499,7 +501,9 @@ def parse_settings(text: str, source: str) -> Config:
             )
         raise ConfigError(f"{source}: {where}{expected[0].lower()}{expected[1:]}", hint) from error
     _check_consistency(config, source)
+    _check_certificates(config, source)
     _check_brokers(config.broker, source)
+    _check_archive(config.archive, source)
     _check_assist(config.assist, source)
     return config
 
@@ -534,17 +538,24 @@ def _check_consistency(config: Config, source: str) -> None:
             f"{source}: wake.thresholds has {min(idle)}, which wake.words does not",
             f"use one of wake.words: {', '.join(config.wake.words)}",
         )
+    if config.spool.oldest_s > config.clip.keep_days * _DAY_S:
+        raise ConfigError(
+            f"{source}: spool.oldest_s is longer than clip.keep_days",
+            "lower spool.oldest_s to at most clip.keep_days, in seconds",
+        )
+
+
+def _check_certificates(config: Config, source: str) -> None:
     for name, section in (("broker", config.broker), ("archive", config.archive)):
         if (section.certificate_file is None) != (section.key_file is None):
             raise ConfigError(
                 f"{source}: {name}.certificate_file and {name}.key_file belong together",
                 "set both, or neither",
             )
-    _check_archive(config.archive, source)
-    if config.spool.oldest_s > config.clip.keep_days * _DAY_S:
+    if config.archive.page and not (config.archive.port and config.archive.certificate_file):
         raise ConfigError(
-            f"{source}: spool.oldest_s is longer than clip.keep_days",
-            "lower spool.oldest_s to at most clip.keep_days, in seconds",
+            f"{source}: archive.page needs archive.port and archive.certificate_file",
+            "set both: the page is served over https only",
         )
 
 

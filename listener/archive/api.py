@@ -8,7 +8,7 @@ does not block other requests.
 import asyncio
 import ipaddress
 import logging
-from collections.abc import Generator
+from collections.abc import Generator, Mapping
 from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
@@ -20,6 +20,7 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 from starlette.types import ASGIApp, Receive, Scope, Send
 
+import listener
 from listener.archive.challenges import (
     LONGEST_ANSWER_BYTES,
     KeyReplaced,
@@ -32,6 +33,8 @@ from listener.archive.health import Health
 from listener.archive.operations import Operations, Result, SealedClip
 from listener.archive.short_tickets import ShortTickets
 from listener.archive.verified_access import ClipNotFound, WrongOwner
+from listener.browser_page.page_files import PageFile
+from listener.browser_page.page_routes import page_routes
 from listener.errors import ConfigError, DiskFull, EarmarkError, Unavailable, UsageError
 from listener.rights import requests
 
@@ -82,19 +85,28 @@ class Api:
         self._operations = operations
         self._request_s = request_s
 
-    def app(self) -> ASGIApp:
-        """Return the ASGI application for peers of private networks."""
-        return PrivateNetworkOnly(self.app_for_proxy())
+    def app(self, page: Mapping[str, PageFile] | None = None) -> ASGIApp:
+        """Return the ASGI application for peers of private networks.
 
-    def app_for_proxy(self) -> ASGIApp:
-        """Return the ASGI application for a proxy that has shown its certificate."""
+        Args:
+            page: files of the browser page; None where the API is served alone.
+        """
+        return PrivateNetworkOnly(self.app_for_proxy(page))
+
+    def app_for_proxy(self, page: Mapping[str, PageFile] | None = None) -> ASGIApp:
+        """Return the ASGI application for a proxy that has shown its certificate.
+
+        Args:
+            page: as for `app`.
+        """
         handlers: dict[Any, Callable[[Request, Any], Response]] = {
             RequestRefused: error_response,
             HTTPException: route_error_response,
             EarmarkError: failure_response,
             Exception: unexpected_error_response,
         }
-        app = Starlette(routes=self.routes(), exception_handlers=handlers)
+        pages = [] if page is None else page_routes(page, start_document)
+        app = Starlette(routes=[*self.routes(), *pages], exception_handlers=handlers)
         # A redirect would send the client to the host that the request names.
         app.router.redirect_slashes = False
         return app
@@ -205,6 +217,22 @@ class Api:
         except ClientDisconnect as error:
             raise RequestRefused(400, "request", "the client disconnected") from error
         return bytes(body)
+
+
+def start_document(request: Request) -> dict[str, Any]:
+    """Return the page's start document: keys and names come from the owner's key card."""
+    del request
+    return {
+        "v": 1,
+        "entry": "archive",
+        "earmark": listener.__version__,
+        "owner": None,
+        "language": None,
+        "archive": None,
+        "log_head": None,
+        "speakers": [],
+        "consents": {},
+    }
 
 
 class RequestRefused(Exception):

@@ -3,7 +3,9 @@
 A file that verifies as another owner's is never erased, nor one whose header names another owner.
 """
 
+import logging
 from collections import Counter
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -13,10 +15,14 @@ from listener.archive.erased_clips import ErasedClip
 from listener.archive.owner_state import Tombstone
 from listener.archive.quarantine import QuarantinedFile
 from listener.archive.verified_access import ClipNotFound, VerifiedReader, WrongOwner
+from listener.errors import Unavailable
 from listener.rights import requests
 from listener.rights.requests import EraseRequest
+from listener.storage.wrong_attributions import WrongAttributions
 
 _BATCH: Final = 500
+
+_log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,10 +32,12 @@ class Eraser:
     Args:
         context: the archive.
         reader: verifies whose a clip is.
+        wrong_attributions: counts of clips that were another person's.
     """
 
     context: ArchiveContext
     reader: VerifiedReader
+    wrong_attributions: WrongAttributions
 
     def erase(self, ticket: RequestChallenge, request: EraseRequest) -> dict[str, Any]:
         """Erase the selected clips; return a signed receipt with their ids.
@@ -47,11 +55,13 @@ class Eraser:
         foreign: Counter[str | None] = Counter()
         named: Counter[str] = Counter()
         erased: list[str] = []
+        signers: Counter[str] = Counter()
         batch: list[Tombstone] = []
         for clip in self._select(owner, request):
             try:
                 if (tombstone := self._tombstone(owner, clip)) is not None:
                     batch.append(tombstone)
+                    signers[tombstone.dkey] += 1
             except ClipNotFound as error:
                 if error.other is not None:
                     named[error.other] += 1
@@ -60,6 +70,7 @@ class Eraser:
             if len(batch) == _BATCH:
                 erased += self._erase_batch(owner, batch)
         erased += self._erase_batch(owner, batch)
+        self._count_wrong_attributions(request, signers)
         # Last: a clip that is stored is erased by its own, verified header.
         quarantined = self._erase_quarantined(owner, request)
         erased = list(dict.fromkeys(erased + quarantined))
@@ -69,6 +80,27 @@ class Eraser:
         for other, number in named.items():
             self.context.report_foreign_request(ticket, other, number)
         return self.context.receipt("erase", ticket, head, count=len(erased), clips=tuple(erased))
+
+    def _count_wrong_attributions(self, request: EraseRequest, signers: Mapping[str, int]) -> None:
+        """Add to the counts of each speaker; the owner and the clips are in none of them.
+
+        Args:
+            request: counts only if its clips were another person's.
+            signers: number of erased clips by the fingerprint of the speaker's key.
+        """
+        if not request.not_mine:
+            return
+        roster = self.context.roster()
+        names = {one.dkey: one.name for one in roster.retired_devices}
+        names |= {one.dkey: one.name for one in roster.devices}
+        counts: Counter[str] = Counter()
+        for dkey, number in signers.items():
+            if dkey in names:
+                counts[names[dkey]] += number
+        try:
+            self.wrong_attributions.add(counts)
+        except Unavailable as error:  # the clips are erased, and the receipt must say so
+            _log.warning("a wrong attribution was not counted: %s", error)
 
     def _select(self, owner: str, request: EraseRequest) -> list[str]:
         if request.clips is not None:

@@ -25,6 +25,7 @@ from listener.owner.key_rotation import KeyRotation
 from listener.owner.roster import Roster
 from listener.rights import requests
 from listener.storage.access_log import LogEntry
+from listener.storage.wrong_attributions import WRONG_ATTRIBUTIONS, WrongAttributions
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,7 +58,8 @@ class Operations:
         self._log = context.log
         self._reader = VerifiedReader(context.store, context.roster)
         self._exporter = Exporter(context, self._reader)
-        self._eraser = Eraser(context, self._reader)
+        counts = WrongAttributions(context.home.path / "archive" / WRONG_ATTRIBUTIONS)
+        self._eraser = Eraser(context, self._reader, counts)
         self._finder = ClipFinder(context.store, self._reader)
         self._new_key_lock = threading.Lock()
 

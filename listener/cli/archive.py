@@ -8,7 +8,7 @@ import os
 import sys
 import time
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -44,6 +44,7 @@ from listener.system import systemd
 from listener.system.open_files import reserve_descriptors
 
 if TYPE_CHECKING:
+    from listener.browser_page.page_files import PageFile
     from listener.envelope.open import OpenedClip
 
 _log = logging.getLogger(__name__)
@@ -179,8 +180,9 @@ def _serve(settings: Config) -> int:
         context = ArchiveContext(home, store, storage.log, roster, home.archive_key(), clock=clock)
         health = Health(context.log.head)
         api = Api(context, storage.challenges, Operations(context), health=health)
+        page = page_of(settings)
         http_settings = systemd.with_credentials(settings.archive, os.environ)
-        http_server = HttpServer(api.app(), home.path, http_settings, api.app_for_proxy())
+        http_server = HttpServer(api.app(page), home.path, http_settings, api.app_for_proxy(page))
         http_server.start()
         retired_keys = RetiredKeys(home, store, repair, delay_s=storage.roster_delay_s)
         notifier = systemd.Notifier(os.environ, time.monotonic)
@@ -238,6 +240,24 @@ def _client(client_id: str, settings: BrokerSettings) -> PahoBroker:
 def _total(retained: Sequence[RetainedClips]) -> dict[str, int]:
     """Return the counts of retained clips at all brokers."""
     return dict(sum((Counter(one.counts()) for one in retained), Counter()))
+
+
+def page_of(settings: Config, folder: Path | None = None) -> "Mapping[str, PageFile] | None":
+    """Return the files of the browser page, if it is switched on and this installation has it.
+
+    Args:
+        settings: the configuration.
+        folder: the built page; by default that of this installation.
+    """
+    if not settings.archive.page:
+        return None
+    from listener.browser_page.page_files import PageMissing, built_folder, load_page  # noqa: PLC0415 - off by default
+
+    try:
+        return load_page(folder or built_folder())
+    except PageMissing as error:
+        _log.warning("archive.page is true, and only the API is served: %s", error)
+        return None
 
 
 def _repair_at_start(repair: Callable[[], int]) -> None:

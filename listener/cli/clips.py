@@ -16,7 +16,7 @@ from typing import Annotated, Final
 import msgspec
 from msgspec import Meta
 
-from listener.cli import clips_audit, clips_read, clips_voice
+from listener.cli import clips_audit, clips_browse, clips_read, clips_voice
 from listener.cli.main import Subcommands, with_examples
 from listener.clips.remembered import remember
 from listener.clips.schema import KeysReply, RetentionReply, sanitize
@@ -28,7 +28,7 @@ from listener.clips.session import (
     parse_moment,
     selection_fields,
 )
-from listener.clips.trust_store import RECEIPT_LIMIT_BYTES, TrustStore
+from listener.clips.trust_store import RECEIPT_LIMIT_BYTES, TrustStore, receipt_name
 from listener.clips.voice_record import GivenConsent, VoiceRecord
 from listener.config import Config
 from listener.envelope.format import ShortName
@@ -76,8 +76,7 @@ def erase(
     for request in erase_requests:
         data = session.asker.request_raw(request, most_bytes=RECEIPT_LIMIT_BYTES)
         receipt = receipts.parse_receipt(data, key)
-        name = f"erase-{receipt.t.replace(':', '')}-{receipt.head.n}"
-        path = session.known.save_receipt(name, data)
+        path = session.known.save_receipt(receipt_name(receipt), data)
         _check_receipt(receipt, session.asker.owner, request)
         absent = sorted(set(request.clips or ()) - set(receipt.clips))
         missing += len(absent)
@@ -120,6 +119,8 @@ def _requests(arguments: argparse.Namespace, session: Session) -> list[requests.
             "select clips by id, by --from/--until, or by --all",
             "give exactly one of the three: earmark clips erase --help",
         )
+    if arguments.not_mine and not arguments.clips:
+        raise UsageError("--not-mine needs the ids of clips", "list them: earmark clips list")
     if not arguments.clips:
         return [_check_narrow(session.request("erase", all=arguments.all or None, **selection))]
     if arguments.device is not None:
@@ -128,7 +129,10 @@ def _requests(arguments: argparse.Namespace, session: Session) -> list[requests.
         )
     ids = sorted(set(arguments.clips))
     batches = [ids[at : at + requests.MOST_NAMED] for at in range(0, len(ids), requests.MOST_NAMED)]
-    return [_check_narrow(session.request("erase", clips=batch)) for batch in batches]
+    not_mine = arguments.not_mine or None
+    return [
+        _check_narrow(session.request("erase", clips=batch, not_mine=not_mine)) for batch in batches
+    ]
 
 
 def _check_narrow(request: requests.Request) -> requests.EraseRequest:
@@ -408,6 +412,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         f"earmark clips erase {example_id} {_WHO}",
         f"earmark clips erase {_WHO} --from 2026-11-22 --until 2026-11-23",
         f"earmark clips erase {_WHO} --all --yes",
+        "earmark clips erase --not-mine 0b0f6c9e",
         "earmark clips erase --receipts",
     )
     erasing.add_argument(
@@ -422,6 +427,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         action="store_true",
         help="the clips of the receipts on this computer that are there again, because the hub was"
         " restored from an older backup",
+    )
+    erasing.add_argument(
+        "--not-mine",
+        action="store_true",
+        help="the clips are of another person's voice: the archive also counts them, by speaker"
+        " and without a name",
     )
     erasing.add_argument("--all", action="store_true", help="every clip of the owner")
     erasing.add_argument("--yes", action="store_true", help="erase without confirmation")
@@ -518,6 +529,17 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="for on: public key of the assist service, as the hub's own screen shows it",
     )
 
+    browsing = _add(
+        actions,
+        "browse",
+        "show your clips in a browser on this computer, decrypted there",
+        "earmark clips browse",
+        "earmark clips browse --no-open --language de",
+        "earmark clips browse --owner ada --archive https://home.lan:8443",
+        has_identity=False,
+    )
+    clips_browse.add_options(browsing)
+
 
 def run(arguments: argparse.Namespace, settings: Config) -> int:
     """Run the action and return the exit code.
@@ -532,7 +554,8 @@ def run(arguments: argparse.Namespace, settings: Config) -> int:
         arguments.verify_wanted = arguments.verify is not None
         if arguments.verify:
             return clips_audit.verify_log_file(arguments, TrustStore(home))
-    session = Session.create(arguments, settings)
+    # The page has the key in the browser; this process reads none.
+    session = None if arguments.action == "browse" else Session.create(arguments, settings)
     if arguments.remember:
         chosen = choose(arguments, home)
         paths = {
@@ -541,6 +564,8 @@ def run(arguments: argparse.Namespace, settings: Config) -> int:
         }
         saved = remember(home, msgspec.structs.replace(chosen, **paths))
         print(f"earmark: earmark clips uses these options from now on: {saved}", file=sys.stderr)
+    if session is None:
+        return clips_browse.browse(arguments, settings)
     if arguments.action == "play":
         arguments.clip = session.find_clip(arguments.clip)
     if arguments.action == "erase":
@@ -548,7 +573,9 @@ def run(arguments: argparse.Namespace, settings: Config) -> int:
     return _ACTIONS[arguments.action](arguments, session)
 
 
-def _add(actions: Subcommands, name: str, about: str, *examples: str) -> argparse.ArgumentParser:
+def _add(
+    actions: Subcommands, name: str, about: str, *examples: str, has_identity: bool = True
+) -> argparse.ArgumentParser:
     action = actions.add(name, about, *examples)
     action.add_argument(
         "--owner",
@@ -556,11 +583,13 @@ def _add(actions: Subcommands, name: str, about: str, *examples: str) -> argpars
         metavar="NAME",
         help="your owner name in the household (default: as remembered)",
     )
-    action.add_argument(
-        "--identity",
-        metavar="FILE",
-        help="your secret key, made by age-keygen (default: as remembered)",
-    )
+    if has_identity:
+        action.add_argument(
+            "--identity",
+            metavar="FILE",
+            help="your secret key, made by earmark owner key or age-keygen (default: as"
+            " remembered)",
+        )
     action.add_argument(
         "--archive",
         metavar="ADDRESS",
@@ -576,7 +605,7 @@ def _add(actions: Subcommands, name: str, about: str, *examples: str) -> argpars
     action.add_argument(
         "--remember",
         action="store_true",
-        help="make these four options the defaults, in clips.toml of the data directory; it holds"
+        help="make these options the defaults, in clips.toml of the data directory; it holds"
         " the key's path, never the key",
     )
     action.add_argument("--json", action="store_true", help="print one JSON object a line")

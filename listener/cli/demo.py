@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Final
 
+from listener.cli import demo_browse
 from listener.cli.demo_command import (
     LEFT_OUT,
     CommandStage,
@@ -35,6 +36,7 @@ from listener.spool.queue import Spool
 DELIVERY_S: Final = 120.0
 SLOW_S: Final = 120.0  # time for hear beyond the length of the scene, on a slow machine
 _TURN_S: Final = 0.1
+_FOLDER: Final = "demo-clips"
 _OTHER: Final = OWNERS[1]
 
 
@@ -49,6 +51,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "earmark demo",
         "earmark demo --fast --to /tmp/clips",
         "earmark demo --keep demo-homes",
+        "earmark demo --browse",
     )
     parser.add_argument(
         "--fast",
@@ -63,8 +66,16 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--to",
         metavar="DIR",
-        default="demo-clips",
-        help="folder for the decrypted clips (default: demo-clips)",
+        default=_FOLDER,
+        help=f"folder for the decrypted clips (default: {_FOLDER})",
+    )
+    parser.add_argument(
+        "--browse",
+        action="store_true",
+        help="play nothing, and show the clips of the last demonstration in a browser",
+    )
+    parser.add_argument(
+        "--no-open", action="store_true", help="with --browse: print the address, open no browser"
     )
 
 
@@ -74,6 +85,8 @@ def run(arguments: argparse.Namespace, settings: Config) -> int:
     Raises:
         EarmarkError: a statement does not hold, or a part of the demonstration failed.
     """
+    if arguments.browse:
+        return demo_browse.browse(arguments)
     to = Path(arguments.to)
     _make(to)
     page = Transcript()
@@ -127,6 +140,8 @@ def run(arguments: argparse.Namespace, settings: Config) -> int:
         checked.raise_on_failure()
         if arguments.keep:
             page.line("kept", f"data directories, keys and logs are in {arguments.keep}")
+        demo_browse.keep_household(homes, to)
+        page.line("browser", demo_browse.command(to, _FOLDER))
     return 0
 
 

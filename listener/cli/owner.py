@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from listener import config
+from listener.cli import owner_key_arguments
 from listener.cli.main import Subcommands, with_examples
 from listener.envelope import keys
 from listener.errors import UsageError
@@ -24,8 +25,8 @@ _ROUND: Final = """\
 to add an owner, here with the short name ada:
 
   1  on ada's computer; ada.key stays there, back it up
-       age-keygen -o ada.key
-       age-keygen -y ada.key                      prints the public key, age1...
+       earmark owner key make ada                 prints the public key, age1...
+       or, without Earmark: age-keygen -o ada.key && age-keygen -y ada.key
   2  on this machine
        earmark owner add ada --key age1...
        earmark owner challenge ada > challenge.txt
@@ -186,13 +187,23 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     for action in (enrol, voiceprint):
         action.add_argument("--json", action="store_true", help="print one JSON object a line")
+    key = actions.add(
+        "key",
+        "on the owner's computer: make a key with its copies, restore it, check a recovery sheet",
+        "earmark owner key make ada",
+        "earmark owner key update ada.key",
+        "earmark owner key check",
+        "earmark owner key check ada-recovery.html",
+        "earmark owner key restore --owner ada",
+    )
+    owner_key_arguments.add_arguments(key)
     forget = actions.add(
         "forget",
         "remove an owner and their voiceprint; no more clips are made or accepted for them",
         "earmark owner forget ada",
     )
     forget.add_argument("name", metavar="NAME", help="the owner to remove")
-    for action in (add, challenge, following, confirm, answer, listing, voice, forget):
+    for action in (add, challenge, following, confirm, answer, listing, voice, key, forget):
         action.add_argument("--json", action="store_true", help="print one JSON object a line")
 
 
@@ -212,6 +223,7 @@ def run(arguments: argparse.Namespace, settings: config.Config) -> int:
         "voice": _voice,
         "enrol": _enrol,
         "voiceprint": _voiceprint,
+        "key": _key,
         "forget": _remove,
     }
     return actions[arguments.action](arguments, settings, Home(Path(settings.home)))
@@ -329,6 +341,11 @@ def _answer(arguments: argparse.Namespace, settings: config.Config, home: Home) 
     from listener.cli.owner_answer import answer_bundle  # noqa: PLC0415 - loads numpy
 
     return answer_bundle(arguments, settings, home)
+
+
+def _key(arguments: argparse.Namespace, settings: config.Config, home: Home) -> int:
+    del home
+    return owner_key_arguments.run(arguments, settings)
 
 
 def _list(arguments: argparse.Namespace, settings: config.Config, home: Home) -> int:

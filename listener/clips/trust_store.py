@@ -20,6 +20,7 @@ from listener.envelope.format import ShortName
 from listener.envelope.verify import TrustedKey
 from listener.errors import ConfigError, EarmarkError, Unavailable
 from listener.rights.hash_chain import LogHead
+from listener.rights.receipts import Receipt
 from listener.storage.atomic import make_folders, read_plain_file, translate_os_errors, write_atomic
 from listener.storage.home import Home
 
@@ -30,6 +31,11 @@ RECEIPT_LIMIT_BYTES: Final = 64 << 20
 _MOST_RETIRED: Final = 2000
 
 _log = logging.getLogger(__name__)
+
+
+def receipt_name(receipt: Receipt) -> str:
+    """Return the name of the file of a receipt, without its suffix."""
+    return f"{receipt.kind}-{receipt.t.replace(':', '')}-{receipt.head.n}"
 
 
 class _StoredTrust(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

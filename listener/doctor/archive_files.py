@@ -1,4 +1,4 @@
-"""Check of the archive's files on this machine: clips, quarantine, free space, devices' limits."""
+"""Check of the archive's files on this machine: clips, quarantine, free space, limits, counts."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -10,6 +10,7 @@ from listener.storage.free_space import free_bytes, least_free_bytes
 from listener.storage.locations import CLIPS, QUARANTINE, walk
 from listener.storage.over_limit import OVER_LIMIT, read_over_limit
 from listener.storage.reserve import Reserve, find_reserve
+from listener.storage.wrong_attributions import WRONG_ATTRIBUTIONS, WrongAttributions
 from listener.system.findings import Check, Finding
 
 _NAME: Final = "archive"
@@ -33,6 +34,7 @@ def check_archive(config: Config, now_s: float) -> Iterator[Finding]:
         )
         return
     yield _check_limits(folder, int(now_s))
+    yield from _check_attributions(folder)
 
 
 def _check_files(folder: Path, bound_bytes: int) -> Finding:
@@ -74,3 +76,15 @@ def _check_limits(folder: Path, now_s: int) -> Finding:
         " archive.clips_per_hour or archive.bytes_per_day",
         devices=len(devices),
     )
+
+
+def _check_attributions(folder: Path) -> Iterator[Finding]:
+    """Report the clips of another person that owners erased as such; nothing without any."""
+    counts = WrongAttributions(folder / WRONG_ATTRIBUTIONS).read()
+    total = sum(counts.values())
+    if total:
+        speakers = ", ".join(f"{name} {count}" for name, count in sorted(counts.items()))
+        yield Check("attributions").ok(
+            f"owners reported {quantity(total, 'clip')} of another person, by speaker: {speakers}",
+            clips=total,
+        )

@@ -22,6 +22,7 @@ _PRIME: Final = (1 << 255) - 19
 _KEY_BYTES: Final = 32
 _BECH32: Final = "qpzry9x8gf2tvdw0s3jn54khce6mua7l"
 _CHECKSUM_DIGITS: Final = 6
+_GENERATORS: Final = (0x3B6A57B2, 0x26508E6D, 0x1EA119FA, 0x3D4233DD, 0x2A1462B3)
 _KEY_DIGITS: Final = 52  # five bits each, the last four of them spare
 _SPARE_BITS: Final = 0b1111
 POST_QUANTUM: Final = "post-quantum"
@@ -109,6 +110,32 @@ def age_bytes(text: str) -> bytes:
     for value in values:
         whole = whole << 5 | value
     return (whole >> _SPARE_BITS.bit_length()).to_bytes(_KEY_BYTES, "big")
+
+
+def age_secret_text(raw: bytes) -> str:
+    """Return the text of an X25519 secret key, ``AGE-SECRET-KEY-1…``: Bech32 (BIP 173).
+
+    Args:
+        raw: the 32 bytes.
+    """
+    prefix = "age-secret-key-"
+    whole = int.from_bytes(raw, "big") << _SPARE_BITS.bit_length()
+    values = [whole >> 5 * place & 31 for place in range(_KEY_DIGITS - 1, -1, -1)]
+    expanded = [ord(letter) >> 5 for letter in prefix] + [0] + [ord(one) & 31 for one in prefix]
+    polymod = _polymod([*expanded, *values, *[0] * _CHECKSUM_DIGITS]) ^ 1
+    checksum = [polymod >> 5 * place & 31 for place in range(_CHECKSUM_DIGITS - 1, -1, -1)]
+    return f"{prefix}1{''.join(_BECH32[value] for value in [*values, *checksum])}".upper()
+
+
+def _polymod(values: list[int]) -> int:
+    """Return the checksum polynomial of BIP 173."""
+    checksum = 1
+    for value in values:
+        top = checksum >> 25
+        checksum = (checksum & 0x1FFFFFF) << 5 ^ value
+        for place, generator in enumerate(_GENERATORS):
+            checksum ^= generator if top >> place & 1 else 0
+    return checksum
 
 
 def agreement_public(key: Ed25519PublicKey) -> X25519PublicKey:

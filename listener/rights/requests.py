@@ -80,6 +80,8 @@ class EraseRequest(_OperationRequest, frozen=True, kw_only=True, tag="erase"):
     from_t: Moment | None = msgspec.field(default=None, name="from")
     until_t: Moment | None = msgspec.field(default=None, name="until")
     device: ShortName | None = None
+    not_mine: Literal[True] | None = None
+    """The named clips are of another person: the archive also counts them, by speaker alone."""
 
 
 class RetentionRequest(_OperationRequest, frozen=True, kw_only=True, tag="retention"):
@@ -216,11 +218,7 @@ def _check_consistency(request: Request) -> None:
         case ListRequest() if request.day is not None:
             _check_calendar(f"{request.day}T00:00:00.000Z")
         case EraseRequest():
-            ranged = request.from_t is not None or request.until_t is not None
-            if (request.clips is not None) + (request.all is not None) + ranged != 1:
-                raise UsageError("exactly one of clips, all, or from and until is required")
-            if request.clips is not None and request.device is not None:
-                raise UsageError("device cannot be combined with clips")
+            _check_selection(request)
         case NewKeyRequest() | VoiceRequest():
             _check_devices(request)
         case _:
@@ -229,6 +227,16 @@ def _check_consistency(request: Request) -> None:
         for moment in (request.from_t, request.until_t):
             if moment is not None:
                 _check_calendar(moment)
+
+
+def _check_selection(request: EraseRequest) -> None:
+    ranged = request.from_t is not None or request.until_t is not None
+    if (request.clips is not None) + (request.all is not None) + ranged != 1:
+        raise UsageError("exactly one of clips, all, or from and until is required")
+    if request.clips is not None and request.device is not None:
+        raise UsageError("device cannot be combined with clips")
+    if request.clips is None and request.not_mine is not None:
+        raise UsageError("not_mine needs clips")
 
 
 def _check_devices(request: NewKeyRequest | VoiceRequest) -> None:

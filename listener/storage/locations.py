@@ -70,6 +70,7 @@ ARCHIVE_LOCATIONS: Final = (
     _database("orders.sqlite", "never: it lists the erased clips"),
     _database("access.sqlite", "never: it is the owners' record of access"),
     Location(r"archive/limits\.json", "metadata", "devices over a limit; a day later"),
+    Location(r"archive/wrong-attributions\.json", "none", "never: counts by speaker only"),
     Location(r"(?:archive/)?reserve", "none", "a full disk"),
     Location(
         r"archive\.key|archive\.pub|archive(?:-[0-9]{1,2})?\.(?:lock|sock)|restore\.lock|lock|roster\.json",
@@ -80,7 +81,7 @@ ARCHIVE_LOCATIONS: Final = (
     Location(r"restore-unfinished", "none", "the end of the restore"),
     Location(
         rf"\.(?:archive\.key|archive\.pub|(?:roster|{_CONNECTION})\.json)\.part"
-        r"|archive/\.(?:limits\.json|link|linked)\.part",
+        r"|archive/\.(?:(?:limits|wrong-attributions)\.json|link|linked)\.part",
         "none",
         "write",
     ),

@@ -9,6 +9,7 @@ from listener.doctor import archive_files
 from listener.doctor.archive_files import check_archive
 from listener.storage.over_limit import OVER_LIMIT, record_over_limit
 from listener.storage.reserve import Reserve
+from listener.storage.wrong_attributions import WRONG_ATTRIBUTIONS, WrongAttributions
 from listener.system.findings import Finding
 
 NOW_S = 1_795_348_800
@@ -86,6 +87,15 @@ def test_device_over_its_limits_is_named_for_a_day(home: Path, archive: Path) ->
     assert found.verdict == "warn"
     assert "kitchen" in found.text
     assert "hall" not in found.text
+
+
+def test_clips_of_another_person_are_counted_by_speaker(home: Path, archive: Path) -> None:
+    WrongAttributions(archive / WRONG_ATTRIBUTIONS).add({"kitchen": 2, "hall": 1})
+
+    found = findings(home)["attributions"]
+
+    assert found.verdict == "ok"
+    assert "3 clips of another person, by speaker: hall 1, kitchen 2" in found.text
 
 
 def test_unreadable_archive_fails(

@@ -23,6 +23,7 @@ from listener.storage.locations import (
 )
 from listener.storage.over_limit import OVER_LIMIT
 from listener.storage.reserve import RESERVE
+from listener.storage.wrong_attributions import WRONG_ATTRIBUTIONS
 
 CLIP = "0b0f6c9e-3d0e-4c6e-9a41-2f6d3a1c7e55"
 
@@ -39,6 +40,7 @@ CLIP = "0b0f6c9e-3d0e-4c6e-9a41-2f6d3a1c7e55"
         (ORDERS, "metadata"),
         (f"{ACCESS_LOG}-shm", "metadata"),
         (f"archive/{OVER_LIMIT}", "metadata"),
+        (f"archive/{WRONG_ATTRIBUTIONS}", "none"),
         (RESERVE, "none"),
         (f"archive/{RESERVE}", "none"),
         (PIN, "none"),

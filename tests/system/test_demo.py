@@ -20,9 +20,13 @@ from listener.demo.broker import run_broker
 from listener.demo.checks import ClaimChecks
 from listener.demo.households import DemoHouseholds
 from listener.demo.output import Transcript
+from listener.envelope import keys
+from listener.envelope.verify import verify_device
 from listener.errors import EarmarkError
+from listener.owner_key.key_card import parse_card
 from tests.assist import fake_wyoming
 from tests.assist.fake_wyoming import FakeWyoming
+from tests.browse.tabs import RunningCommand
 
 pytestmark = [pytest.mark.system, pytest.mark.timeout(240)]
 
@@ -55,8 +59,9 @@ def test_demo_passes_every_check(tmp_path: Path) -> None:
     clips = sorted((tmp_path / "demo-clips").glob("*.flac"))
     assert done.returncode == 0, done.stderr
     assert not done.stderr
-    assert 24 <= len(lines) <= 29
-    assert lines[-3:-1] == [
+    assert 25 <= len(lines) <= 30
+    assert lines[-1] == "browser  to see ada's clips in a browser: earmark demo --browse"
+    assert lines[-4:-2] == [
         "lamp     this part was left out: the speech model is not installed",
         "         hint: run earmark assist models",
     ]
@@ -73,6 +78,29 @@ def test_demo_passes_every_check(tmp_path: Path) -> None:
     assert len(list((kept / "hall" / "spool").glob("*.earmark"))) == 2
     assert not list((kept / "speaker" / "spool").glob("*.earmark"))
     assert all((kept / who / f"{who}.key").stat().st_mode & 0o077 == 0 for who in ("ada", "bo"))
+
+    card = tmp_path / "demo-clips" / "household" / "ada.key"
+    browse = RunningCommand("demo", "--browse", "--no-open", folder=tmp_path)
+    first, key = browse.next_line(), parse_card(card.read_bytes(), "ada.key")
+    tab = browse.next_tab().open()
+    listed = tab.request(str(key.identities[0].secret), "list").json()["clips"]
+    played = [
+        tab.request(str(key.identities[0].secret), "play", clip=one["clip"]) for one in listed
+    ]
+    assert first == f"the key that the page asks for: {card}\n"
+    assert b"<!doctype html>" in tab.get("/").data.lower()
+    assert {one["clip"] for one in listed} >= {clip.stem for clip in clips}
+    assert {one["device"] for one in listed} <= {one.name for one in key.speakers}
+    signers = {one.name: keys.parse_device(one.key) for one in key.speakers}
+    assert all(verify_device(reply.data, signers).header.owner == "ada" for reply in played)
+    assert browse.end() == (0, "")
+
+
+def test_browse_without_a_demonstration_says_so(tmp_path: Path) -> None:
+    done = demo("--browse", folder=tmp_path)
+
+    assert done.returncode == 2
+    assert "is not the folder of a demonstration" in done.stderr
 
 
 @pytest.mark.skipif(

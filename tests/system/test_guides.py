@@ -4,12 +4,17 @@ The guides say which names and words a person chooses; `GuideHousehold.fill` cho
 household is one for all guides, since each leaves it as a person would: the tests run in any order.
 """
 
+import json
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
+from listener.envelope.open import parse_identities
+from listener.owner_key.key_card import parse_card
+from listener.owner_key.recovery_sheet import read_sheet
+from listener.owner_key.recovery_words import words_of
 from tests.first_day import guide
 from tests.first_day.guide import GUIDES, Line
 from tests.system.conftest import wait_until
@@ -163,3 +168,77 @@ def _clips(listed: str) -> list[str]:
 def test_each_line_of_a_guide_is_one_command(name: str) -> None:
     assert read(name)
     assert Path(GUIDES / f"{name}.md").stat().st_size > 1000
+
+
+def words_of_ada(home: GuideHousehold) -> str:
+    """What is printed on ada's recovery sheet."""
+    data = (home.computer("ada's computer").person / "ada.key").read_bytes()
+    return " ".join(words_of(parse_identities(data, "ada.key")[0]))
+
+
+def test_new_phone(home: GuideHousehold) -> None:
+    home.speak("the speaker kitchen")
+    update, switch, restart, ask = read("new-phone")
+    ada = home.computer("ada's computer")
+
+    assert "ada-recovery.html" in home.type(update)
+    card = parse_card((ada.person / "ada.key").read_bytes(), "ada.key")
+    assert "kitchen" in {one.name for one in card.speakers}
+    assert card.archive is not None
+    home.type(switch)
+    home.type(restart)
+    # The archive that starts answers at its socket before its port does.
+    wait_until(lambda: ada.ask(home.fill(ask.text, ada))[0] == 0, "the archive answers")
+    assert "<!doctype html>" in home.type(ask).lower()
+
+    assert "kitchen" in ada.run("earmark clips list")
+
+
+def test_lost_phone(home: GuideHousehold) -> None:
+    home.speak("the speaker kitchen")
+    ada = home.computer("ada's computer")
+    before = parse_card((ada.person / "ada.key").read_bytes(), "ada.key")
+
+    home.type_all(read("lost-phone"))
+
+    after = parse_card((ada.person / "ada.key").read_bytes(), "ada.key")
+    assert after.identities[1:] == before.identities
+    assert after.owner == "ada"
+    assert after.identities[0].okey in ada.run("earmark clips keys")
+    home.speak("the speaker kitchen")  # it waits until the speaker has the next key
+    assert "closed" not in ada.run("earmark clips list --open")
+    sheet = (ada.person / "ada-recovery.html").read_bytes()
+    assert read_sheet(sheet, "sheet").identities == after.identities[:1]
+
+
+def test_lost_key(home: GuideHousehold) -> None:
+    home.speak("the speaker kitchen")
+    by_words, listing, by_copy = read("lost-key")
+    ada = home.computer("ada's computer")
+    made = ada.run("earmark owner key update ada.key --json")
+    kept = (ada.person / "ada.key").read_bytes()
+    typed = words_of_ada(home)
+    ada.run("rm ada.key")
+
+    assert "wrote ada.key" in home.type(by_words, typed)
+    assert "kitchen" in home.type(listing)
+    ada.run("rm ada.key")
+    # As the guide's line, without the question: getpass discards what was typed before it.
+    (ada.person / "passphrase").write_text(json.loads(made)["passphrase"], "utf-8")
+    answered = f"{by_copy.text} --passphrase-file passphrase"
+    assert "wrote ada.key" in home.type(Line(by_copy.place, answered))
+
+    restored = parse_identities((ada.person / "ada.key").read_bytes(), "ada.key")
+    assert restored == parse_identities(kept, "ada.key")
+
+
+def test_recovery_sheet(home: GuideHousehold) -> None:
+    home.speak("the speaker kitchen")
+    check, update, check_file = read("recovery-sheet")
+
+    printed = home.type(check, words_of_ada(home))
+    home.type(update)
+
+    assert "the sheet opens clips of ada" in printed
+    assert "at kitchen" in printed
+    assert "the sheet opens clips of ada" in home.type(check_file)

@@ -1,0 +1,1 @@
+"""The page that shows an owner their clips in a browser, and the responses that carry its files."""

@@ -1,0 +1,1 @@
+"""An owner's key on their own computer: key card, words of a recovery sheet, and the sheet."""
