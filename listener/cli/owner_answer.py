@@ -54,6 +54,8 @@ def answer_bundle(arguments: argparse.Namespace, settings: Config, home: Home) -
     )
     ca = store_ca(home.path, known.folder, bundle.archive.ca)
     known.pin_archive(bundle.archive.key)
+    # The first keys that this computer sees of the speakers, each with a statement that it signed.
+    known.pin_devices(speakers)
     target = arguments.to or f"{bundle.owner}{_SUFFIX}"
     data = encode(OwnerAnswers(owner=bundle.owner, answers=answers))
     if target == "-":

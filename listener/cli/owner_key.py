@@ -214,7 +214,7 @@ def _write(
     if given is not None and len(given) < LEAST_PASSPHRASE:
         raise UsageError(
             f"the passphrase has fewer than {LEAST_PASSPHRASE} characters",
-            "choose a longer one: whoever finds the copy can try many",
+            "choose a longer one: a person who finds the copy can try many",
         )
     passphrase = given or choose_passphrase()
     plain, locked, sheet = _files(key)

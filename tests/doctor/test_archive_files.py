@@ -8,8 +8,8 @@ from listener.config import ArchiveSettings, Config
 from listener.doctor import archive_files
 from listener.doctor.archive_files import check_archive
 from listener.storage.over_limit import OVER_LIMIT, record_over_limit
-from listener.storage.wrong_attributions import WRONG_ATTRIBUTIONS, WrongAttributions
 from listener.storage.reserve import Reserve
+from listener.storage.wrong_attributions import WRONG_ATTRIBUTIONS, WrongAttributions
 from listener.system.findings import Finding
 
 NOW_S = 1_795_348_800

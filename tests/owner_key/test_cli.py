@@ -135,6 +135,26 @@ def test_restore_from_each_form(type_key: "TypeKey", person: Path, form: str) ->
     assert "exists already" in refused.err
 
 
+def test_restore_asks_for_the_passphrase_at_a_terminal(
+    type_key: "TypeKey", person: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made = type_key("make", "ada", "--json").rows()[0]
+    asked: list[str] = []
+
+    def answer(question: str) -> str:
+        asked.append(question)
+        return str(made["passphrase"])
+
+    monkeypatch.setattr("getpass.getpass", answer)
+    monkeypatch.setattr("io.StringIO.isatty", lambda _: True)
+
+    restored = type_key("restore", "ada.key.age", "--owner", "ada", "--to", "again.key")
+
+    assert restored.code == 0, restored.err
+    assert asked == ["passphrase of ada.key.age: "]
+    assert (person / "again.key").read_bytes() == (person / "ada.key").read_bytes()
+
+
 def test_restore_of_a_wrong_sheet_writes_nothing(type_key: "TypeKey", person: Path) -> None:
     type_key("make", "ada", "--to", "other")
     (person / "p").write_text("not the passphrase", "utf-8")

@@ -22,8 +22,8 @@ from listener.storage.locations import (
     walk,
 )
 from listener.storage.over_limit import OVER_LIMIT
-from listener.storage.wrong_attributions import WRONG_ATTRIBUTIONS
 from listener.storage.reserve import RESERVE
+from listener.storage.wrong_attributions import WRONG_ATTRIBUTIONS
 
 CLIP = "0b0f6c9e-3d0e-4c6e-9a41-2f6d3a1c7e55"
 
