@@ -1,5 +1,6 @@
 """A real browser, driven through ``driver.mjs`` by puppeteer-core."""
 
+import contextlib
 import json
 import os
 import shutil
@@ -87,7 +88,8 @@ class Browser:
         self._process.wait()
         for stream in (self._process.stdin, self._process.stdout):
             if stream is not None:
-                stream.close()
+                with contextlib.suppress(OSError):
+                    stream.close()
 
     def open(self, address: str) -> None:
         """Open an address, and wait until the page has started."""
