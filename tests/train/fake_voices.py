@@ -23,4 +23,5 @@ class ToneEngine:
         pitch_hz = random.uniform(100, 200) * (2 if voice == "high" else 1)
         tone = 8_000 * np.sin(2 * np.pi * pitch_hz / 16_000 * np.arange(length))
         silence = np.zeros(3_000)
-        return np.rint(np.concatenate([silence, tone, silence])).astype(np.int16)
+        whole: Samples = np.rint(np.concatenate([silence, tone, silence])).astype(np.int16)
+        return whole

@@ -3,7 +3,6 @@ from typing import Any
 import numpy as np
 import pytest
 
-from listener.audio.pcm import Samples
 from listener.config import PlayerSettings
 from listener.errors import Unavailable
 from listener.train import audition
@@ -69,7 +68,7 @@ def test_samples_are_played_in_order_at_half_level(monkeypatch: pytest.MonkeyPat
     fake = FakePortAudio(works=True)
     monkeypatch.setattr(audition, "load_portaudio", lambda: fake)
     samples = speak_samples(PHRASE, [ToneEngine()], 1)
-    announced: list[Samples] = []
+    announced = []
 
     play_samples(samples, PlayerSettings(), lambda sample: announced.append(sample.samples))
 

@@ -58,8 +58,14 @@ def test_same_generator_gives_the_same_speech() -> None:
 
 def test_purposes_have_generators_of_their_own() -> None:
     draws = {
-        derive_generator(*names).random()
-        for names in [(1, "a", 1), (1, "a1"), (1, "a", "1", 1), (2, "a", 1), (1,)]
+        derive_generator(seed, *names).random()
+        for seed, names in [
+            (1, ("a", 1)),
+            (1, ("a1",)),
+            (1, ("a", "1", 1)),
+            (2, ("a", 1)),
+            (1, ()),
+        ]
     }
 
     assert len(draws) == 5

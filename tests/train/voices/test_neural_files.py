@@ -65,7 +65,7 @@ def source(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     )
     files = {name: (len(data), digest(data)) for name, data in FILES.items()}
     small = NeuralVoice("kokoro", "small 1", packages, files, real["kokoro"].extract)
-    monkeypatch.setattr(neural_files, "neural_voices", lambda: real | {"kokoro": small})
+    monkeypatch.setattr(neural_files, "neural_voices", lambda: {**real, "kokoro": small})
     return folder
 
 

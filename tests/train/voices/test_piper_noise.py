@@ -17,7 +17,7 @@ from listener.train.voices.piper import LONGEST_FRAMES, take_noise_as_input
 @functools.cache
 def network(sources: int = 2) -> bytes:
     """Return a network that adds normal noise of the shapes of its two inputs to them."""
-    shapes = {"a": [1, 2, "symbols"], "b": [1, 192, "frames"]}
+    shapes: dict[str, list[str | int | None]] = {"a": [1, 2, "symbols"], "b": [1, 192, "frames"]}
     nodes = [
         helper.make_node("RandomNormalLike", [name], [f"{name}_noise"])
         for name in list(shapes)[:sources]
