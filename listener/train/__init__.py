@@ -1,0 +1,1 @@
+"""Training of a wake word from a typed phrase: speech synthesis, features, heads, report."""
