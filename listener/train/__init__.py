@@ -1,1 +1,1 @@
-"""Training of a wake word from a typed phrase: speech synthesis, features, heads, report."""
+"""Training of wake words from synthetic speech."""
