@@ -43,18 +43,23 @@ _SCORED_AT_ONCE: Final = 4096
 
 
 class Progress(Protocol):
-    """Takes the work that is done, in seconds of one core."""
-
-    def begin(self, stage: str, total: float) -> None:
-        """Begin a stage.
-
-        Args:
-            stage: what is done, for people.
-            total: work of the stage.
-        """
+    """Takes the work that is done, in estimated seconds of one core."""
 
     def advance(self, amount: float) -> None:
         """Add work that is done."""
+
+
+@dataclass(frozen=True, slots=True)
+class PendingWork:
+    """What is missing in the folder of a training."""
+
+    talk: tuple[BatchTask, ...]
+    batches: tuple[BatchTask, ...]
+    heads: tuple[int, ...]
+    made: int
+    """Batches and heads that are there."""
+    estimated_s: float
+    """Seconds of one core."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,14 +88,41 @@ class Trained:
     """Phrases that sound like the word, highest first."""
 
 
+def find_pending(recipe: Recipe, home: Path, folder: WorkFolder) -> PendingWork:
+    """Return what is missing in the folder of a training.
+
+    Raises:
+        Unavailable: a file there cannot be read.
+    """
+    talk, others = plan_talk(recipe, home), tuple(iterate_tasks(recipe, home, folder))
+    missing_talk = tuple(task for task in talk if folder.read(task.name, unpack_talk) is None)
+    missing = tuple(task for task in others if folder.read(task.name, unpack) is None)
+    heads = tuple(n for n in range(HEADS) if folder.read(f"head-{n}", unpack_head) is None)
+    total = len(talk) + len(others) + HEADS
+    return PendingWork(
+        missing_talk,
+        missing,
+        heads,
+        total - len(missing_talk) - len(missing) - len(heads),
+        sum(map(estimate_s, (*missing_talk, *missing)))
+        + _HEAD_STEP_S * recipe.counts.steps * len(heads),
+    )
+
+
 def make_batches(
-    recipe: Recipe, home: Path, folder: WorkFolder, jobs: int, progress: Progress
+    recipe: Recipe,
+    home: Path,
+    pending: PendingWork,
+    folder: WorkFolder,
+    jobs: int,
+    progress: Progress,
 ) -> dict[str, EmbeddedBatch]:
-    """Make the batches that are not in the folder yet; return all, by name, but those of talk.
+    """Make the batches that are missing; return all, by name, but those of talk.
 
     Args:
         recipe: the recipe.
         home: data directory.
+        pending: what is missing.
         folder: opened.
         jobs: processes.
         progress: takes the work.
@@ -98,16 +130,11 @@ def make_batches(
     Raises:
         EarmarkError: an engine failed, or the disk is full.
     """
-    talk = plan_talk(recipe, home)
-    others = plan_batches(recipe, home, [folder.file(task.name) for task in talk])
-    missing_talk = [task for task in talk if folder.read(task.name, unpack_talk) is None]
-    missing = [task for task in others if folder.read(task.name, unpack) is None]
-    progress.begin("synthetic speech", sum(map(estimate_s, (*missing_talk, *missing))) / jobs)
-    for tasks in (missing_talk, missing):
+    for tasks in (pending.talk, pending.batches):
         for task, data in zip(tasks, Processes(jobs).map(make_batch, tasks), strict=True):
             folder.write(task.name, data)
-            progress.advance(estimate_s(task) / jobs)
-    return {task.name: _read(folder, task) for task in others}
+            progress.advance(estimate_s(task))
+    return {task.name: _read(folder, task) for task in iterate_tasks(recipe, home, folder)}
 
 
 def train(
@@ -136,12 +163,11 @@ def train(
         heads = [folder.read(f"head-{number}", unpack_head) for number in range(HEADS)]
         missing = [number for number, head in enumerate(heads) if head is None]
         steps = recipe.counts.steps
-        progress.begin("heads", _HEAD_STEP_S * steps * len(missing) / jobs)
         lock = threading.Lock()
 
         def advance() -> None:
             with lock:
-                progress.advance(_HEAD_STEP_S / jobs)
+                progress.advance(_HEAD_STEP_S)
 
         def train_one(number: int) -> tuple[int, DenseHead]:
             random = derive_generator(recipe.seed, "head", number)
