@@ -8,7 +8,7 @@ import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Final, Literal
+from typing import Final
 
 import msgspec
 
@@ -16,10 +16,9 @@ from listener.train.batches import BATCH_CLIPS, BatchKind, BatchTask
 from listener.train.clips import ClipKind, plan_clips
 from listener.train.phrase import Phrase
 from listener.train.voices.engine import EngineRecord
+from listener.train.voices.registry import Quality
 
-Quality = Literal["fast", "best"]
-
-LEFT_OUT_FIRST: Final = ("piper", "flite", "festival", "rhvoice")
+LEFT_OUT_FIRST: Final = ("piper", "festival", "rhvoice", "flite")
 """Order in which engines are left out of training: a natural voice whose loss costs little."""
 
 _CLIP_S: Final[Mapping[str, float]] = {"kokoro": 0.6, "festival": 0.35, "rhvoice": 0.2}

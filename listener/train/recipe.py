@@ -8,9 +8,9 @@ from listener.evaluate.engines.provenance import code_hash, digest_values, versi
 from listener.inference.catalogue import Catalogue
 from listener.train.negatives import Negatives
 from listener.train.phrase import Phrase
-from listener.train.plan import COUNTS, Counts, Quality, Recipe, choose_left_out
+from listener.train.plan import COUNTS, Counts, Recipe, choose_left_out
 from listener.train.voices.engine import describe_engine
-from listener.train.voices.registry import find_engines, require_engines
+from listener.train.voices.registry import Quality, find_engines, require_engines
 
 CODE: Final = (
     *("audio", "inference", "storage/recordings.py", "train", "wakeword"),
