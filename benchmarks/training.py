@@ -48,7 +48,7 @@ def main() -> int:
         with tempfile.TemporaryDirectory() as folder:
             home = arguments.home or Path(folder)
             started_s = time.monotonic()
-            subprocess.run(
+            subprocess.run(  # noqa: S603 - this program, on words of the command line
                 [
                     *(sys.executable, "-m", "listener", "train", word, "--silent"),
                     *("--home", str(home), "--to", folder, "--name", "trained"),

@@ -7,6 +7,7 @@ half that trains or the half that fixes thresholds: recordings of one speaker ar
 Same input, same bytes.
 """
 
+import functools
 import hashlib
 import io
 import json
@@ -34,12 +35,13 @@ from listener.train.negatives import (
     encode,
     fit_scale,
 )
-from listener.wakeword.features import Floats
 
 FOLDER: Final = Path(__file__).parent
 GROUPS: Final = re.compile(r"negative/.*|noise/.*|speakers/librispeech")
 """Groups of recordings that hold no wake word."""
-LICENCES: Final = re.compile(r"CC0|CC BY( \d\.\d)?( \(AMI\), repo MIT)?|Apache-2\.0|public domain.*")
+LICENCES: Final = re.compile(
+    r"CC0|CC BY( \d\.\d)?( \(AMI\), repo MIT)?|Apache-2\.0|public domain.*"
+)
 """Licences under which the features may be redistributed; the whole text must match."""
 
 SPLIT: Final[Mapping[str, str]] = {
@@ -74,8 +76,12 @@ SPLIT: Final[Mapping[str, str]] = {
 }
 """Half of each source. Recordings of a speaker in LibriSpeech follow `SPEAKERS`."""
 SPEAKERS: Final[Mapping[str, str]] = {
-    **{"2416": TRAIN, "32": TRAIN, "1737": TRAIN},
-    **{"3664": THRESHOLD, "5789": THRESHOLD, "669": THRESHOLD},
+    "2416": TRAIN,
+    "32": TRAIN,
+    "1737": TRAIN,
+    "3664": THRESHOLD,
+    "5789": THRESHOLD,
+    "669": THRESHOLD,
 }
 """Half of each speaker of LibriSpeech whose clips are files of their own."""
 DIVIDED: Final = "negative/speech_commands/gsc_0.opus"
@@ -131,9 +137,7 @@ def _whole(audio: Path, entries: Sequence[Mapping[str, Any]], name: str, half: s
     samples = np.concatenate([_read(file) for file in files])
     first = entries[0]
     clips = tuple(file.name for file in files) if len(files) > 1 else ()
-    return Source(
-        name, half, first["licence"], first["source"], digest.hexdigest(), samples, clips
-    )
+    return Source(name, half, first["licence"], first["source"], digest.hexdigest(), samples, clips)
 
 
 def _divide(audio: Path, entry: Mapping[str, Any]) -> Iterator[Source]:
@@ -166,7 +170,9 @@ def _read(file: Path) -> Samples:
 
 def augment(sources: Sequence[Source], audio: Path) -> Iterator[tuple[str, Samples]]:
     """Yield stretches of the training half, through rooms and in noise of the training half."""
-    noises = tuple(audio / name for name, half in SPLIT.items() if "noise" in name and half == TRAIN)
+    noises = tuple(
+        audio / name for name, half in SPLIT.items() if "noise" in name and half == TRAIN
+    )
     rooms = tuple(sorted((audio / "rir").iterdir()))
     conditions = [Condition(f"{snr} dB", float(snr), noises, rooms) for snr in (5, 10, 15, 20)]
     speech = [s for s in sources if s.half == TRAIN and not s.name.startswith("noise/")]
@@ -178,7 +184,12 @@ def augment(sources: Sequence[Source], audio: Path) -> Iterator[tuple[str, Sampl
         first = (len(source.samples) - length) // 2
         part = source.samples[first : first + length]
         choice = choose_mix(conditions[turn % len(conditions)], SEED, source.name, 0)
-        yield source.name, np.concatenate(list(mixer.mix(lambda part=part: iter([part]), choice)))
+        mixed = list(mixer.mix(functools.partial(_play, part), choice))
+        yield source.name, np.concatenate(mixed)
+
+
+def _play(part: Samples) -> Iterator[Samples]:
+    yield part
 
 
 def make(audio: Path) -> dict[str, bytes]:
@@ -186,7 +197,7 @@ def make(audio: Path) -> dict[str, bytes]:
     catalogue = Catalogue(audio)
     embedder = Embedder(catalogue.embedding(), catalogue.long_embedding())
     sources = list(read_sources(audio))
-    streams: dict[str, list[tuple[str, Floats]]] = {part: [] for part in PARTS}
+    streams: dict[str, list[tuple[str, np.ndarray[Any, Any]]]] = {part: [] for part in PARTS}
     for source in sources:
         streams[source.half].append((source.name, embedder.embed(source.samples)))
     for name, samples in augment(sources, audio):
@@ -211,7 +222,9 @@ def make(audio: Path) -> dict[str, bytes]:
         for source in sources
     ]
     hashes = {name: hashlib.sha256(data).hexdigest() for name, data in files.items()}
-    text = tomli_w.dumps({"step_samples": FRAME_SAMPLES, "files": hashes, **listed, "sources": described})
+    text = tomli_w.dumps(
+        {"step_samples": FRAME_SAMPLES, "files": hashes, **listed, "sources": described}
+    )
     return {SOURCES: text.encode(), **files}
 
 

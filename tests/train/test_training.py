@@ -82,12 +82,13 @@ def test_other_seed_gives_another_recipe(small: ModuleType, tmp_path: Path) -> N
 
 
 def test_damaged_batch_is_made_again(small: ModuleType, tmp_path: Path) -> None:
-    recipe, folder, pending = small.make(tmp_path, 1)
+    recipe, folder, training = small.make(tmp_path, 1)
+    pending = training.find_pending()
     name = pending.batches[0].name
     with folder.opened():
         for damaged in (b"", b"PK\x03\x04" + bytes(100), b"\x93NUMPY"):
             folder.write(name, damaged)
-            assert name in {task.name for task in small.make(tmp_path, 1)[2].batches}
+            assert name in {task.name for task in training.find_pending().batches}
     assert pending.made == 0
     assert recipe.phrase.name == "hey-lumen"
 
