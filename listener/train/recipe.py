@@ -9,6 +9,7 @@ from listener.inference.catalogue import Catalogue
 from listener.train.negatives import Negatives
 from listener.train.phrase import Phrase
 from listener.train.plan import COUNTS, Counts, Recipe, choose_left_out
+from listener.train.texts import find_near_phrases, make_sentences
 from listener.train.voices.engine import describe_engine
 from listener.train.voices.registry import Quality, find_engines, require_engines
 
@@ -62,8 +63,8 @@ def build_recipe(
         tuple(record for record in records if record != left_out),
         left_out,
         request.counts or COUNTS[quality],
-        near_phrases(phrase),
-        sentences(phrase),
+        find_near_phrases(phrase),
+        make_sentences(phrase),
         negatives.sha256,
         _code(Catalogue(home)),
     )
