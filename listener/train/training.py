@@ -242,10 +242,11 @@ def score_stream(ensemble: Ensemble, stream: Stream) -> Track:
 
 def score_ends(ensemble: Ensemble, embeddings: Floats, ends: NDArray[np.int64]) -> Floats:
     """Return the logits of windows, float32, shape (n,)."""
-    parts = [np.zeros(0, np.float32)]
-    for first in range(0, len(ends), _SCORED_AT_ONCE):
-        parts.append(ensemble.score(gather(embeddings, ends[first : first + _SCORED_AT_ONCE])))
-    return np.concatenate(parts)
+    parts = (
+        ensemble.score(gather(embeddings, ends[first : first + _SCORED_AT_ONCE]))
+        for first in range(0, len(ends), _SCORED_AT_ONCE)
+    )
+    return np.concatenate([np.zeros(0, np.float32), *parts])
 
 
 def score_stretches(ensemble: Ensemble, batch: EmbeddedBatch) -> list[float]:
