@@ -21,10 +21,10 @@ from listener.train.voices.registry import Quality
 LEFT_OUT_FIRST: Final = ("piper", "festival", "rhvoice", "flite")
 """Order in which engines are left out of training: a natural voice whose loss costs little."""
 
-_CLIP_S: Final[Mapping[str, float]] = {"kokoro": 0.6, "festival": 0.35, "rhvoice": 0.2}
+_CLIP_S: Final[Mapping[str, float]] = {"kokoro": 0.5, "festival": 0.3, "rhvoice": 0.15}
 """Estimated seconds of one core to speak a clip, for the time left; others take `_OTHER_CLIP_S`."""
-_OTHER_CLIP_S: Final = 0.08
-_COPY_S: Final = 0.045
+_OTHER_CLIP_S: Final = 0.03
+_COPY_S: Final = 0.018
 """Estimated seconds of one core to place and embed one copy of a clip."""
 
 
@@ -45,7 +45,7 @@ class Counts:
 
 
 COUNTS: Final[Mapping[Quality, Counts]] = {
-    "fast": Counts(1200, 3, 600, 2, 240, 40, 200, 120, 800),
+    "fast": Counts(800, 3, 400, 2, 160, 40, 100, 60, 600),
     "best": Counts(1600, 3, 900, 2, 300, 40, 200, 120, 1000),
 }
 
@@ -122,7 +122,7 @@ def plan_batches(recipe: Recipe, home: Path, talk: Sequence[Path]) -> tuple[Batc
 def estimate_s(task: BatchTask) -> float:
     """Return the estimated seconds of one core that a batch takes."""
     speaking = sum(_CLIP_S.get(request.engine, _OTHER_CLIP_S) for request in task.requests)
-    return 1.0 + speaking + _COPY_S * len(task.requests) * task.copies
+    return 0.2 + speaking + _COPY_S * len(task.requests) * task.copies
 
 
 @dataclass(frozen=True, slots=True)
