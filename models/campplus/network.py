@@ -12,8 +12,8 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
+from listener.inference.graph import Writer
 from models.campplus.torch_file import Tensor
-from models.embedding.graph import Writer
 
 BANDS: Final = 80
 DIMENSIONS: Final = 192

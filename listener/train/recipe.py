@@ -1,0 +1,80 @@
+"""The recipe of a training on this machine: its engines, texts, negatives and code."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from listener.evaluate.engines.provenance import code_hash, digest_values, versions
+from listener.inference.catalogue import Catalogue
+from listener.train.negatives import Negatives
+from listener.train.phrase import Phrase
+from listener.train.plan import COUNTS, Counts, Recipe, choose_left_out
+from listener.train.texts import find_near_phrases, make_sentences
+from listener.train.voices.engine import describe_engine
+from listener.train.voices.registry import Quality, find_engines, require_engines
+
+CODE: Final = (
+    *("audio", "inference", "storage/recordings.py", "train", "wakeword"),
+    *("evaluate/confusables", "evaluate/corpus", "evaluate/metrics"),
+)
+"""Code that a model depends on."""
+
+
+@dataclass(frozen=True, slots=True)
+class TrainingRequest:
+    """What a person asks for."""
+
+    phrase: Phrase
+    quality: Quality
+    """Which engines are used."""
+    seed: int
+    """Seed of everything random."""
+    counts: Counts | None = None
+    """Numbers of clips, in place of those of the quality."""
+
+
+def build_recipe(
+    request: TrainingRequest, negatives: Negatives, home: Path
+) -> tuple[Recipe, tuple[str, ...]]:
+    """Return the recipe of a word on this machine, and notes for the person.
+
+    Args:
+        request: what is asked for.
+        negatives: real recordings without the word.
+        home: data directory, which has neural voices.
+
+    Raises:
+        Unavailable: no voice engine is installed.
+        ConfigError: the dictionary is not installed.
+        ModelRefused: the embedding network is missing.
+    """
+    phrase, quality = request.phrase, request.quality
+    engines, missing = find_engines(home, quality)
+    require_engines(engines, missing)
+    records = tuple(describe_engine(engine) for engine in engines)
+    left_out = choose_left_out(records)
+    notes = [f"{each.name} is not used: {each.reason}; {each.hint}" for each in missing]
+    if left_out is None:
+        notes.append("there is one voice engine: misses cannot be measured on another")
+    recipe = Recipe(
+        phrase,
+        quality,
+        request.seed,
+        tuple(record for record in records if record != left_out),
+        left_out,
+        request.counts or COUNTS[quality],
+        find_near_phrases(phrase),
+        make_sentences(phrase),
+        negatives.sha256,
+        _code(Catalogue(home)),
+    )
+    return recipe, tuple(notes)
+
+
+def _code(catalogue: Catalogue) -> str:
+    models = [
+        file.sha256
+        for name in ("embedding", "embedding-long")
+        for file in catalogue.manifest(name).files
+    ]
+    return digest_values(code_hash(CODE), *models, *sorted(versions().items()))
