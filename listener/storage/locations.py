@@ -28,6 +28,7 @@ VOICEPRINTS: Final = "voiceprints"
 Content = Literal["clip", "metadata", "voiceprint", "none"]
 
 _OWNER: Final = r"[a-z0-9-]{1,32}"
+_CONNECTION: Final = r"archive(?:-[0-9]{1,2})?\.connection(?:-[2-8])?"
 _UUID: Final = r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}"
 
 
@@ -71,14 +72,14 @@ ARCHIVE_LOCATIONS: Final = (
     Location(r"archive/limits\.json", "metadata", "devices over a limit; a day later"),
     Location(r"(?:archive/)?reserve", "none", "a full disk"),
     Location(
-        r"archive\.key|archive\.pub|archive\.lock|archive\.sock|restore\.lock|lock|roster\.json",
+        r"archive\.key|archive\.pub|archive(?:-[0-9]{1,2})?\.(?:lock|sock)|restore\.lock|lock|roster\.json",
         "none",
         "never",
     ),
-    Location(r"archive(?:-[0-9]{1,2})?\.connection(?:-[2-8])?\.json", "none", "the next change of the connection"),
+    Location(rf"{_CONNECTION}\.json", "none", "the next change of the connection"),
     Location(r"restore-unfinished", "none", "the end of the restore"),
     Location(
-        r"\.(?:archive\.key|archive\.pub|(?:roster|archive(?:-[0-9]{1,2})?\.connection(?:-[2-8])?)\.json)\.part"
+        rf"\.(?:archive\.key|archive\.pub|(?:roster|{_CONNECTION})\.json)\.part"
         r"|archive/\.(?:limits\.json|link|linked)\.part",
         "none",
         "write",
