@@ -264,7 +264,7 @@ def throughput(stage: Stage, say: Say, clips: int) -> Iterator[str]:
     say(f"processor time of a clip: {listed}; the simulated speakers {own:.2f} ms")
     figures, faults = count(stage, before | delivered.stored)
     say(figures)
-    servers = sum(used.values())
+    stage.clip_ms = servers = sum(used.values())
     two_cores = 2 * 1000 / servers
     say(f"two cores beside the speakers: {two_cores:.0f} clips a second by processor time")
     if max(rate, two_cores) < LEAST_PER_S:

@@ -248,6 +248,8 @@ class Stage:
     """Numbers that each speaker has used."""
     running: list[SpeakerProcess] = field(default_factory=list)
     """Every process of speakers that was started."""
+    clip_ms: float | None = None
+    """Processor time of a clip in all servers, once it is measured."""
 
     @property
     def broker_addresses(self) -> tuple[str, ...]:
