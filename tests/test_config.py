@@ -178,3 +178,39 @@ def test_no_break_space_is_named_with_its_line() -> None:
         parse_settings('[device]\nname\u00a0= "x"\n', "x.toml")
 
     assert caught.value.hint.startswith("type the spaces in line 2 anew")
+
+
+@pytest.mark.parametrize(
+    ("hosts", "addresses"),
+    [
+        ('["a.lan", "b.lan:1884"]', ["a.lan:1883", "b.lan:1884"]),
+        (
+            '["192.0.2.1", "[2001:db8::1]:9", "[::1]"]',
+            ["192.0.2.1:1883", "2001:db8::1:9", "::1:1883"],
+        ),
+        ("[]", ["127.0.0.1:1883"]),
+    ],
+)
+def test_brokers_are_addresses(hosts: str, addresses: list[str]) -> None:
+    settings = parse_settings(f"broker.hosts = {hosts}", "x").broker
+
+    each = settings.each()
+
+    assert [one.address for one in each] == addresses
+    assert all(one.hosts == () and one.keepalive_s == settings.keepalive_s for one in each)
+
+
+@pytest.mark.parametrize(
+    ("hosts", "message"),
+    [
+        ('["a", "a:1883"]', "an address twice"),
+        ('["a:0"]', "the range of a port"),
+        ('["a:70000"]', "the range of a port"),
+        ('["a b"]', "matching regex"),
+        ('["2001:db8::1"]', "matching regex"),
+        ('[""]', "matching regex"),
+    ],
+)
+def test_wrong_brokers_are_refused(hosts: str, message: str) -> None:
+    with pytest.raises(ConfigError, match=message):
+        parse_settings(f"broker.hosts = {hosts}", "x")

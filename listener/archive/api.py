@@ -29,7 +29,7 @@ from listener.archive.challenges import (
     TooManyRequests,
 )
 from listener.archive.context import ArchiveContext
-from listener.archive.health import Health
+from listener.archive.health import ArchiveHealth
 from listener.archive.operations import Operations, Result, SealedClip
 from listener.archive.short_tickets import ShortTickets
 from listener.archive.verified_access import ClipNotFound, WrongOwner
@@ -76,9 +76,9 @@ class Api:
         challenges: RequestChallenges,
         operations: Operations,
         request_s: float = REQUEST_S,
-        health: Health | None = None,
+        health: ArchiveHealth | None = None,
     ) -> None:
-        self._health = health or Health(context.log.head)
+        self._health = health or ArchiveHealth(context.log.head)
         self._context = context
         self._challenges = challenges
         self._short_tickets = ShortTickets()

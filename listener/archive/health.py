@@ -1,4 +1,4 @@
-"""State of an archive process for whoever starts it or sends it requests.
+"""State of an archive process, for a supervisor or a proxy.
 
 It is served without a proof: it has no names, no numbers of clips and no times.
 """
@@ -17,7 +17,7 @@ PROBE_S: Final = 2.0
 """Time for which the result of a probe of the storage is used again."""
 
 
-class Health:
+class ArchiveHealth:
     """State of the process. Safe for several threads.
 
     Args:

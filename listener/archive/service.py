@@ -9,7 +9,7 @@ from collections.abc import Callable, Sequence
 from typing import Final, Protocol
 
 from listener.archive.archive_clock import ArchiveClock
-from listener.archive.health import Health
+from listener.archive.health import ArchiveHealth
 from listener.archive.hourly_report import HourlyReport
 from listener.archive.intake_turns import IntakeTurns
 from listener.archive.publisher import ArchivePublisher
@@ -131,7 +131,7 @@ class ArchiveService:
         report: HourlyReport | None = None,
         retained: RetainedClips | Sequence[RetainedClips] | None = None,
         turns: IntakeTurns[BrokerConnection] | None = None,
-        health: Health | None = None,
+        health: ArchiveHealth | None = None,
         monotonic_s: Callable[[], float] = time.monotonic,
     ) -> None:
         self._report = report

@@ -1,4 +1,4 @@
-"""What the archive asks of its storage: clips, owners' settings and access log, as interfaces.
+"""Interfaces of the archive's storage: clips, owners' settings and access log.
 
 A household stores files and SQLite databases (``store.FileStore``, ``owner_state.OwnerState``,
 ``storage.access_log.AccessLog``). Several archive processes share PostgreSQL and an object store

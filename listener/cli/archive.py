@@ -19,7 +19,7 @@ from listener.archive.archive_clock import ArchiveClock
 from listener.archive.backup import check_complete
 from listener.archive.context import ArchiveContext
 from listener.archive.devices import RetiredKeys
-from listener.archive.health import Health
+from listener.archive.health import ArchiveHealth
 from listener.archive.hourly_report import HourlyReport
 from listener.archive.intake_turns import IntakeTurns
 from listener.archive.operations import Operations
@@ -178,7 +178,7 @@ def _serve(settings: Config) -> int:
         clock = ArchiveClock(store)
         receiver = Receiver(store, roster, clock.accepted_s, limits, clock)
         context = ArchiveContext(home, store, storage.log, roster, home.archive_key(), clock=clock)
-        health = Health(context.log.head)
+        health = ArchiveHealth(context.log.head)
         api = Api(context, storage.challenges, Operations(context), health=health)
         page = page_of(settings)
         http_settings = systemd.with_credentials(settings.archive, os.environ)

@@ -238,13 +238,16 @@ def _add_of_fleet(arguments: argparse.Namespace, store: HouseholdStore, folder: 
             f'certificate_file = "{folder.absolute() / f"{who.cn}.crt"}"\n'
             f'key_file = "{folder.absolute() / f"{who.cn}.key"}"\n'
             f"\n[archive]\ninstance = {arguments.instance}\n"
+            'database = "postgresql://earmark@db.lan/earmark"\n'
+            'objects = "s3://earmark/clips"\n'
         )
     store.issue(who, folder)
     if arguments.json:
         row = {"identity": who.cn, "folder": str(folder.absolute()), "settings": text}
         print(json.dumps(row))
     elif text:
-        print(f"configuration of this archive; set archive.instances to their number:\n{text}")
+        print("configuration of this archive, with your own database and object store;")
+        print(f"set archive.instances to the number of archives:\n{text}")
     else:
         crt = folder.absolute() / f"{who.cn}.crt"
         print(f"give the proxy {crt} and its key; set at each archive:")

@@ -5,7 +5,7 @@ from starlette.testclient import TestClient
 from listener.archive.api import Api
 from listener.archive.challenges import RequestChallenges
 from listener.archive.context import ArchiveContext
-from listener.archive.health import LOOP_S, PROBE_S, Health
+from listener.archive.health import LOOP_S, PROBE_S, ArchiveHealth
 from listener.archive.operations import Operations
 from listener.errors import Unavailable
 from tests.archive.conftest import FakeClock
@@ -24,7 +24,7 @@ class Storage:
 
 def test_state_follows_loop_storage_and_brokers(clock: FakeClock) -> None:
     storage = Storage()
-    health = Health(storage.probe, clock)
+    health = ArchiveHealth(storage.probe, clock)
     health.note_turn(1, 2)
 
     report = health.report()
@@ -47,7 +47,7 @@ def test_state_follows_loop_storage_and_brokers(clock: FakeClock) -> None:
 
 def test_endpoint_needs_no_proof(context: ArchiveContext, clock: FakeClock) -> None:
     storage = Storage()
-    health = Health(storage.probe, clock)
+    health = ArchiveHealth(storage.probe, clock)
     api = Api(context, RequestChallenges(clock), Operations(context), health=health)
     client = TestClient(api.app(), client=("127.0.0.1", 1))
 

@@ -20,6 +20,7 @@ from listener.assist.worker import Abilities, CommandProcessor, CommandWorker
 from listener.audio.pcm import Samples
 from listener.envelope import keys
 from listener.mqtt.client import BrokerEvent, BrokerLimits, ConnectedEvent, Message, Waitable
+from listener.mqtt.connections import BrokerClients
 from listener.owner.roster import Roster
 from listener.voice.messages import Answer, Outcome
 from tests.assist.clocks import Clocks
@@ -143,6 +144,8 @@ class Assist:
         self.folder = folder
         self.clocks = Clocks()
         self.broker = InstantBroker(self.clocks)
+        self.second: InstantBroker | None = None
+        """A second broker of the household, from the next start on."""
         self.groups: dict[str, tuple[str, ...]] = {}
         self.takes_messages = True
         self.understanding = FakeUnderstanding()
@@ -188,7 +191,11 @@ class Assist:
         self.worker = CommandWorker(self.processor.process)
         self.announcer = CommandWorker(self.processor.process)
         self.service = AssistService(
-            self.broker,
+            self.broker
+            if self.second is None
+            else BrokerClients(
+                (self.broker, self.second), lambda longest_s, _: self.clocks.run(longest_s)
+            ),
             self.asks,
             group_speakers(self.groups, lambda: self.roster),
             self.worker,

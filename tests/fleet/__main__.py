@@ -50,7 +50,7 @@ def main() -> int:
                 say(f"FAULT  {fault}")
             say(f"{time.monotonic() - begun_s:.0f} s")
     say()
-    for line in estimate():
+    for line in estimate(stage.clip_ms):
         say(line)
     say()
     say("every proof holds" if not faults else f"{len(faults)} faults")

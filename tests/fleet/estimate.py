@@ -40,8 +40,17 @@ class Demand:
         return self.stored_clips * CLIP_BYTES
 
 
-def estimate() -> Iterator[str]:
-    """Yield the lines of the calculation."""
+SHARED_BY: Final = 2.0
+"""Factor by which there is more processor time than the busiest hour needs."""
+
+
+def estimate(clip_ms: float | None) -> Iterator[str]:
+    """Yield the lines of the calculation.
+
+    Args:
+        clip_ms: measured processor time of a clip, of archives, database, object store and brokers
+            together, in milliseconds; None if it was not measured.
+    """
     yield (
         f"by calculation, with {CLIPS_A_DAY} clips a speaker and day of {CLIP_BYTES // 1000} kB,"
         f" kept for {KEEP_DAYS} days, a quarter of them in the busiest hour:"
@@ -53,3 +62,9 @@ def estimate() -> Iterator[str]:
             f" {demand.hour_per_s:.0f} in the busiest hour; {demand.stored_clips / 1e6:.0f} million"
             f" clips, {demand.stored_bytes / 1e12:.1f} TB"
         )
+        if clip_ms is not None:
+            cores = demand.hour_per_s * clip_ms / 1000 * SHARED_BY
+            yield (
+                f"    {demand.hour_per_s:.0f} a second x {clip_ms:.1f} ms ="
+                f" {cores / SHARED_BY:.2f} cores; {cores:.1f} with half of each free"
+            )

@@ -146,6 +146,8 @@ class Killer:
             while sum(one.answered for one in processes) < due:
                 if all(one.is_done for one in processes):
                     raise AssertionError("the clips ended before the faults")
+                for archive in self.stage.archives:
+                    archive.supervise()
                 time.sleep(0.05)
             self._carry_out(fault)
             self.done.append(fault)
@@ -180,11 +182,15 @@ def killed(stage: Stage, say: Say, clips: int) -> Iterator[str]:
         one.go()
     killer = Killer(stage, say)
     killer.run(speakers, clips)
-    for archive in stage.archives:
-        archive.wait_ready()
+    while not all(one.is_done for one in speakers):
+        for archive in stage.archives:
+            archive.supervise()
+        time.sleep(0.1)
     delivered = collect(speakers)
+    ended = sum(archive.restarts for archive in stage.archives)
     say(
-        f"killed with -9: {len(killer.done)} times; {delivered.published} publications of {clips}"
+        f"killed with -9: {len(killer.done)} times; archives ended {ended} times because a server"
+        f" was away, and were started again; {delivered.published} publications of {clips}"
         f" clips, {delivered.connections} connections, {delivered.took_s:.0f} s"
     )
     say(
@@ -264,7 +270,7 @@ def throughput(stage: Stage, say: Say, clips: int) -> Iterator[str]:
     say(f"processor time of a clip: {listed}; the simulated speakers {own:.2f} ms")
     figures, faults = count(stage, before | delivered.stored)
     say(figures)
-    servers = sum(used.values())
+    stage.clip_ms = servers = sum(used.values())
     two_cores = 2 * 1000 / servers
     say(f"two cores beside the speakers: {two_cores:.0f} clips a second by processor time")
     if max(rate, two_cores) < LEAST_PER_S:

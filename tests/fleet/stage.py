@@ -73,6 +73,8 @@ class ArchiveProcess:
     folder: Path
     environment: dict[str, str]
     starts: int = 0
+    restarts: int = 0
+    """Starts after it ended by itself, because a server was away."""
     cpu_s: float = 0.0
     """Processor time of the processes that ended."""
     _process: subprocess.Popen[bytes] | None = None
@@ -102,10 +104,24 @@ class ArchiveProcess:
             )
         self.starts += 1
 
+    def supervise(self) -> None:
+        """Start it again if it ended because a server was away, as its unit does.
+
+        Raises:
+            AssertionError: it ended for another reason.
+        """
+        assert self._process is not None
+        code = self._process.poll()
+        if code is None:
+            return
+        if code != Unavailable.exit_code:
+            raise AssertionError(f"archive {self.number} ended with {code}: {self.log[-2000:]}")
+        self.restarts += 1
+        self.start()
+
     def is_ready(self) -> bool:
         """Whether it answers on its socket."""
-        if self._process is None or self._process.poll() is not None:
-            raise AssertionError(f"archive {self.number} ended: {self.log[-2000:]}")
+        self.supervise()
         with contextlib.suppress(Unavailable):
             client = HttpClient(parse_address(str(self.socket), None))
             with client.request("/v1/health") as reply:
@@ -248,6 +264,8 @@ class Stage:
     """Numbers that each speaker has used."""
     running: list[SpeakerProcess] = field(default_factory=list)
     """Every process of speakers that was started."""
+    clip_ms: float | None = None
+    """Processor time of a clip in all servers, once it is measured."""
 
     @property
     def broker_addresses(self) -> tuple[str, ...]:

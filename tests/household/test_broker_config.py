@@ -92,6 +92,7 @@ def test_documented_rights_equal_granted_rights() -> None:
     written |= {identity.owner("ada"): "o-<owner>"}
     written |= {who: who.cn for who in identity.SERVICES if topic_rights(who) != TopicRights()}
 
+    written[identity.archive(2)] = "s-archive-<number>"
     documented = table()
 
     assert set(documented) == set(written.values())
@@ -131,6 +132,11 @@ def test_owner_named_like_a_device_gets_none_of_its_rights() -> None:
 def test_server_identities_have_no_topic_rights() -> None:
     assert all(topic_rights(who) == TopicRights() for who in identity.SERVERS)
     assert topic_rights(HouseholdIdentity("s-stranger")) == TopicRights()
+
+
+def test_further_servers_and_the_proxy_have_no_topic_rights() -> None:
+    for who in (identity.broker(2), identity.broker(identity.MOST_BROKERS), identity.PROXY):
+        assert topic_rights(who) == TopicRights()
 
 
 def test_acl_is_independent_of_order_and_duplicates() -> None:

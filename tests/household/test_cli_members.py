@@ -402,3 +402,62 @@ def test_damaged_device_key_is_reported_and_kept(earmark: Earmark, home: Path) -
     assert (code, out) == (78, "")
     assert "is damaged" in err
     assert (home / "device.key").read_bytes() == b"damaged"
+
+
+def test_each_archive_and_the_proxy_get_a_certificate(
+    ready: Earmark, home: Path, tmp_path: Path
+) -> None:
+    code, told, _ = ready(
+        "household", "add-service", "archive", "--instance", "2", "--to", str(tmp_path / "two")
+    )
+    assert code == 0
+    settings = parse_settings(told[told.index("[broker]") :], "add-service")
+    assert settings.broker.certificate_file == str(tmp_path / "two" / "s-archive-2.crt")
+    assert settings.archive.instance == 2
+    acl = (home / "household" / "mosquitto" / "acl").read_text()
+    assert "user s-archive-2\n" in acl
+    assert "topic read earmark/v1/ack/+/+" in acl.partition("user s-archive-2\n")[2]
+
+    assert ready("household", "add-service", "proxy", "--to", str(tmp_path / "p"))[0] == 0
+    assert (tmp_path / "p" / "s-proxy.crt").exists()
+    assert "s-proxy" not in (home / "household" / "mosquitto" / "acl").read_text()
+    assert ready("household", "revoke", "s-archive-2")[0] == 0
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (("archive",), "archive needs --instance"),
+        (("archive", "--instance", "0"), "archive needs --instance"),
+        (("archive", "--instance", "100"), "archive needs --instance"),
+        (("proxy", "--instance", "1"), "--instance is for archive only"),
+        (("proxy", "--bridge", "x"), "--bridge is for home-assistant only"),
+    ],
+)
+def test_wrong_options_of_a_service_are_refused(
+    ready: Earmark, tmp_path: Path, words: tuple[str, ...], message: str
+) -> None:
+    code, _, err = ready("household", "add-service", *words, "--to", str(tmp_path / "x"))
+
+    assert code == 64
+    assert message in err
+    assert not (tmp_path / "x").exists()
+
+
+@pytest.mark.parametrize(
+    ("addresses", "message"),
+    [
+        (("a b",), "--broker: not a list of addresses"),
+        (("b.lan", "b.lan:8884"), "--broker names a host twice"),
+        (("b.lan:0",), "--broker: not a list of addresses"),
+    ],
+)
+def test_wrong_brokers_are_refused(
+    earmark: Earmark, home: Path, addresses: tuple[str, ...], message: str
+) -> None:
+    words = [word for address in addresses for word in ("--broker", address)]
+    code, _, err = earmark("household", "init", *words)
+
+    assert code == 64
+    assert message in err
+    assert not (home / "household").exists()

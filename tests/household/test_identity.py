@@ -51,3 +51,28 @@ def test_device_cannot_be_named_archive() -> None:
 def test_unknown_service_is_refused() -> None:
     with pytest.raises(UsageError, match="not a valid identity"):
         identity.parse("s-watch")
+
+
+def test_numbered_archives_and_brokers_are_services_of_their_own() -> None:
+    assert identity.archive(0) == identity.ARCHIVE
+    assert identity.broker(1) == identity.BROKER
+    for who in (identity.archive(1), identity.archive(identity.MOST_ARCHIVES), identity.broker(2)):
+        assert identity.parse(who.cn) == who
+        assert who.kind is IdentityKind.SERVICE
+    assert identity.is_archive(identity.archive(7))
+    assert identity.is_server(identity.broker(3))
+    assert not identity.is_server(identity.archive(3))
+    assert not identity.is_archive(identity.broker(3))
+
+
+@pytest.mark.parametrize("cn", ["s-archive-0", "s-archive-100", "s-archive-01", "s-broker-9"])
+def test_other_numbers_are_refused(cn: str) -> None:
+    with pytest.raises(UsageError):
+        identity.parse(cn)
+
+
+def test_added_services_can_be_revoked() -> None:
+    added = (identity.archive(1), identity.PROXY, identity.ASSIST, identity.device("hall"))
+    assert all(identity.is_revocable(who) for who in added)
+    fixed = (identity.ARCHIVE, identity.API, identity.BROKER, identity.broker(2))
+    assert not any(identity.is_revocable(who) for who in fixed)

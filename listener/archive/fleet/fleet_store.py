@@ -156,9 +156,6 @@ class FleetStore:
         timed_s = None if now is None else waited_s
         with self.database.connection() as connection:
             is_stored = self._examine(connection, envelope, sha256)
-            is_refused = not is_stored and self._is_refused(connection, header, timed_s)
-        if is_refused:
-            self._refuse(envelope, sha256)
         try:
             is_new_object = self.blobs.put_new(header.owner, header.clip, data)
         except BlobConflict as error:
