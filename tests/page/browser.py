@@ -1,5 +1,6 @@
 """A real browser, driven through ``driver.mjs`` by puppeteer-core."""
 
+import contextlib
 import json
 import os
 import shutil
@@ -72,7 +73,13 @@ class Browser:
             "args": [*(CHROMIUM_ARGUMENTS if self.is_chromium else ()), *arguments],
         }
         if not self.is_chromium:
-            options["extraPrefsFirefox"] = {"intl.locale.requested": "en-US"}
+            options["extraPrefsFirefox"] = {
+                "intl.locale.requested": "en-US",
+                "browser.download.folderList": 2,
+                "browser.download.dir": str(self.downloads),
+                "browser.download.useDownloadDir": True,
+                "browser.helperApps.neverAsk.saveToDisk": "application/zip",
+            }
         self.version: str = self._send("launch", options=options)["version"]
 
     def __enter__(self) -> Self:
@@ -87,7 +94,8 @@ class Browser:
         self._process.wait()
         for stream in (self._process.stdin, self._process.stdout):
             if stream is not None:
-                stream.close()
+                with contextlib.suppress(OSError):
+                    stream.close()
 
     def open(self, address: str) -> None:
         """Open an address, and wait until the page has started."""

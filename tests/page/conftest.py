@@ -1,5 +1,6 @@
 """Fixtures: an owner at a real browser, before the real page server and the real archive."""
 
+import contextlib
 import json
 import os
 import subprocess
@@ -9,9 +10,9 @@ import uuid
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
-from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+from unittest import mock
 from urllib.parse import urlsplit
 
 import pytest
@@ -24,6 +25,7 @@ from listener.browser_page.page_files import built_folder
 from listener.envelope import format as form
 from listener.envelope import keys
 from listener.envelope.seal import seal
+from listener.storage import sqlite
 from tests.page.browser import NOT_BUILT, Browser
 from tests.page.relay import RecordingRelay, TamperingRelay
 from tests.ports import find_free_port
@@ -124,6 +126,14 @@ class Clips:
     def put_many(self, count: int) -> None:
         """Store many clips of noise, which cannot be told from sealed ones without the key."""
         noise = os.urandom(400)
+        # Ten thousand times to the disk takes minutes, and no power cut is tested here.
+        with mock.patch("os.fsync"):
+            self._store.close()
+            with mock.patch.object(sqlite, "_PRAGMAS", "pragma synchronous = off;"):
+                self._store = FileStore(self._household.home.path / "archive")
+            self._put_noise(count, noise)
+
+    def _put_noise(self, count: int, noise: bytes) -> None:
         for _ in range(count):
             self._seq += 1
             t = datetime.now(UTC) - timedelta(minutes=7 * self._seq)
@@ -202,14 +212,13 @@ def scene_of(
     household: "Household", home: Path, earmark: Earmark, tmp_path: Path
 ) -> Iterator[Callable[..., Scene]]:
     """Start everything; the archive has the clips that the test stored before."""
-    ends: list[Callable[[], object]] = []
+    ends = contextlib.ExitStack()
 
     def make(program: str = PROGRAM, *arguments: str) -> Scene:
         require_page()
         address = start_archive(earmark, home, tmp_path)
         archive = TamperingRelay(tmp_path / "relay.sock", address, home / "household" / "ca.crt")
-        archive.__enter__()
-        ends.append(partial(archive.__exit__, None, None, None))
+        ends.enter_context(archive)
         target, port = find_free_port(), find_free_port()
         browse = subprocess.Popen(
             (
@@ -220,18 +229,15 @@ def scene_of(
             stdout=subprocess.PIPE,
             text=True,
         )
-        ends.append(partial(end_process, browse))
-        relay = RecordingRelay(port, target)
-        ends.append(partial(relay.__exit__, None, None, None))
-        browser = Browser(tmp_path / "browser", program, *arguments)
-        ends.append(partial(browser.__exit__, None, None, None))
+        ends.callback(end_process, browse)
+        relay = ends.enter_context(RecordingRelay(port, target))
+        browser = ends.enter_context(Browser(tmp_path / "browser", program, *arguments))
         card = write_card(household, tmp_path / "ada.key")
         base = f"http://localhost:{port}"
         return Scene(household, tmp_path, earmark, relay, archive, browser, base, card, [browse])
 
-    yield make
-    for end in reversed(ends):
-        end()
+    with ends:
+        yield make
 
 
 def end_process(process: subprocess.Popen[str]) -> None:

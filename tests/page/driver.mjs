@@ -16,9 +16,18 @@ let seen = [], errors = [];
 async function watch(opened) {
   page = opened;
   cdp = null;
-  page.on("request", (request) => seen.push({ url: request.url(), method: request.method(), body: request.postData() ?? "" }));
+  page.on("request", (request) => seen.push({ url: request.url(), method: request.method(), body: bodyOf(request) }));
   page.on("console", (message) => { if (message.type() === "error") errors.push(message.text()); });
   page.on("pageerror", (error) => errors.push(String(error?.message ?? error)));
+}
+
+// Not over WebDriver BiDi; what leaves the browser is recorded by the relay before the server, too.
+function bodyOf(request) {
+  try {
+    return request.postData() ?? "";
+  } catch {
+    return "";
+  }
 }
 
 const client = async () => (cdp ??= await page.createCDPSession());

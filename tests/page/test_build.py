@@ -19,7 +19,7 @@ import pytest
 import soundfile
 
 from firmware import browser_page
-from listener.audio.clip import SAMPLE_RATE_HZ, encode_clip
+from listener.audio.clip import encode_clip
 from listener.audio.flac_decoder import decode_samples
 from listener.audio.flac_parser import parse_flac
 from listener.browser_page.page_files import built_folder, load_page
@@ -253,7 +253,7 @@ def test_page_and_python_read_changed_files_alike(
 ) -> None:
     chance = random.Random(76)
     samples, rate = soundfile.read(FIXTURES / "near.flac", dtype="int16", stop=9000)
-    assert rate == SAMPLE_RATE_HZ
+    assert rate == 16_000
     ours = encode_clip(samples, '{"a":1}')
     buffer = io.BytesIO()
     soundfile.write(buffer, samples, rate, format="FLAC")
