@@ -191,6 +191,18 @@ class Scene:
         fragment = urlsplit(json.loads(line)["address"]).fragment
         return f"{self.address}/#{fragment}"
 
+    def downloaded(self, name: str) -> Path:
+        """Return a file that the page saved, once the browser has written all of it."""
+        path = self.browser.downloads / name
+
+        def is_whole() -> bool:
+            # Firefox makes an empty file first, and writes beside it.
+            partial = [*path.parent.glob("*.part"), *path.parent.glob("*.crdownload")]
+            return path.exists() and path.stat().st_size > 0 and not partial
+
+        wait_until(is_whole, f"{name} is saved")
+        return path
+
     def enter(self) -> Browser:
         """Open the page and give it the key card; wait for the list."""
         self.browser.open(self.next_address())
