@@ -39,9 +39,10 @@ function exportSection(page) {
       owner: owner.name, owners: owner.owners, requestHash: requestHash(request),
     });
     await page.noteHead(found.head);
-    saveFile(`${owner.name}-clips-${localDay(Date.now())}.zip`, blob, "application/zip");
+    const file = `${owner.name}-clips-${localDay(Date.now())}.zip`;
+    saveFile(file, blob, "application/zip");
     page.say("");
-    page.status.append(h("span", { "data-exported": found.count }, t("export.done", { n: found.count })),
+    page.status.append(h("span", { "data-exported": found.count, "data-file": file }, t("export.done", { n: found.count })),
       found.leftOut ? ` ${t("export.left-out", { n: found.leftOut })}` : "");
   }, button) }, t("export.button"));
   return h("section", {}, h("h3", {}, t("export.title")), h("p", {}, t("export.intro")), button);

@@ -11,7 +11,7 @@ from typing import Final
 
 from starlette.responses import Response, StreamingResponse
 
-from listener.browse.refusal import Refusal
+from listener.browse.refusal import PageRequestRefused
 from listener.browser_page.page_routes import HEADERS
 from listener.clips.client import ENVELOPE, JSON, ZIP
 from listener.clips.http import Address, HttpClient, HttpResponse
@@ -44,7 +44,7 @@ class ArchiveForwarder:
         """Forward ``GET /v1/archive``.
 
         Raises:
-            Refusal: the archive cannot be reached.
+            PageRequestRefused: the archive cannot be reached.
         """
         return self._forward("/v1/archive")
 
@@ -55,14 +55,16 @@ class ArchiveForwarder:
             body: the request in JSON.
 
         Raises:
-            Refusal: it is not a request of this owner, or the archive cannot be reached.
+            PageRequestRefused: it is not a request of this owner, or the archive cannot be reached.
         """
         try:
             request = requests.parse(body)
         except UsageError as error:
-            raise Refusal(422, "request", str(error), error.hint) from error
+            raise PageRequestRefused(422, "request", str(error), error.hint) from error
         if request.owner != self._owner:
-            raise Refusal(422, "request", f"this server forwards requests of {self._owner} only")
+            raise PageRequestRefused(
+                422, "request", f"this server forwards requests of {self._owner} only"
+            )
         return self._forward("/v1/tickets", body, JSON)
 
     def answer_challenge(self, ticket: str, body: bytes) -> Response:
@@ -73,13 +75,13 @@ class ArchiveForwarder:
             body: the answer.
 
         Raises:
-            Refusal: the body is not the answer to a challenge of this owner, or the archive cannot
-                be reached.
+            PageRequestRefused: the body is not the answer to a challenge of this owner, or the
+                archive cannot be reached.
         """
         if not _TICKET.fullmatch(ticket):
-            raise Refusal(404, "ticket", "this is not a ticket")
+            raise PageRequestRefused(404, "ticket", "this is not a ticket")
         if len(body) > LONGEST_ANSWER_BYTES or not self._answers.fullmatch(body):
-            raise Refusal(
+            raise PageRequestRefused(
                 422,
                 "request",
                 "this is not the answer to a challenge; nothing was forwarded",
@@ -99,9 +101,9 @@ class ArchiveForwarder:
                 limit = RECEIPT_LIMIT_BYTES if reply.kind == JSON else ENVELOPE_LIMIT_BYTES
                 data = reply.body(limit)
         except Unavailable as error:
-            raise Refusal(502, "archive", str(error), error.hint) from error
+            raise PageRequestRefused(502, "archive", str(error), error.hint) from error
         if reply.kind not in {JSON, ENVELOPE}:
-            raise Refusal(
+            raise PageRequestRefused(
                 502,
                 "archive",
                 f"the server is not an Earmark archive (HTTP {reply.status})",

@@ -1,4 +1,4 @@
-"""What the owner's computer keeps for the page: pinned keys, receipts, consents, the log's head.
+"""Records of the owner's computer for the page: pinned keys, receipts, consents, the log's head.
 
 The same files as those of the other actions of ``earmark clips``.
 """

@@ -9,7 +9,7 @@ from typing import Final
 
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from listener.browse.refusal import Refusal
+from listener.browse.refusal import PageRequestRefused
 
 _SITES: Final = frozenset({b"same-origin", b"none"})
 
@@ -30,7 +30,7 @@ class OwnOriginOnly:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Forward a request to the application, or refuse it."""
         if scope["type"] == "http" and not self._is_own(scope["headers"]):
-            refusal = Refusal(
+            refusal = PageRequestRefused(
                 403,
                 "origin",
                 "this server answers only its own page",

@@ -20,7 +20,7 @@ from listener import strict_json
 from listener.browse.forwarding import ArchiveForwarder
 from listener.browse.local_records import LocalRecords, NewConsents, NewSpeaker
 from listener.browse.own_origin import OwnOriginOnly
-from listener.browse.refusal import Refusal
+from listener.browse.refusal import PageRequestRefused
 from listener.browse.sessions import Sessions
 from listener.browser_page.page_files import PageFile
 from listener.browser_page.page_routes import HEADERS, page_routes
@@ -72,7 +72,7 @@ class PageApp:
             host: the ``Host`` of its requests, such as ``localhost:20000``.
         """
         handlers: dict[Any, Callable[[Request, Any], Response]] = {
-            Refusal: lambda _request, error: error.response(),
+            PageRequestRefused: lambda _request, error: error.response(),
             HTTPException: _route_error,
             EarmarkError: _failure,
             Exception: _unexpected_error,
@@ -105,7 +105,7 @@ class PageApp:
 
     def _check_session(self, request: Request) -> None:
         if not self._sessions.is_open(request.headers.get(SESSION_HEADER, "")):
-            raise Refusal(
+            raise PageRequestRefused(
                 401,
                 "session",
                 "this tab has no session of the running command",
@@ -123,7 +123,7 @@ class PageApp:
         message = await _read(request, _TokenMessage)
         session = self._sessions.redeem(message.token)
         if session is None:
-            raise Refusal(
+            raise PageRequestRefused(
                 401,
                 "session",
                 "this address was used before, or is of an earlier start",
@@ -173,16 +173,18 @@ async def _body(request: Request, longest_bytes: int) -> bytes:
         async for piece in request.stream():
             body += piece
             if len(body) > longest_bytes:
-                raise Refusal(413, "size", f"the body is longer than {longest_bytes} bytes")
+                raise PageRequestRefused(
+                    413, "size", f"the body is longer than {longest_bytes} bytes"
+                )
     except ClientDisconnect as error:
-        raise Refusal(400, "request", "the client disconnected") from error
+        raise PageRequestRefused(400, "request", "the client disconnected") from error
     return bytes(body)
 
 
 async def _json_body(request: Request, longest_bytes: int) -> bytes:
     # Pages of other origins cannot send this type without a preflight, which is not answered.
     if request.headers.get("content-type", "").partition(";")[0].strip() != _JSON:
-        raise Refusal(415, "type", "the content type is not application/json")
+        raise PageRequestRefused(415, "type", "the content type is not application/json")
     return await _body(request, longest_bytes)
 
 
@@ -191,7 +193,7 @@ async def _read(request: Request, kind: type[_Any]) -> _Any:
     try:
         return strict_json.decode(body, kind)
     except ValueError as error:
-        raise Refusal(422, "request", "the request is malformed") from error
+        raise PageRequestRefused(422, "request", "the request is malformed") from error
 
 
 def _answer(fields: dict[str, Any]) -> Response:
@@ -204,19 +206,19 @@ def _route_error(request: Request, error: HTTPException) -> Response:
         404: ("path", "this path does not exist"),
         405: ("method", "this path does not support the method"),
     }.get(error.status_code, ("request", "the request is malformed"))
-    return Refusal(error.status_code, word, message).response()
+    return PageRequestRefused(error.status_code, word, message).response()
 
 
 def _failure(request: Request, error: EarmarkError) -> Response:
     del request
     if isinstance(error, Unavailable):
-        return Refusal(503, "unavailable", str(error), error.hint).response()
-    return Refusal(409, "key", str(error), error.hint).response()
+        return PageRequestRefused(503, "unavailable", str(error), error.hint).response()
+    return PageRequestRefused(409, "key", str(error), error.hint).response()
 
 
 def _unexpected_error(request: Request, error: Exception) -> Response:
     # starlette raises it again after this response.
     del request, error
-    return Refusal(
+    return PageRequestRefused(
         503, "unavailable", "the request could not be carried out", "report this as a bug"
     ).response()

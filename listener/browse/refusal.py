@@ -5,7 +5,7 @@ from starlette.responses import JSONResponse, Response
 from listener.browser_page.page_routes import HEADERS
 
 
-class Refusal(Exception):
+class PageRequestRefused(Exception):
     """A request that gets an error response.
 
     Attributes:

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 from listener.browse.forwarding import ArchiveForwarder
 from listener.browse.loopback_server import FIRST_PORT, PORTS, LoopbackServer, port_of
-from listener.browse.refusal import Refusal
+from listener.browse.refusal import PageRequestRefused
 from listener.browse.sessions import MOST_SESSIONS, Sessions
 from listener.clips.http import Address
 from listener.clips.trust_store import TrustStore
@@ -277,7 +277,7 @@ LINE = "ada:list:0123456789abcdef:" + "a" * 26
 def test_nothing_but_an_answer_is_forwarded(body: bytes) -> None:
     forwarder = ArchiveForwarder(unreachable(), "ada")
 
-    with pytest.raises(Refusal) as refused:
+    with pytest.raises(PageRequestRefused) as refused:
         forwarder.answer_challenge("t" * 16, body)
 
     assert (refused.value.status, refused.value.error) == (422, "request")

@@ -34,6 +34,13 @@ __all__ = [
 TypeKey = Callable[..., CommandResult]
 
 
+class Terminal(io.StringIO):
+    """What a person types at a terminal."""
+
+    def isatty(self) -> bool:
+        return True
+
+
 @pytest.fixture
 def person(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """The current folder of the person."""
@@ -49,8 +56,8 @@ def type_key(
 ) -> TypeKey:
     """Run ``earmark owner key`` on the owner's own computer."""
 
-    def run(*words: object, typed: str = "") -> CommandResult:
-        monkeypatch.setattr("sys.stdin", io.StringIO(typed))
+    def run(*words: object, typed: str = "", is_terminal: bool = False) -> CommandResult:
+        monkeypatch.setattr("sys.stdin", Terminal(typed) if is_terminal else io.StringIO(typed))
         home = str(person / "home")
         code = main.main(["owner", "key", *map(str, words), "--home", home])
         captured = capsys.readouterr()

@@ -2,6 +2,8 @@
 
 import base64
 import contextlib
+import os
+import pty
 import re
 import shutil
 import subprocess
@@ -26,7 +28,7 @@ from listener.owner_key.key_card import (
     KeyCard,
     parse_card,
 )
-from listener.owner_key.protected_copy import PAUSES_S, protect, unprotect
+from listener.owner_key.protected_copy import MOST_BYTES, PAUSES_S, protect, unprotect
 from listener.owner_key.recovery_sheet import read_sheet, sheet_html
 from listener.owner_key.recovery_words import WORDS, identity_of, words_of
 
@@ -258,6 +260,43 @@ def test_copy_is_tried_again_while_the_computer_is_busy() -> None:
         unprotect(slow, "a passphrase", "a.key.age", slept.append)
 
     assert tuple(slept) == PAUSES_S
+
+
+def test_copy_has_the_work_factor_of_stock_age_at_any_length() -> None:
+    for length in (0, 1, 48 - len(unarmored(protect(b"", "a passphrase"))) % 48):
+        copy = protect(bytes(length), "a passphrase")
+        assert re.search(rb"\n-> scrypt \S{22} 18\n", unarmored(copy))
+        assert max(map(len, copy.splitlines())) <= 64
+        assert unprotect(copy, "a passphrase", "a.key.age") == bytes(length)
+    with pytest.raises(ConfigError, match="at most"):
+        protect(bytes(MOST_BYTES + 1), "a passphrase")
+
+
+@pytest.mark.system
+def test_copy_is_opened_by_stock_age(tmp_path: Path) -> None:
+    for tool in ("age", "setsid"):
+        if shutil.which(tool) is None:
+            pytest.skip(f"{tool} is not installed: make debian")
+    text = card_of().text().encode()
+    (tmp_path / "a.key.age").write_bytes(protect(text, "six words of ümlaut"))
+    keyboard, terminal = pty.openpty()
+    try:
+        process = subprocess.Popen(
+            ["setsid", "--ctty", "age", "-d", "-o", "a.key", "a.key.age"],
+            cwd=tmp_path,
+            stdin=terminal,
+            stdout=terminal,
+            stderr=terminal,
+        )
+        asked = b""
+        while b":" not in asked:
+            asked += os.read(keyboard, 1000)
+        os.write(keyboard, "six words of ümlaut\n".encode())
+        assert process.wait(50) == 0
+    finally:
+        os.close(keyboard)
+        os.close(terminal)
+    assert (tmp_path / "a.key").read_bytes() == text
 
 
 @pytest.mark.parametrize("data", [b"", b"age-encryption.org/v1\n", b"x" * 500])

@@ -146,9 +146,10 @@ def test_restore_asks_for_the_passphrase_at_a_terminal(
         return str(made["passphrase"])
 
     monkeypatch.setattr("getpass.getpass", answer)
-    monkeypatch.setattr("io.StringIO.isatty", lambda _: True)
 
-    restored = type_key("restore", "ada.key.age", "--owner", "ada", "--to", "again.key")
+    restored = type_key(
+        *("restore", "ada.key.age", "--owner", "ada", "--to", "again.key"), is_terminal=True
+    )
 
     assert restored.code == 0, restored.err
     assert asked == ["passphrase of ada.key.age: "]

@@ -73,7 +73,13 @@ class Browser:
             "args": [*(CHROMIUM_ARGUMENTS if self.is_chromium else ()), *arguments],
         }
         if not self.is_chromium:
-            options["extraPrefsFirefox"] = {"intl.locale.requested": "en-US"}
+            options["extraPrefsFirefox"] = {
+                "intl.locale.requested": "en-US",
+                "browser.download.folderList": 2,
+                "browser.download.dir": str(self.downloads),
+                "browser.download.useDownloadDir": True,
+                "browser.helperApps.neverAsk.saveToDisk": "application/zip",
+            }
         self.version: str = self._send("launch", options=options)["version"]
 
     def __enter__(self) -> Self:

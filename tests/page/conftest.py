@@ -19,6 +19,7 @@ import pytest
 import soundfile
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
+from listener.archive.records import RowMac
 from listener.archive.store import FileStore
 from listener.audio.clip import encode_clip
 from listener.browser_page.page_files import built_folder
@@ -43,6 +44,8 @@ __all__ = ["earmark", "free_port"]
 
 PROGRAM = os.environ.get("EARMARK_BROWSER", "chromium")
 """Browser of the tests; `make firefox` names the other one."""
+PATIENCE_S = 180.0
+"""For an archive that looks through ten thousand files at its start."""
 FIXTURES = Path(__file__).resolve().parents[1] / "fixtures"
 ALEXA = "6ff566a01d12670e8d9e3c59da32651db1575d17272a601b7f8a39283dfbae3e"
 """SHA-256 of the model, whose threshold the page knows."""
@@ -67,9 +70,14 @@ class Clips:
 
     def __init__(self, household: "Household") -> None:
         self._household = household
-        self._store = FileStore(household.home.path / "archive")
+        self._store = self._open()
         self._seq = 0
         self.made: list[MadeClip] = []
+
+    def _open(self) -> FileStore:
+        """Open the store as the archive does: its rows have the archive's MAC."""
+        home = self._household.home
+        return FileStore(home.path / "archive", row_mac=RowMac.for_key(home.archive_key()))
 
     def close(self) -> None:
         self._store.close()
@@ -130,7 +138,7 @@ class Clips:
         with mock.patch("os.fsync"):
             self._store.close()
             with mock.patch.object(sqlite, "_PRAGMAS", "pragma synchronous = off;"):
-                self._store = FileStore(self._household.home.path / "archive")
+                self._store = self._open()
             self._put_noise(count, noise)
 
     def _put_noise(self, count: int, noise: bytes) -> None:
@@ -182,6 +190,18 @@ class Scene:
         assert line, "the page's server ended"
         fragment = urlsplit(json.loads(line)["address"]).fragment
         return f"{self.address}/#{fragment}"
+
+    def downloaded(self, name: str) -> Path:
+        """Return a file that the page saved, once the browser has written all of it."""
+        path = self.browser.downloads / name
+
+        def is_whole() -> bool:
+            # Firefox makes an empty file first, and writes beside it.
+            partial = [*path.parent.glob("*.part"), *path.parent.glob("*.crdownload")]
+            return path.exists() and path.stat().st_size > 0 and not partial
+
+        wait_until(is_whole, f"{name} is saved")
+        return path
 
     def enter(self) -> Browser:
         """Open the page and give it the key card; wait for the list."""
@@ -259,5 +279,5 @@ def start_archive(earmark: Earmark, home: Path, folder: Path, *lines: str) -> st
             f'archive.key_file = "{issued}/s-api.key"\n' + "".join(f"{line}\n" for line in lines)
         )
     earmark.start("archive")
-    wait_until((home / "archive.sock").exists, "the archive is up")
+    wait_until((home / "archive.sock").exists, "the archive is up", PATIENCE_S)
     return f"https://localhost:{port}"

@@ -30,7 +30,6 @@ from listener.owner.roster import ARCHIVE
 from listener.voice.consent import Consent, verify_consent
 from tests.page.conftest import write_card
 from tests.page.secrets_search import STORED, assert_no_key_stored, assert_nothing_left
-from tests.system.conftest import wait_until
 
 if TYPE_CHECKING:
     from tests.conftest import Household
@@ -210,10 +209,8 @@ def test_page_makes_a_key_that_stock_tools_and_the_household_accept(
     browser.click("[data-do=make]")
     browser.wait_for("[data-made]")
     recipient = browser.evaluate("document.querySelector('[data-made]').dataset.made")
-    wait_until(lambda: list(scene.browser.downloads.glob("ada.key.age")), "the key's file")
-    card = pyrage.passphrase.decrypt(
-        (scene.browser.downloads / "ada.key.age").read_bytes(), PASSPHRASE
-    ).decode()
+    made = scene.downloaded("ada.key.age")
+    card = pyrage.passphrase.decrypt(made.read_bytes(), PASSPHRASE).decode()
     secret = card.strip().splitlines()[-1]
     assert str(pyrage.x25519.Identity.from_str(secret).to_public()) == recipient
     assert secret.encode() not in scene.sent
@@ -240,12 +237,11 @@ def test_page_makes_a_key_that_stock_tools_and_the_household_accept(
     (tmp_path / "ada.bundle").write_bytes(encode(bundle))
     browser.click("[data-part='key.answer'] summary")
     browser.upload("[data-field=bundle]", tmp_path / "ada.bundle")
-    browser.upload("[data-field=bundle-key]", scene.browser.downloads / "ada.key.age")
+    browser.upload("[data-field=bundle-key]", made)
     browser.type("[data-field=bundle-passphrase]", PASSPHRASE)
     browser.click("[data-do=answer]")
     browser.wait_for("[data-answered='2']")
-    wait_until(lambda: list(scene.browser.downloads.glob("ada.answers")), "the answers")
-    answers = parse_answer_file((scene.browser.downloads / "ada.answers").read_bytes())
+    answers = parse_answer_file(scene.downloaded("ada.answers").read_bytes())
     for one in answers.answers:
         challenge = PossessionChallenge(owner, one.place, places[one.place])
         assert challenge.is_answer(one.answer, now_s)

@@ -16,6 +16,9 @@ MOST_HEAP_BYTES = 48 << 20
 
 
 def heap_bytes(scene: "Scene") -> int:
+    """Memory of the page's objects; only Chromium tells it, and 0 stands for it elsewhere."""
+    if not scene.browser.is_chromium:
+        return 0
     scene.browser.send("HeapProfiler.collectGarbage")
     found: int = scene.browser.send("Runtime.getHeapUsage")["usedSize"]
     return found

@@ -13,11 +13,8 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from listener.clips.exports import ExportReader
 from listener.envelope import keys
 from tests.page.secrets_search import assert_no_key_stored, assert_nothing_left, forms_of_sound
-from tests.system.conftest import wait_until
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from tests.page.browser import Browser
     from tests.page.conftest import Clips, MadeClip, Scene
     from tests.page.relay import Answer
@@ -46,12 +43,6 @@ def refusal(browser: "Browser", clip: "MadeClip") -> str:
     browser.wait_for("[data-refused]")
     assert browser.count("audio") == 0
     return browser.text("[data-refused]")
-
-
-def downloaded(scene: "Scene", pattern: str) -> "Path":
-    wait_until(lambda: list(scene.browser.downloads.glob(pattern)), f"the file {pattern}")
-    (found,) = scene.browser.downloads.glob(pattern)
-    return found
 
 
 def test_owner_lists_plays_exports_and_erases(  # noqa: PLR0915 - one visit, step by step
@@ -83,7 +74,9 @@ def test_owner_lists_plays_exports_and_erases(  # noqa: PLR0915 - one visit, ste
     browser.wait("document.querySelector('[data-retention]').textContent !== ''")
     browser.click("[data-do=export]")
     browser.wait_for("[data-exported='2']")
-    saved = downloaded(scene, "*.zip")
+    saved = scene.downloaded(
+        browser.evaluate("document.querySelector('[data-exported]').dataset.file")
+    )
     with ExportReader(saved, scene.household.home.archive_key().public_key()) as export:
         assert export.receipt.count == 2
     with zipfile.ZipFile(saved) as stored:
