@@ -45,7 +45,7 @@ class Counts:
 
 
 COUNTS: Final[Mapping[Quality, Counts]] = {
-    "fast": Counts(1200, 3, 600, 2, 240, 40, 100, 60, 600),
+    "fast": Counts(1200, 3, 600, 2, 240, 40, 100, 60, 800),
     "best": Counts(1500, 3, 750, 2, 300, 40, 100, 60, 800),
 }
 

@@ -36,13 +36,13 @@ TEST: Final = "test-head"
 """The ensemble that is tested on the engine it was trained without."""
 HEADS: Final = 3
 """Heads whose logits are averaged."""
-HEAD_WIDTH: Final = 32
+HEAD_WIDTH: Final = 128
 """Units in each hidden layer of a head."""
 
 _HEAD_STEP_S: Final = 0.02
 _STANDARD_WINDOWS: Final = 4000
-_FAVOURED: Final = 2.0
-_DISFAVOURED: Final = 0.5
+_FAVOURED: Final = 1.5
+_DISFAVOURED: Final = 0.75
 _SCORED_AT_ONCE: Final = 4096
 _REAL_WEIGHT: Final = 3.0
 _OTHER_WEIGHTS: Final[Mapping[str, float]] = {"word": 0.6, "near": 2.0, "sentence": 1.0}
