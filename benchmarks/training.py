@@ -2,9 +2,9 @@
 
     python -m benchmarks.training [--voices fast|best] [WORD ...]
 
-The recordings are those of EARMARK_RECORDINGS, with a ``manifest.json`` and ``positive/WORD``. The recordings there train nothing and fix no
-threshold. Prints for each word the minutes, the misses at the model's threshold, clean and with
-noise at 10 dB, and the false wakes in the half of the negatives that fixed the threshold.
+The recordings are those of EARMARK_RECORDINGS, with a ``manifest.json`` and ``positive/WORD``. They
+train nothing and fix no threshold. Prints for each word the minutes, and the misses at the model's
+threshold, clean and with noise at 10 dB.
 """
 
 import argparse
