@@ -62,7 +62,7 @@ def build_batch(
     network = LongNet(long.data, long.name)
     heads = [(_word(word), HeadNet(word.data, word.name)) for word in words]
     return BatchModel(
-        _mel_weights(embedding),
+        mel_weights(embedding),
         network,
         [word for word, _ in heads],
         [head for _, head in heads],
@@ -93,10 +93,18 @@ def build_rule(word: Model, settings: WakeSettings) -> Rule:
 
 def _embedding(model: Model, hop_ms: int) -> tuple[StreamNet, Floats]:
     """Load the streaming network for a hop and the weights of the mel bands."""
-    return StreamNet(_file(model, f"stream-{hop_ms}.onnx"), model.name), _mel_weights(model)
+    return StreamNet(_file(model, f"stream-{hop_ms}.onnx"), model.name), mel_weights(model)
 
 
-def _mel_weights(model: Model) -> Floats:
+def mel_weights(model: Model) -> Floats:
+    """Return the weights of the mel bands, float32, shape (120, 32).
+
+    Args:
+        model: the streaming embedding network, which has them in a file of its own.
+
+    Raises:
+        ModelRefused: it has no such file.
+    """
     weights: Floats = np.load(io.BytesIO(_file(model, "mel.npy")), allow_pickle=False)
     return weights
 

@@ -97,8 +97,9 @@ class WakeModel(Protocol):
             samples: int16, shape (1280,).
 
         Returns:
-            float32, shape (steps_per_frame, columns), 0 to 1; NaN in a step that was put off.
-            Valid until the next call.
+            float32, shape (n, columns), 0 to 1: the scores of the newest n steps, oldest first.
+            n is ``steps_per_frame``, or less while scores are computed later, and more when they
+            follow. NaN where a score is not computed. Valid until the next call.
         """
 
 
@@ -111,7 +112,7 @@ class Step:
     end_sample: int
     """End of the step, in samples from the start of the stream."""
     scores: Mapping[str, float]
-    """Scores by word and by label, 0 to 1; empty if the step was put off."""
+    """Scores by word and by label, 0 to 1; without those that were not computed."""
 
 
 class StreamDetector:
@@ -137,23 +138,28 @@ class StreamDetector:
 
     @property
     def scores(self) -> Mapping[str, float]:
-        """Scores of the newest step by name; empty before the first, after a gap, if put off."""
+        """Scores of the newest step by name; those that were not computed are absent."""
         steps = self.steps
         return steps[-1].scores if steps else {}
 
     @property
     def steps(self) -> tuple[Step, ...]:
-        """The steps of the last `push`, oldest first; none if it was a gap."""
+        """The steps that the last `push` scored or put off, oldest first; none after a gap.
+
+        With a first stage they may be fewer than those of the frame, and come with a later one.
+        """
         begin = self._end_sample - len(self._latest) * self._step_samples
         return tuple(
             Step(
                 begin + index * self._step_samples,
                 begin + (index + 1) * self._step_samples,
-                {}
-                if np.isnan(row[0])
-                else dict(zip(self._model.columns, row.tolist(), strict=True)),
+                {
+                    name: score
+                    for name, score in zip(self._model.columns, row, strict=True)
+                    if score == score  # noqa: PLR0124 - NaN differs from itself
+                },
             )
-            for index, row in enumerate(self._latest)
+            for index, row in enumerate(self._latest.tolist())
         )
 
     def push(self, sound: Sound) -> tuple[Wake | NearMiss, ...]:

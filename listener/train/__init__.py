@@ -1,0 +1,1 @@
+"""Training of wake words from synthetic speech."""

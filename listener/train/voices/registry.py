@@ -1,0 +1,77 @@
+"""The voice engines that can be used on this machine."""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final, Literal
+
+from listener.errors import EarmarkError, Unavailable, UsageError
+from listener.train.voices.engine import VoiceEngine
+from listener.train.voices.espeak import EspeakEngine
+
+Quality = Literal["fast", "best"]
+"""``fast``: the programs; ``best``: the neural voices, too."""
+
+_PROGRAMS: Final[Mapping[str, Callable[[], VoiceEngine]]] = {"espeak-ng": EspeakEngine}
+
+
+@dataclass(frozen=True, slots=True)
+class MissingEngine:
+    """An engine that cannot be used here."""
+
+    name: str
+    reason: str
+    hint: str
+    """What makes it available."""
+
+
+def engine_names(quality: Quality = "best") -> tuple[str, ...]:
+    """Return the names of all engines of a quality, in a fixed order."""
+    del quality
+    return tuple(_PROGRAMS)
+
+
+def find_engines(
+    home: Path, quality: Quality = "best"
+) -> tuple[tuple[VoiceEngine, ...], tuple[MissingEngine, ...]]:
+    """Return the engines of this machine, and those that are missing with the reason.
+
+    Args:
+        home: data directory, which has the neural voices.
+        quality: which engines are tried.
+    """
+    found: list[VoiceEngine] = []
+    missing: list[MissingEngine] = []
+    for name in engine_names(quality):
+        try:
+            found.append(open_engine(name, home))
+        except EarmarkError as error:
+            missing.append(MissingEngine(name, str(error), error.hint))
+    return tuple(found), tuple(missing)
+
+
+def open_engine(name: str, home: Path) -> VoiceEngine:
+    """Open one engine.
+
+    Raises:
+        UsageError: there is no engine of this name.
+        Unavailable: it is not installed.
+        ModelRefused: the files of a neural voice are not the expected ones.
+    """
+    del home
+    if name in _PROGRAMS:
+        return _PROGRAMS[name]()
+    raise UsageError(f"there is no voice engine {name!r}", f"use one of {', '.join(_PROGRAMS)}")
+
+
+def require_engines(engines: Sequence[VoiceEngine], missing: Sequence[MissingEngine]) -> None:
+    """Check that there is an engine.
+
+    Raises:
+        Unavailable: there is none; the hint installs one.
+    """
+    if not engines:
+        raise Unavailable(
+            "there is no voice engine: " + "; ".join(each.reason for each in missing),
+            missing[0].hint if missing else "",
+        )
