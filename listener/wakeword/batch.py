@@ -91,8 +91,8 @@ class BatchModel:
         self._longest = max(word.window_frames for word in words)
         self._samples = np.zeros(batch_steps * FRAME_SAMPLES, np.int16)
         self._batch_steps = batch_steps
-        self._silent = self._settle(SILENT_LEVEL)
-        self._settle(START_LEVEL)
+        self._silent = settle(network, SILENT_LEVEL)
+        settle(network, START_LEVEL)
         self._start = network.state()
         # Embeddings of the previous batch that windows still cover, then the new ones.
         self._embeddings = np.empty((self._longest - 1 + batch_steps, FEATURES), np.float32)
@@ -145,8 +145,14 @@ class BatchModel:
             else:
                 scores[:, column] = outputs[:, 0]
 
-    def _settle(self, level: float) -> Floats:
-        """Run the network on a constant over its receptive field; return the last embedding."""
-        frames = -(-RECEPTIVE_FRAMES // STEP_FRAMES) * STEP_FRAMES
-        last: Floats = self._network.steps(np.full((frames, BANDS), level, np.float32))[-1]
-        return last.copy()
+
+def settle(network: LongNetwork, level: float) -> Floats:
+    """Run a network on a constant over its receptive field; return the last embedding.
+
+    Args:
+        network: its state is that of the constant afterwards.
+        level: value of every band.
+    """
+    frames = -(-RECEPTIVE_FRAMES // STEP_FRAMES) * STEP_FRAMES
+    last: Floats = network.steps(np.full((frames, BANDS), level, np.float32))[-1]
+    return last.copy()
