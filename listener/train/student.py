@@ -147,7 +147,10 @@ class _Stretches:
         length = self._before + STRETCH_STEPS
         mel = np.stack([self._streams[i].mel[first : first + length] for i, first in chosen])
         target = np.stack(
-            [self._streams[i].embeddings[first + self._before : first + length] for i, first in chosen]
+            [
+                self._streams[i].embeddings[first + self._before : first + length]
+                for i, first in chosen
+            ]
         )
         weight = np.stack(
             [self._weights[i][first + self._before : first + length] for i, first in chosen]

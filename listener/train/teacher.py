@@ -1,7 +1,6 @@
 """Streams for a student: mel frames of recordings, and the embedding network's answers to them."""
 
 from collections.abc import Iterable, Sequence
-from typing import Final
 
 import numpy as np
 
@@ -15,7 +14,6 @@ from listener.wakeword.embedding import STEP_FRAMES
 from listener.wakeword.features import START_LEVEL, Mel
 from listener.wakeword.manifest import Model
 from listener.wakeword.student import INPUTS
-
 
 
 class Teacher:
@@ -57,9 +55,7 @@ class Teacher:
             mels.append(mel.reshape(count, INPUTS).astype(np.float16))
             embeddings.append(self._network.steps(mel).astype(np.float16))
         ends = np.array(sorted(word_ends), np.int64) // FRAME_SAMPLES
-        return TeacherStream(
-            np.concatenate(mels), np.concatenate(embeddings), ends[ends < steps]
-        )
+        return TeacherStream(np.concatenate(mels), np.concatenate(embeddings), ends[ends < steps])
 
     def teach_stretches(self, stretches: Iterable[LabelledStretch]) -> TeacherStream:
         """Return the stream of stretches, one after the other; at least one."""

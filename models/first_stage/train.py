@@ -11,12 +11,14 @@ import argparse
 import sys
 import time
 from collections.abc import Iterator, Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any, Final
 
 import numpy as np
 from numpy.random import default_rng
 
+from listener.audio.pcm import Samples
 from listener.evaluate.corpus.augmentation import Condition, Mixer, choose_mix
 from listener.inference.catalogue import Catalogue
 from listener.train.acoustics import read_surroundings
@@ -108,7 +110,7 @@ def make_streams(audio: Path, engines: tuple[VoiceEngine, ...]) -> Iterator[Teac
 
 def _augment(
     sources: list[Source], noises: tuple[Path, ...], rooms: tuple[Path, ...]
-) -> Iterator[Any]:
+) -> Iterator[Samples]:
     """Yield the speech of the training half in rooms and noise, at other levels."""
     random = default_rng(SEED)
     mixer = Mixer()
@@ -120,8 +122,11 @@ def _augment(
         in_room = rooms if random.random() < 1 / 2 else ()
         condition = Condition(f"{snr_db}", snr_db, noises, in_room, level)
         choice = choose_mix(condition, SEED, source.name, 0)
-        samples = source.samples
-        yield np.concatenate(list(mixer.mix(lambda samples=samples: iter([samples]), choice)))
+        yield np.concatenate(list(mixer.mix(partial(_play, source.samples), choice)))
+
+
+def _play(samples: Samples) -> Iterator[Samples]:
+    yield samples
 
 
 def load_streams(file: Path) -> list[TeacherStream]:
@@ -161,7 +166,7 @@ def main() -> None:
     else:
         engines, missing = find_engines(arguments.home, "fast")
         for engine in missing:
-            print(f"not used: {engine.name}: {engine.reason}", file=sys.stderr)
+            print(f"not used: {engine.name}: {engine.reason}", file=sys.stderr)  # noqa: T201 - progress of a program
         streams = list(make_streams(arguments.audio, engines))
         if arguments.streams:
             save_streams(arguments.streams, streams)
@@ -182,7 +187,7 @@ def main() -> None:
 
 
 def _say(text: str) -> None:
-    print(text, flush=True)
+    print(text, flush=True)  # noqa: T201 - progress of a program
 
 
 if __name__ == "__main__":
