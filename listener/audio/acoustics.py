@@ -70,7 +70,8 @@ def convolve_response(
     Returns:
         float64, shape (n,).
     """
-    whole = len(sound) + len(response)
+    # A power of two: the transform of a length with a large prime factor takes ten times as long.
+    whole = 1 << (len(sound) + len(response) - 1).bit_length()
     spectrum = np.fft.rfft(sound, whole) * np.fft.rfft(response, whole)
     made: NDArray[np.float64] = np.fft.irfft(spectrum, whole)[: len(sound)]
     return made

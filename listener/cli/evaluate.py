@@ -134,6 +134,12 @@ def add_plan_options(parser: argparse.ArgumentParser) -> None:
         help="TOML file with engines, recordings and conditions; options override it",
     )
     models.add_argument(
+        "--first-stage",
+        choices=("on", "off"),
+        help="score only what a device with wake.first_stage computes (default:"
+        " wake.first_stage)",
+    )
+    models.add_argument(
         "--model",
         action="append",
         metavar="NAME",
@@ -239,6 +245,8 @@ def _engines(arguments: argparse.Namespace, settings: Config) -> list[dict[str, 
             "refractory_s": wake.refractory_s,
             "near_miss_threshold": wake.near_miss_threshold,
             "hop_ms": wake.hop_ms,
+            "first_stage": kind == "earmark"
+            and (arguments.first_stage or ("on" if wake.first_stage else "off")) == "on",
             "command": (arguments.command or []) if kind == "command" else [],
             "said": dict.fromkeys(words, arguments.said) if arguments.said else {},
         }

@@ -464,7 +464,8 @@ def _networks(
         Detector, speech model, SHA-256 by wake word, and threshold (0 to 1) by wake word.
     """
     words = [catalogue.load(name) for name in settings.words]
-    detector = build_detector(words, catalogue.embedding(), settings)
+    first_stage = catalogue.first_stage(words) if settings.first_stage else None
+    detector = build_detector(words, catalogue.embedding(), settings, first_stage)
     models = {word.name: word.manifest.sha256 for word in words}
     thresholds = {
         word.name: settings.thresholds.get(word.name, word.manifest.threshold or 0.0)

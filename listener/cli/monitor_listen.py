@@ -79,7 +79,8 @@ def listen(arguments: argparse.Namespace, settings: Config) -> int:
     )
     catalogue = Catalogue(home)
     words = [catalogue.load(name) for name in wake.words]
-    detector = build_detector(words, catalogue.embedding(), wake)
+    first_stage = catalogue.first_stage(words) if wake.first_stage else None
+    detector = build_detector(words, catalogue.embedding(), wake, first_stage)
     # After the models are loaded: their freed memory holds no audio.
     overwrite_freed_memory()
     render = to_json if arguments.json else to_text

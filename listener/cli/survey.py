@@ -147,7 +147,8 @@ def run(arguments: argparse.Namespace, settings: config.Config) -> int:
     )
     catalogue = Catalogue(home)
     words = [catalogue.load(name) for name in wake.words]
-    detector = build_detector(words, catalogue.embedding(), wake)
+    first_stage = catalogue.first_stage(words) if wake.first_stage else None
+    detector = build_detector(words, catalogue.embedding(), wake, first_stage)
     # After the models are loaded: their freed memory holds no audio.
     overwrite_freed_memory()
     step_samples = wake.hop_ms * SAMPLE_RATE_HZ // 1000

@@ -55,9 +55,11 @@ def run(arguments: argparse.Namespace, settings: Config) -> int:
             raise UsageError(f"{word.name} is not a wake-word model")
     info = describe([word.manifest for word in words], listener.__version__)
     embedding = catalogue.embedding()
+    first_stage = catalogue.first_stage(words) if settings.wake.first_stage else None
 
     def start_session() -> WakeSession:
-        session = WakeSession(build_detector(words, embedding, settings.wake), info)
+        detector = build_detector(words, embedding, settings.wake, first_stage)
+        session = WakeSession(detector, info)
         session.wipe()
         return session
 

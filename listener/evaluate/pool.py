@@ -12,7 +12,7 @@ import signal
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from multiprocessing import resource_tracker
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 import joblib
 
@@ -36,6 +36,8 @@ _HINT: Final = (
 )
 
 EvaluateItem = Callable[[Item], ItemReport]
+Work = TypeVar("Work")
+Done = TypeVar("Done")
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,8 +47,8 @@ class Processes:
     jobs: int
     """Number of processes; -1: one for each core."""
 
-    def map(self, function: EvaluateItem, items: Iterable[Item]) -> Iterator[ItemReport]:
-        """See ``Workers.map``.
+    def map(self, function: Callable[[Work], Done], items: Iterable[Work]) -> Iterator[Done]:
+        """See ``Workers.map``; any work whose function and results can be pickled.
 
         The workers end with this process, however it ends; its interrupts are not theirs.
         """
@@ -61,9 +63,9 @@ class Processes:
 
 def map_in_batches(
     parallel: Any,  # noqa: ANN401 - joblib ships no types
-    function: EvaluateItem,
-    items: Iterable[Item],
-) -> Iterator[ItemReport]:
+    function: Callable[[Work], Done],
+    items: Iterable[Work],
+) -> Iterator[Done]:
     """Yield the reports in the order of the items, in batches of bounded size.
 
     joblib consumes an iterator whether or not its results are taken: while one item of a day is

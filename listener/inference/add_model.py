@@ -5,7 +5,7 @@ Separate from the catalogue, which only reads, so that ``hear`` has no code that
 
 import shutil
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Final
@@ -24,13 +24,20 @@ from listener.wakeword.manifest import Manifest, to_toml, verify
 _FOLDER_MODE: Final = 0o755
 
 
-def add_model(catalogue: Catalogue, manifest: Manifest, data: bytes) -> bool:
+def add_model(
+    catalogue: Catalogue,
+    manifest: Manifest,
+    data: bytes,
+    beside: Mapping[str, bytes] | None = None,
+) -> bool:
     """Add a model of one file to the folder of added models.
 
     Args:
         catalogue: catalogue of the data directory.
         manifest: manifest of the model.
         data: content of ``manifest.file``.
+        beside: content of other files of the folder, by name; one named ``manifest.toml`` must be
+            the text of ``manifest``, with figures.
 
     Returns:
         False if the same file is already there under this name; nothing is changed then.
@@ -51,7 +58,8 @@ def add_model(catalogue: Catalogue, manifest: Manifest, data: bytes) -> bool:
     try:
         make_folders(place, _FOLDER_MODE)
         with _staging_folder(place) as folder:
-            for name, content in ((manifest.file, data), (MANIFEST, to_toml(manifest).encode())):
+            files = {MANIFEST: to_toml(manifest).encode(), **(beside or {}), manifest.file: data}
+            for name, content in files.items():
                 write_atomic(folder / name, content, PUBLIC_MODE)
             sync_folder(folder)
             folder.rename(place / manifest.name)

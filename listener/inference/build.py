@@ -13,16 +13,21 @@ from listener.inference.onnx import HeadNet, LongNet, StreamNet
 from listener.quantities import quantity
 from listener.wakeword.batch import BATCH_STEPS, BatchModel
 from listener.wakeword.detector import Rule, StreamDetector
-from listener.wakeword.embedding import Embeddings
+from listener.wakeword.embedding import STEP_FRAMES, Embeddings
 from listener.wakeword.features import Floats, Mel
+from listener.wakeword.first_stage import FirstStage
 from listener.wakeword.manifest import Model
 from listener.wakeword.streaming import StreamingModel, Word
+from listener.wakeword.student import LongStudent, StudentNet, StudentWeights, read_weights
 
 _FRAME_MS: Final = FRAME_SAMPLES * 1000 // SAMPLE_RATE_HZ
 
 
 def build_detector(
-    words: Sequence[Model], embedding: Model, settings: WakeSettings
+    words: Sequence[Model],
+    embedding: Model,
+    settings: WakeSettings,
+    first_stage: Model | None = None,
 ) -> StreamDetector:
     """Build the detector for one stream.
 
@@ -30,23 +35,40 @@ def build_detector(
         words: wake-word models, in the order of ``StreamDetector.scores``.
         embedding: the streaming embedding network that they share.
         settings: hop, lazy mode, thresholds, patience and refractory.
+        first_stage: a first stage that knows all words, see ``Catalogue.first_stage``; None: the
+            embedding network runs at every step.
 
     Raises:
         ModelRefused: a file is not a model that can be run.
     """
     network, weights = _embedding(embedding, settings.hop_ms)
     heads = tuple(_word(word) for word in words)
+    longest = max(word.window_frames for word in heads)
+    gate = None
+    if first_stage is not None:
+        student = StudentNet(_student(first_stage), network.hop_frames)
+        gate = FirstStage(
+            Embeddings(student, longest),
+            heads,
+            _bounds(first_stage, words),
+            STEP_FRAMES // network.hop_frames,
+        )
     model = StreamingModel(
         Mel(weights, network.hop_frames),
-        Embeddings(network, max(word.window_frames for word in heads)),
+        Embeddings(network, longest),
         heads,
         lazy=settings.lazy,
+        first_stage=gate,
     )
     return StreamDetector(model, {word.name: build_rule(word, settings) for word in words})
 
 
 def build_batch(
-    words: Sequence[Model], embedding: Model, long: Model, batch_steps: int = BATCH_STEPS
+    words: Sequence[Model],
+    embedding: Model,
+    long: Model,
+    batch_steps: int = BATCH_STEPS,
+    first_stage: Model | None = None,
 ) -> BatchModel:
     """Build the model that scores recordings in batches, at a hop of 80 ms.
 
@@ -55,6 +77,7 @@ def build_batch(
         embedding: the streaming embedding network; its mel weights are used.
         long: the embedding network that takes any number of steps.
         batch_steps: steps computed at once.
+        first_stage: scores are absent (NaN) where a device with this first stage has none.
 
     Raises:
         ModelRefused: a file is not a model that can be run.
@@ -67,6 +90,9 @@ def build_batch(
         [word for word, _ in heads],
         [head for _, head in heads],
         batch_steps,
+        None
+        if first_stage is None
+        else (LongStudent(_student(first_stage)), _bounds(first_stage, words)),
     )
 
 
@@ -107,6 +133,27 @@ def mel_weights(model: Model) -> Floats:
     """
     weights: Floats = np.load(io.BytesIO(_file(model, "mel.npy")), allow_pickle=False)
     return weights
+
+
+def _student(model: Model) -> StudentWeights:
+    """Return the weights of the student of a first stage."""
+    return read_weights(model.data, model.name)
+
+
+def _bounds(first_stage: Model, words: Sequence[Model]) -> list[float]:
+    """Return the bound of each word.
+
+    Raises:
+        ModelRefused: the first stage does not know a word.
+    """
+    known = first_stage.manifest.words
+    for word in words:
+        if word.name not in known or known[word.name].sha256 != word.manifest.sha256:
+            raise ModelRefused(
+                f"{first_stage.name} was not trained for {word.name}",
+                "set wake.first_stage = false",
+            )
+    return [known[word.name].bound for word in words]
 
 
 def _file(model: Model, path: str) -> bytes:

@@ -45,6 +45,7 @@ HIGHEST_RATE_HZ: Final = 384_000
 # libsndfile reads the first two as int16 without scaling, and the others without clipping.
 _FLOATS: Final = frozenset({"FLOAT", "DOUBLE", "OPUS", "VORBIS"})
 _MP3_LEAD_FRAMES: Final = 16 * 1152  # the longest reservoir of bits, and the decoder's delay
+_WHOLE_BLOCK_SAMPLES: Final = 1 << 16
 _SKIPPED_FRAMES: Final = 1 << 16
 _ENDLESS_FRAMES: Final = 1 << 50  # libsndfile's value for a header without a length
 
@@ -277,6 +278,30 @@ def open_recording(path: Path, channel: int = 0, start_s: float = 0.0) -> Record
         UsageError: it does not have this channel, or its sample rate is not from 4 to 384 kHz.
     """
     return Recording(path, channel, start_s)
+
+
+def read_recording(path: Path, longest_samples: int) -> Samples:
+    """Return a recording from its beginning, whole or to a limit.
+
+    Args:
+        path: the file.
+        longest_samples: limit, at 16 kHz.
+
+    Returns:
+        int16 at 16 kHz, shape (n,); n is 0 for a file without samples.
+
+    Raises:
+        Unavailable: the file cannot be read, or is damaged within the limit.
+        UsageError: its sample rate is not from 4 to 384 kHz.
+    """
+    parts: list[Samples] = [np.zeros(0, np.int16)]
+    left = longest_samples
+    with open_recording(path) as recording:
+        # A block of a resampled file may be shorter than what was asked for.
+        while left and (block := recording.read(min(left, _WHOLE_BLOCK_SAMPLES))) is not None:
+            parts.append(block)
+            left -= len(block)
+    return np.concatenate(parts)
 
 
 @functools.lru_cache(maxsize=64)

@@ -21,8 +21,8 @@ from listener.audio.acoustics import (
 )
 from listener.audio.pcm import SAMPLE_RATE_HZ, Samples
 from listener.errors import Unavailable
-from listener.evaluate.corpus.augmentation import BLOCK_SAMPLES, read_response
-from listener.storage.recordings import open_recording
+from listener.evaluate.corpus.augmentation import read_response
+from listener.storage.recordings import read_recording
 from listener.wakeword.features import Floats
 
 Sound = NDArray[np.float64]
@@ -168,9 +168,11 @@ def _make_noise(length: int, surroundings: Surroundings, random: Generator) -> S
     return noise / max(root_mean_square(noise), _TINY)
 
 
-def _coloured(length: int, random: Generator) -> Sound:
-    """Return noise from white to brown whose level varies slowly."""
-    noise = make_coloured_noise(length, random, random.uniform(0.0, 2.0))
+def _coloured(length: int, random: Generator, exponent: float | None = None) -> Sound:
+    """Return noise whose level varies slowly, from white to brown unless an exponent is given."""
+    fall = random.uniform(0.0, 2.0) if exponent is None else exponent
+    # A power of two, for the transform; see convolve_response.
+    noise = make_coloured_noise(1 << (length - 1).bit_length(), random, fall)[:length]
     times = np.arange(length) / SAMPLE_RATE_HZ
     return noise * (
         1 + 0.5 * np.sin(2 * np.pi * (random.uniform(0.1, 3) * times + random.random()))
@@ -179,33 +181,38 @@ def _coloured(length: int, random: Generator) -> Sound:
 
 def _hum(length: int, random: Generator) -> Sound:
     """Return the hum of a motor or a power supply, over quiet pink noise."""
-    times = np.arange(length) / SAMPLE_RATE_HZ
-    base = _HUM_HZ[int(random.integers(2))] * (1 if random.integers(2) else random.uniform(1, 9))
-    partials = np.arange(1, 13)
-    weights = random.uniform(0, 1, len(partials)) / partials
-    phases = random.uniform(0, 1, len(partials))
-    waves = np.sin(2 * np.pi * (np.outer(partials * base, times) + phases[:, None]))
-    return np.asarray(weights @ waves) + 0.2 * make_coloured_noise(length, random)
+    base_hz = _HUM_HZ[int(random.integers(2))] * random.choice([1.0, random.uniform(1, 9)])
+    weights = random.uniform(0, 1, 12) / np.arange(1, 13)
+    return _tone(base_hz, weights, length) + 0.2 * _coloured(length, random, 1.0)
 
 
 def _music(length: int, random: Generator) -> Sound:
     """Return chords of decaying tones in a steady rhythm."""
-    sound = np.zeros(length)
+    sound = np.zeros(length + round(1.2 * SAMPLE_RATE_HZ))
     beat = round(random.uniform(0.15, 0.6) * SAMPLE_RATE_HZ)
     root_hz = random.uniform(90.0, 360.0)
-    for start in range(-int(random.integers(beat)), length, beat):
-        times = np.arange(min(2 * beat, length - start)) / SAMPLE_RATE_HZ
-        decay = np.exp(-times * random.uniform(2, 8))
-        for step in random.choice([0, 2, 3, 4, 5, 7, 9, 10, 12], int(random.integers(1, 4))):
-            pitch_hz = root_hz * 2 ** (float(step) / 12)
-            tone = sum(np.sin(2 * np.pi * pitch_hz * k * times) / k**1.5 for k in range(1, 6))
-            first = max(0, start)
-            sound[first : start + len(times)] += (decay * tone)[first - start :]
+    weights = np.arange(1, 6) ** -1.5
+    times = np.arange(2 * beat) / SAMPLE_RATE_HZ
+    for start in range(0, length, beat):
+        chord = random.choice([0, 2, 3, 4, 5, 7, 9, 10, 12], int(random.integers(1, 4)))
+        tones = sum(_tone(root_hz * 2 ** (int(step) / 12), weights, len(times)) for step in chord)
+        beat_sound = tones * np.exp(-times * random.uniform(2, 8))
         if random.integers(2):
-            hit = random.standard_normal(len(times)) * np.exp(-times * 40)
-            first = max(0, start)
-            sound[first : start + len(times)] += hit[first - start :]
-    return sound + 0.01 * random.standard_normal(length)
+            beat_sound += random.standard_normal(len(times)) * np.exp(-times * 40)
+        sound[start : start + len(times)] += beat_sound
+    shift = int(random.integers(beat))
+    return sound[shift : shift + length] + 0.01 * random.standard_normal(length)
+
+
+def _tone(pitch_hz: float, weights: NDArray[np.float64], length: int) -> Sound:
+    """Return a tone with partials of the given amplitudes."""
+    wave = np.exp(2j * np.pi * pitch_hz / SAMPLE_RATE_HZ * np.arange(length))
+    partial = np.ones(length, np.complex128)
+    sound = np.zeros(length)
+    for weight in weights:
+        partial *= wave
+        sound += weight * partial.imag
+    return sound
 
 
 def _babble(length: int, talk: Sequence[Samples], random: Generator) -> Sound:
@@ -225,16 +232,7 @@ def _cut(samples: Samples, length: int, random: Generator) -> Sound:
 
 
 def _read_noise(path: Path) -> Samples:
-    parts: list[Samples] = []
-    total = 0
-    with open_recording(path) as recording:
-        while total < _LONGEST_NOISE_S * SAMPLE_RATE_HZ:
-            block = recording.read(BLOCK_SAMPLES)
-            if block is None:
-                break
-            parts.append(block)
-            total += len(block)
-    noise = np.concatenate([np.zeros(0, np.int16), *parts])
+    noise = read_recording(path, _LONGEST_NOISE_S * SAMPLE_RATE_HZ)
     if not len(noise) or np.ptp(noise) == 0:
         raise Unavailable(f"{path} contains only silence")
     return noise

@@ -71,7 +71,7 @@ def train_head(
     """
     words = [pool for pool in pools if pool.is_word]
     others = [pool for pool in pools if not pool.is_word]
-    optimiser = _Adam(head.parameters, steps)
+    optimiser = Adam(head.parameters, steps)
     hard: list[Pool] = []
     positives = round(BATCH * POSITIVE_SHARE)
     targets = np.zeros(BATCH, np.float32)
@@ -127,11 +127,18 @@ def _find_hard(head: Head, standard: Standard, pool: Pool, random: Generator) ->
     return Pool(pool.name, pool.embeddings, hardest, len(hardest) ** 0.5, is_word=False)
 
 
-class _Adam:
+class Adam:
     """Adam (Kingma and Ba 2015) with warm-up, cosine schedule and weight decay."""
 
-    def __init__(self, parameters: list[Floats], steps: int) -> None:
-        self._parameters, self._steps = parameters, steps
+    def __init__(self, parameters: list[Floats], steps: int, rate: float = _RATE) -> None:
+        """Start with moments of 0.
+
+        Args:
+            parameters: changed in place.
+            steps: updates in all, over which the rate falls.
+            rate: highest rate.
+        """
+        self._parameters, self._steps, self._highest_rate = parameters, steps, rate
         self._first = [np.zeros_like(each) for each in parameters]
         self._second = [np.zeros_like(each) for each in parameters]
         self._step = 0
@@ -141,7 +148,7 @@ class _Adam:
         self._step += 1
         step = self._step
         cosine = 0.5 * (1 + np.cos(np.pi * step / self._steps))
-        rate = _RATE * min(1.0, step / _WARM_UP_STEPS) * (cosine + _LAST_RATE)
+        rate = self._highest_rate * min(1.0, step / _WARM_UP_STEPS) * (cosine + _LAST_RATE)
         scale = rate * np.sqrt(1 - _SECOND_MOMENT**step) / (1 - _FIRST_MOMENT**step)
         every: Any = zip(self._parameters, gradients, self._first, self._second, strict=True)
         for parameter, gradient, first, second in every:

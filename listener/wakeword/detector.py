@@ -132,7 +132,8 @@ class StreamDetector:
         self.thresholds: Final = {word: rules[word].threshold for word in model.words}
         """Threshold by word, in the order of the scores."""
         self._triggers = tuple(Trigger(word, rules[word]) for word in model.words)
-        self._step_samples = FRAME_SAMPLES // model.steps_per_frame
+        self.step_samples: Final = FRAME_SAMPLES // model.steps_per_frame
+        """Length of a step, in samples."""
         self._latest: Floats = np.empty((0, len(model.columns)), np.float32)
         self._end_sample = 0
 
@@ -148,11 +149,11 @@ class StreamDetector:
 
         With a first stage they may be fewer than those of the frame, and come with a later one.
         """
-        begin = self._end_sample - len(self._latest) * self._step_samples
+        begin = self._end_sample - len(self._latest) * self.step_samples
         return tuple(
             Step(
-                begin + index * self._step_samples,
-                begin + (index + 1) * self._step_samples,
+                begin + index * self.step_samples,
+                begin + (index + 1) * self.step_samples,
                 {
                     name: score
                     for name, score in zip(self._model.columns, row, strict=True)
@@ -170,9 +171,9 @@ class StreamDetector:
         self._latest = self._model.push(sound.samples)
         self._end_sample = end_sample = sound.end_sample
         detections: list[Wake | NearMiss] | None = None
-        sample = end_sample - len(self._latest) * self._step_samples
+        sample = end_sample - len(self._latest) * self.step_samples
         for row in self._latest.tolist():
-            sample += self._step_samples
+            sample += self.step_samples
             # A step that was put off (NaN) would score below every threshold: it counts as 0.
             for trigger, score in zip(self._triggers, row, strict=False):
                 event = trigger.push(score if score == score else 0.0, sample)  # noqa: PLR0124 - NaN differs from itself

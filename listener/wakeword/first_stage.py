@@ -25,14 +25,14 @@ def hold_steps(steps_per_frame: int) -> int:
     return HOLD_FRAMES * steps_per_frame
 
 
-def best_output(outputs: Floats, labels: Sequence[int]) -> Any:  # noqa: ANN401 - a scalar or an array, as numpy reduces
+def best_output(outputs: Floats, labels: list[int]) -> Any:  # noqa: ANN401 - a scalar or an array, as numpy reduces
     """Return the score of a word from the outputs of its head.
 
     Args:
         outputs: shape (outputs,) or (n, outputs).
         labels: outputs that count; none means the first.
     """
-    return outputs[..., list(labels)].max(axis=-1) if labels else outputs[..., 0]
+    return outputs[..., labels].max(axis=-1) if labels else outputs[..., 0]
 
 
 class FirstStage:

@@ -74,11 +74,26 @@ class SecondOpinion(_Table, frozen=True, kw_only=True):
     """Score of the head from which the second model is asked, 0 to 1."""
 
 
+class KnownWord(_Table, frozen=True, kw_only=True):
+    """A wake word that the student of a first stage was trained for."""
+
+    sha256: Annotated[str, Meta(pattern=r"^[0-9a-f]{64}\Z")]
+    """SHA-256 of the word's head."""
+    bound: Annotated[float, Meta(gt=0, lt=1)]
+    """Score of the head on the student's embeddings from which the word is open, 0 to 1."""
+    speech_share: Annotated[float, Meta(ge=0, le=1)]
+    """Part of the steps of speech without the word at which it is open."""
+    woken: Annotated[int, Meta(ge=0)] = 0
+    """Words of a test that wake without the first stage."""
+    lost: Annotated[int, Meta(ge=0)] = 0
+    """Those of them that do not wake with it."""
+
+
 class Manifest(_Table, frozen=True, kw_only=True):
     """The manifest of a model."""
 
     name: ShortName
-    kind: Literal["wake-word", "speech", "embedding", "second-opinion"]
+    kind: Literal["wake-word", "speech", "embedding", "second-opinion", "first-stage"]
     origin: Line
     """Author and place of publication."""
     licence: Line
@@ -95,6 +110,8 @@ class Manifest(_Table, frozen=True, kw_only=True):
     """Default number of frames in a row at or above the threshold; None for 1."""
     second_opinion: SecondOpinion | None = None
     """The other engine of an ensemble; None for a word that one engine scores."""
+    words: dict[ShortName, KnownWord] = {}
+    """The words of a first stage by name."""
     labels: dict[Index, Label] = {}
     """Label by output, for heads with several outputs; outputs without a label are ignored."""
     figures: dict[str, Any] = {}
@@ -218,6 +235,10 @@ def to_toml(manifest: Manifest) -> str:
     for file in manifest.files:
         lines += ["", "[[files]]", f"path = {_quote(file.path)}"]
         lines += [f"sha256 = {_quote(file.sha256)}", f"bytes = {file.bytes}"]
+    for name, word in sorted(manifest.words.items()):
+        lines += ["", f"[words.{name}]", f"sha256 = {_quote(word.sha256)}"]
+        lines += [f"bound = {word.bound!r}", f"speech_share = {word.speech_share!r}"]
+        lines += [f"woken = {word.woken}", f"lost = {word.lost}"]
     if manifest.labels:
         lines += ["", "[labels]"]
         lines += [f"{index} = {_quote(label)}" for index, label in manifest.labels.items()]
@@ -247,8 +268,17 @@ def _contradictions(manifest: Manifest) -> tuple[tuple[bool, str], ...]:
             "only a wake word has a second opinion",
         ),
         (
-            (manifest.kind in {"embedding", "second-opinion"}) != (manifest.threshold is None),
+            (manifest.kind in {"embedding", "second-opinion", "first-stage"})
+            != (manifest.threshold is None),
             "wake-word and speech models need a threshold; other kinds have none",
+        ),
+        (
+            (manifest.kind == "first-stage") != bool(manifest.words),
+            "a first stage, and no other kind, has words",
+        ),
+        (
+            any(word.lost > word.woken for word in manifest.words.values()),
+            "a word has more lost than woken",
         ),
         (
             len(set(manifest.labels.values())) != len(manifest.labels),

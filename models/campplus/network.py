@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from models.campplus.torch_file import Tensor
-from models.embedding.graph import Writer
+from listener.inference.graph import Writer
 
 BANDS: Final = 80
 DIMENSIONS: Final = 192

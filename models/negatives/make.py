@@ -39,7 +39,9 @@ from listener.wakeword.features import Floats
 FOLDER: Final = Path(__file__).parent
 GROUPS: Final = re.compile(r"negative/.*|noise/.*|speakers/librispeech")
 """Groups of recordings that hold no wake word."""
-LICENCES: Final = re.compile(r"CC0|CC BY( \d\.\d)?( \(AMI\), repo MIT)?|Apache-2\.0|public domain.*")
+LICENCES: Final = re.compile(
+    r"CC0|CC BY( \d\.\d)?( \(AMI\), repo MIT)?|Apache-2\.0|public domain.*"
+)
 """Licences under which the features may be redistributed; the whole text must match."""
 
 SPLIT: Final[Mapping[str, str]] = {
@@ -131,9 +133,7 @@ def _whole(audio: Path, entries: Sequence[Mapping[str, Any]], name: str, half: s
     samples = np.concatenate([_read(file) for file in files])
     first = entries[0]
     clips = tuple(file.name for file in files) if len(files) > 1 else ()
-    return Source(
-        name, half, first["licence"], first["source"], digest.hexdigest(), samples, clips
-    )
+    return Source(name, half, first["licence"], first["source"], digest.hexdigest(), samples, clips)
 
 
 def _divide(audio: Path, entry: Mapping[str, Any]) -> Iterator[Source]:
@@ -166,7 +166,9 @@ def _read(file: Path) -> Samples:
 
 def augment(sources: Sequence[Source], audio: Path) -> Iterator[tuple[str, Samples]]:
     """Yield stretches of the training half, through rooms and in noise of the training half."""
-    noises = tuple(audio / name for name, half in SPLIT.items() if "noise" in name and half == TRAIN)
+    noises = tuple(
+        audio / name for name, half in SPLIT.items() if "noise" in name and half == TRAIN
+    )
     rooms = tuple(sorted((audio / "rir").iterdir()))
     conditions = [Condition(f"{snr} dB", float(snr), noises, rooms) for snr in (5, 10, 15, 20)]
     speech = [s for s in sources if s.half == TRAIN and not s.name.startswith("noise/")]
@@ -211,7 +213,9 @@ def make(audio: Path) -> dict[str, bytes]:
         for source in sources
     ]
     hashes = {name: hashlib.sha256(data).hexdigest() for name, data in files.items()}
-    text = tomli_w.dumps({"step_samples": FRAME_SAMPLES, "files": hashes, **listed, "sources": described})
+    text = tomli_w.dumps(
+        {"step_samples": FRAME_SAMPLES, "files": hashes, **listed, "sources": described}
+    )
     return {SOURCES: text.encode(), **files}
 
 

@@ -12,7 +12,7 @@ import numpy as np
 
 from listener.audio.pcm import SAMPLE_RATE_HZ, Samples
 from listener.errors import Unavailable
-from listener.storage.recordings import open_recording
+from listener.storage.recordings import read_recording
 
 PROGRAM: Final = "espeak-ng"
 LEAD_S: Final = 1.5
@@ -23,6 +23,7 @@ PEAK: Final = 0.4
 """Peak amplitude as a part of full scale, about that of a voice at one or two metres."""
 
 _TIMEOUT_S: Final = 20.0
+_LONGEST_S: Final = 60.0
 _VOICE: Final = re.compile(r"([A-Za-z][A-Za-z0-9+-]{0,39})(?::([0-9]{2,3})(?::([0-9]{1,2}))?)?\Z")
 
 
@@ -111,9 +112,7 @@ def speak(program: str, phrase: str, voice: Voice) -> Samples:
                 f"espeak-ng failed with the voice {voice.name}: {lines[-1]}",
                 "list the voices: espeak-ng --voices",
             )
-        with open_recording(file) as recording:
-            sound = recording.read(max(1, recording.length_samples))
-    spoken = np.zeros(0, np.int16) if sound is None else sound
+        spoken = read_recording(file, round(_LONGEST_S * SAMPLE_RATE_HZ))
     loudest = int(np.abs(spoken.astype(np.int32)).max(initial=0))
     if loudest:
         level = spoken.astype(np.float64) * (PEAK * 32767 / loudest)

@@ -1,7 +1,6 @@
 """Earmark's models as an engine: in batches, or with the device's detector step by step."""
 
-import math
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -10,7 +9,7 @@ import numpy as np
 
 from listener.audio.pcm import FRAME_SAMPLES, Framer, Gap, GapReason, Samples
 from listener.config import WakeSettings
-from listener.errors import UsageError
+from listener.errors import ModelRefused, UsageError
 from listener.evaluate.engines.interface import Engine, Scores, ScoreTrack
 from listener.evaluate.engines.provenance import (
     PACKAGES,
@@ -40,6 +39,7 @@ class EarmarkRecipe:
     stepwise: bool
     key: str
     model_hashes: tuple[tuple[str, str], ...]
+    first_stage: bool = False
 
     def hashes(self) -> Mapping[str, str]:
         """See ``EngineRecipe.hashes``."""
@@ -54,19 +54,30 @@ class EarmarkRecipe:
         catalogue = Catalogue(self.home)
         words = [catalogue.load(word) for word in self.words]
         thresholds = {word.name: word.manifest.threshold or DEFAULT_THRESHOLD for word in words}
+        first_stage = _load_first_stage(catalogue, words) if self.first_stage else None
         if not self.stepwise:
-            batch = build_batch(words, catalogue.embedding(), catalogue.long_embedding())
+            batch = build_batch(
+                words,
+                catalogue.embedding(),
+                catalogue.long_embedding(),
+                first_stage=first_stage,
+            )
             return BatchEngine(batch, thresholds)
         settings = WakeSettings(
             words=self.words, lazy=False, hop_ms=80 if self.hop_ms == HOP_MS else 40
         )
-        return StepEngine(
-            build_detector(words, catalogue.embedding(), settings), self.words, thresholds
-        )
+        detector = build_detector(words, catalogue.embedding(), settings, first_stage)
+        return StepEngine(detector, self.words, thresholds)
 
 
-def earmark_recipe(
-    name: str, home: Path, words: tuple[str, ...], hop_ms: int = HOP_MS, *, stepwise: bool = False
+def earmark_recipe(  # noqa: PLR0913 - the keys of an engine in a plan
+    name: str,
+    home: Path,
+    words: tuple[str, ...],
+    hop_ms: int = HOP_MS,
+    *,
+    stepwise: bool = False,
+    first_stage: bool = False,
 ) -> EarmarkRecipe:
     """Return the recipe of an engine.
 
@@ -76,9 +87,11 @@ def earmark_recipe(
         words: names of wake-word models.
         hop_ms: time between scores, 80 or 40; 40 uses the device's detector step by step.
         stepwise: use the device's detector at 80 ms also, at about half the speed.
+        first_stage: give a score of 0 to the steps that a device with a first stage skips.
 
     Raises:
-        ModelRefused: a model is missing, or does not match its manifest.
+        ModelRefused: a model is missing, or does not match its manifest; no first stage was
+            trained for all words.
         UsageError: a model is not a wake-word model.
     """
     catalogue = Catalogue(home)
@@ -92,11 +105,23 @@ def earmark_recipe(
     shared = (
         [catalogue.embedding()] if stepwise else [catalogue.embedding(), catalogue.long_embedding()]
     )
+    if first_stage:
+        shared.append(_load_first_stage(catalogue, models))
     hashes = tuple((model.name, _model_hash(model)) for model in (*models, *shared))
+    # The bounds stand in the manifest.
+    bounds = tuple(sorted((n, w.bound) for m in shared for n, w in m.manifest.words.items()))
     installed = versions()
     packages = tuple((package, installed.get(package)) for package in PACKAGES)
-    key = digest_values("earmark", hashes, hop_ms, stepwise, code_hash(SCORING), packages)
-    return EarmarkRecipe(name, home, words, hop_ms, stepwise, key, hashes)
+    key = digest_values("earmark", hashes, bounds, hop_ms, stepwise, code_hash(SCORING), packages)
+    return EarmarkRecipe(name, home, words, hop_ms, stepwise, key, hashes, first_stage)
+
+
+def _load_first_stage(catalogue: Catalogue, words: Sequence[Model]) -> Model:
+    first_stage = catalogue.first_stage(words)
+    if first_stage is None:
+        names = ", ".join(word.name for word in words)
+        raise ModelRefused(f"there is no first stage that was trained for {names}")
+    return first_stage
 
 
 class BatchEngine:
@@ -115,7 +140,8 @@ class BatchEngine:
             length += len(block)
             whole = len(block) // FRAME_SAMPLES * FRAME_SAMPLES
             if whole:
-                parts.append(self._model.push(block[:whole]))
+                # A step that a first stage skips would score below every threshold.
+                parts.append(np.nan_to_num(self._model.push(block[:whole])))
         return _track(self.words, np.concatenate(parts), FRAME_SAMPLES, length)
 
 
@@ -133,16 +159,17 @@ class StepEngine:
         """See ``Engine.track``."""
         self._detector.push(Gap(GapReason.START, 0))
         framer, length = Framer(), 0
-        step_samples = FRAME_SAMPLES
+        step_samples = self._detector.step_samples
         parts = [np.zeros((0, len(self.words)), np.float32)]
         for block in blocks:
             length += len(block)
             for frame in framer.push(block):
                 self._detector.push(frame)
-                steps = self._detector.steps
-                step_samples = FRAME_SAMPLES // len(steps)
-                rows = [[step.scores.get(word, math.nan) for word in self.words] for step in steps]
-                parts.append(np.array(rows, np.float32))
+                rows = [
+                    [step.scores.get(word, 0.0) for word in self.words]
+                    for step in self._detector.steps
+                ]
+                parts.append(np.array(rows, np.float32).reshape(-1, len(self.words)))
         return _track(self.words, np.concatenate(parts), step_samples, length)
 
 

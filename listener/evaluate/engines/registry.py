@@ -33,6 +33,7 @@ def build_recipe(settings: EngineSettings, home: Path) -> EngineRecipe:
                 settings.words,
                 settings.hop_ms,
                 stepwise=settings.stepwise,
+                first_stage=settings.first_stage,
             )
         case "openwakeword":
             return openwakeword_recipe(settings.name, home, settings.words)

@@ -6,14 +6,20 @@ from typing import Final
 from numpy.random import Generator
 
 from listener.audio.pcm import Samples
-from listener.train.voices.program import FILE, find_engine, record_engine, run_engine
+from listener.errors import Unavailable
+from listener.train.voices.program import (
+    FILE,
+    find_engine,
+    parse_version,
+    record_engine,
+    run_engine,
+)
 
 PROGRAM: Final = "espeak-ng"
 PACKAGES: Final = "espeak-ng"
 ENGLISH: Final = "en"
 
 _IDENTIFIER: Final = re.compile(r"[A-Za-z][A-Za-z0-9_-]{0,39}\Z")
-_VERSION: Final = re.compile(r"\b\d+(?:\.\d+)+(?:-\w+)?")
 _VARIANTS_FOLDER: Final = "!v/"
 # Whispers, robots, echoes and tests, which are not voices of a household.
 _OMITTED: Final = re.compile(
@@ -41,9 +47,9 @@ class EspeakEngine:
         self.version = parse_version(run_engine((self._program, "--version")))
         accents = parse_voices(run_engine((self._program, f"--voices={ENGLISH}")))
         variants = parse_variants(run_engine((self._program, "--voices=variant")))
-        self.voices = tuple(
-            f"{accent}+{variant}" for accent in accents for variant in variants
-        ) or ("en",)
+        self.voices = tuple(f"{accent}+{variant}" for accent in accents for variant in variants)
+        if not self.voices:
+            raise Unavailable("espeak-ng has no English voice", f"apt install {PACKAGES}")
 
     def speak(self, text: str, voice: str, random: Generator) -> Samples:
         """See `VoiceEngine.speak`."""
@@ -63,13 +69,6 @@ class EspeakEngine:
         """
         printed = run_engine((self._program, "-q", "--ipa", "-v", accent, "--stdin"), text)
         return " ".join(printed.split())
-
-
-def parse_version(printed: str) -> str:
-    """Return the version in the first line that a program prints, or ``unknown``."""
-    lines = printed.splitlines()
-    match = _VERSION.search(lines[0]) if lines else None
-    return match[0] if match else "unknown"
 
 
 def parse_voices(printed: str) -> tuple[str, ...]:

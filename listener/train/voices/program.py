@@ -1,5 +1,6 @@
 """Programs that speak: search, execution, and the sound that they write."""
 
+import re
 import shutil
 import subprocess
 import tempfile
@@ -11,7 +12,7 @@ import numpy as np
 
 from listener.audio.pcm import SAMPLE_RATE_HZ, Samples
 from listener.errors import Unavailable
-from listener.storage.recordings import open_recording
+from listener.storage.recordings import read_recording
 
 TIMEOUT_S: Final = 30.0
 """Seconds after which a program is ended."""
@@ -19,6 +20,8 @@ FILE: Final = "{file}"
 """Stands for the path of the sound file in a command and its input."""
 LONGEST_S: Final = 60
 """Longest sound that is read, in seconds."""
+
+_VERSION: Final = re.compile(r"\b\d+(?:\.\d+)+(?:-\w+)?", re.ASCII)
 
 
 def find_engine(program: str, packages: str) -> str:
@@ -37,8 +40,13 @@ def find_engine(program: str, packages: str) -> str:
     return path
 
 
-def run_engine(command: Sequence[str], text: str = "") -> str:
+def run_engine(command: Sequence[str], text: str = "", *, any_status: bool = False) -> str:
     """Run a program with a text on its standard input; return what it prints.
+
+    Args:
+        command: the program and its arguments.
+        text: its standard input.
+        any_status: accept any exit status; flite has 1 after it printed its version.
 
     Raises:
         Unavailable: it cannot be run, or fails; the message quotes its last line.
@@ -52,7 +60,7 @@ def run_engine(command: Sequence[str], text: str = "") -> str:
         raise Unavailable(f"{name} gave no result in {TIMEOUT_S:.0f} s") from error
     except OSError as error:
         raise Unavailable(f"cannot run {name}: {error.strerror}") from error
-    if done.returncode:
+    if done.returncode and not any_status:
         lines = done.stderr.decode(errors="replace").strip().splitlines() or ["no reason given"]
         raise Unavailable(f"{name} failed: {lines[-1][:200]}")
     return done.stdout.decode(errors="replace")
@@ -77,16 +85,10 @@ def record_engine(command: Sequence[str], text: str = "") -> Samples:
         run_engine([part.replace(FILE, place) for part in command], text.replace(FILE, place))
         if not file.is_file() or file.stat().st_size == 0:
             return np.zeros(0, np.int16)
-        return read_sound(file)
+        return read_recording(file, LONGEST_S * SAMPLE_RATE_HZ)
 
 
-def read_sound(file: Path) -> Samples:
-    """Return a whole sound file, at most ``LONGEST_S``.
-
-    Raises:
-        Unavailable: it cannot be read.
-    """
-    with open_recording(file) as recording:
-        length = min(recording.length_samples, LONGEST_S * SAMPLE_RATE_HZ)
-        sound = recording.read(max(1, length))
-    return np.zeros(0, np.int16) if sound is None else sound
+def parse_version(printed: str) -> str:
+    """Return the first version in what a program prints, or ``unknown``."""
+    match = _VERSION.search(printed)
+    return match[0] if match else "unknown"

@@ -8,11 +8,19 @@ from typing import Final, Literal
 from listener.errors import EarmarkError, Unavailable, UsageError
 from listener.train.voices.engine import VoiceEngine
 from listener.train.voices.espeak import EspeakEngine
+from listener.train.voices.festival import FestivalEngine
+from listener.train.voices.flite import FliteEngine
+from listener.train.voices.rhvoice import RhvoiceEngine
 
 Quality = Literal["fast", "best"]
 """``fast``: the programs; ``best``: the neural voices, too."""
 
-_PROGRAMS: Final[Mapping[str, Callable[[], VoiceEngine]]] = {"espeak-ng": EspeakEngine}
+_PROGRAMS: Final[Mapping[str, Callable[[], VoiceEngine]]] = {
+    "espeak-ng": EspeakEngine,
+    "flite": FliteEngine,
+    "festival": FestivalEngine,
+    "rhvoice": RhvoiceEngine,
+}
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,8 +1,10 @@
 import shutil
+import subprocess
 from pathlib import Path
 
 import numpy as np
 import pytest
+import soundfile
 
 from listener.errors import Unavailable
 from listener.evaluate.confusables.speech import (
@@ -52,6 +54,21 @@ def test_speech_has_silence_before_and_after() -> None:
     spoken = sound[lead:-tail]
     assert 0.3 < len(spoken) / 16_000 < 2
     assert np.abs(spoken.astype(int)).max() == pytest.approx(0.4 * 32_767, abs=2)
+
+
+@needs_espeak
+@pytest.mark.system
+def test_speech_is_whole(tmp_path: Path) -> None:
+    file = tmp_path / "whole.wav"
+    voice = VOICES[0]
+    subprocess.run(
+        ["espeak-ng", "-v", voice.name, "-s", "150", "-p", "50", "-w", file, "election"], check=True
+    )
+
+    sound = speak(find_program(), "election", voice)
+
+    spoken_s = len(sound) / 16_000 - LEAD_S - TAIL_S
+    assert spoken_s == pytest.approx(soundfile.info(file).duration, abs=0.01)
 
 
 @needs_espeak

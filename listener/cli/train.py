@@ -1,0 +1,244 @@
+"""``earmark train``: trains a wake word from a typed phrase, with synthetic speech."""
+
+import argparse
+import math
+import os
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, Final, TextIO
+
+import msgspec
+
+from listener.audio.pcm import SAMPLE_RATE_HZ, Samples
+from listener.cli.main import with_examples
+from listener.cli.models import UNSTATED
+from listener.config import Config, ShortName
+from listener.errors import ModelRefused, UsageError
+from listener.evaluate.progress import ProgressLine
+from listener.inference.add_model import add_model
+from listener.inference.catalogue import MANIFEST, Catalogue
+from listener.quantities import quantity
+from listener.train.negatives import load_negatives
+from listener.train.phrase import parse_phrase
+from listener.train.plan import COUNTS, Recipe
+from listener.train.recipe import build_recipe
+from listener.train.report import (
+    CARD,
+    REPORT,
+    TrainingReport,
+    card_text,
+    finish,
+    make_manifest,
+    manifest_text,
+    report_json,
+    report_text,
+)
+from listener.train.training import (
+    find_pending,
+    iterate_tasks,
+    make_batches,
+    measure,
+    score_takes,
+    train,
+)
+from listener.train.work_folder import WorkFolder
+from listener.wakeword.manifest import parse_manifest
+
+SEED: Final = 1
+WORK: Final = "training"
+"""Folder of the data directory with trainings that have not ended."""
+MOST_TAKES: Final = 100
+DETAILS: Final = """\
+Voices of this machine speak the phrase, phrases that sound like it, and sentences; simulated rooms
+and noise are added; three heads are trained against these and real recordings, and joined in one
+model in openWakeWord format. Half of the real recordings train nothing and fix the threshold. The
+report names the voice engine that was left out of training and tests the model. A training that was
+ended continues when the same command is run again."""
+EXAMPLES: Final = (
+    'earmark train "hey lumen"',
+    'earmark train "hey lumen" --say "hey loo men" --record 10',
+    'earmark train "hey lumen" --voices best --to models-of-mine',
+)
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the arguments of ``earmark train``."""
+    parser.epilog = with_examples(DETAILS, *EXAMPLES)
+    parser.add_argument("phrase", metavar="PHRASE", help="the wake word, in English letters")
+    parser.add_argument(
+        "--say", metavar="TEXT", help="spelling that the voices are given (default: the phrase)"
+    )
+    parser.add_argument(
+        "--voices",
+        choices=tuple(COUNTS),
+        default="fast",
+        help="fast: the programs that are installed; best: neural voices, too (default: fast)",
+    )
+    parser.add_argument(
+        "--record",
+        type=int,
+        default=0,
+        metavar="N",
+        help="record you N times at the end; the recordings test the model and are not stored",
+    )
+    parser.add_argument(
+        "--name",
+        help="name of the wake word: 1 to 32 of a-z, 0-9, hyphen (default: from the phrase)",
+    )
+    parser.add_argument(
+        "--false-wakes",
+        type=float,
+        default=0.0,
+        metavar="X",
+        help="false wakes per hour that are accepted in the recordings that fix the threshold"
+        " (default: 0)",
+    )
+    parser.add_argument(
+        "--licence", default=UNSTATED, help="SPDX identifier of the model (default: %(default)s)"
+    )
+    parser.add_argument(
+        "--to", metavar="DIR", help="folder for the model's folder (default: models of --home)"
+    )
+    parser.add_argument(
+        "--seed", type=int, default=SEED, metavar="N", help=f"random seed (default: {SEED})"
+    )
+    parser.add_argument(
+        "--jobs",
+        type=int,
+        default=0,
+        metavar="N",
+        help="processes (default: one for each core)",
+    )
+    parser.add_argument(
+        "--silent", action="store_true", help="do not play the three samples first"
+    )
+    parser.add_argument("--json", action="store_true", help="print the report as JSON")
+
+
+def run(arguments: argparse.Namespace, settings: Config) -> int:
+    """Train a word, write its model folder and print the report.
+
+    Raises:
+        UsageError: an option is not valid.
+        Unavailable: no voice engine is installed, or a file cannot be written.
+        ModelRefused: the name is in use.
+        ConfigError: the negatives or the dictionary are missing.
+    """
+    _check_options(arguments)
+    phrase = parse_phrase(arguments.phrase, arguments.say)
+    home = Path(settings.home)
+    catalogue = Catalogue(home, Path(arguments.to) if arguments.to else None)
+    name = _choose_name(arguments.name, phrase.name, catalogue)
+    jobs = arguments.jobs or os.cpu_count() or 1
+    negatives = load_negatives()
+    recipe, notes = build_recipe(
+        phrase, arguments.voices, arguments.seed, negatives, home, catalogue
+    )
+    if _is_trained(catalogue, name, recipe) and not arguments.record:
+        print(f"{name} is trained already with this recipe; nothing changed")
+        return 0
+    for note in notes:
+        _note(note)
+    if not arguments.silent:
+        play_samples(recipe, home)
+    folder = WorkFolder(home / WORK, name, recipe.digest())
+    with folder.opened():
+        pending = find_pending(recipe, home, folder)
+        if pending.made:
+            _note(f"continues: {quantity(pending.made, 'part')} of this training are done")
+        engines = ", ".join(engine.name for engine in recipe.engines)
+        _note(f"{quantity(recipe.counts.words, 'clip')} of {phrase.spoken!r} by {engines}")
+        with ProgressLine(pending.estimated_s, sys.stderr) as progress:
+            batches = make_batches(recipe, home, pending, folder, jobs, progress)
+            tasks = tuple(iterate_tasks(recipe, home, folder))
+            ensemble = train(recipe, negatives, batches, tasks, folder, jobs, progress)
+        trained = measure(recipe, ensemble, negatives, batches, tasks)
+        takes = record_takes(arguments.record, phrase.text, settings) if arguments.record else ()
+        report, data = finish(
+            recipe,
+            trained,
+            negatives,
+            score_takes(ensemble, takes, home),
+            arguments.false_wakes,
+            round(settings.wake.refractory_s * SAMPLE_RATE_HZ),
+        )
+        place = _write(catalogue, report, data, name, arguments.licence)
+        _print_report(report, name, place, as_json=arguments.json)
+        folder.remove()
+    return 0
+
+
+def _check_options(arguments: argparse.Namespace) -> None:
+    for option, value, low, high in (
+        ("--record", arguments.record, 0, MOST_TAKES),
+        ("--jobs", arguments.jobs, 0, 1024),
+        ("--seed", arguments.seed, 0, 2**32),
+        ("--false-wakes", arguments.false_wakes, 0, 100),
+    ):
+        if not (math.isfinite(value) and low <= value <= high):
+            raise UsageError(f"{option} {value} is out of range", f"use {low} to {high}")
+
+
+def _choose_name(named: str | None, default: str, catalogue: Catalogue) -> str:
+    """Return the name of the model; never that of a shipped one."""
+    if named is None:
+        name = default[:32].strip("-")
+        return f"my-{name}"[:32].strip("-") if catalogue.is_shipped(name) else name
+    try:
+        name = msgspec.convert(named, ShortName)
+    except msgspec.ValidationError as error:
+        raise UsageError(
+            f"--name {named!r} is not valid", "use 1 to 32 of a-z, 0-9 and hyphen"
+        ) from error
+    if catalogue.is_shipped(name):
+        raise UsageError(
+            f"{name} is the name of an included model", f"choose another: --name my-{name}"[:60]
+        )
+    return name
+
+
+def _is_trained(catalogue: Catalogue, name: str, recipe: Recipe) -> bool:
+    """Return whether the model is there already.
+
+    Raises:
+        ModelRefused: another model has the name.
+    """
+    if name not in catalogue.names():
+        return False
+    figures: Any = catalogue.manifest(name).figures.get("training", {})
+    if isinstance(figures, dict) and figures.get("recipe") == recipe.digest():
+        return True
+    raise ModelRefused(
+        f"another model is named {name}",
+        f"choose another name: --name NAME; or remove {catalogue.added / name}",
+    )
+
+
+def _write(
+    catalogue: Catalogue, report: TrainingReport, data: bytes, name: str, licence: str
+) -> Path:
+    """Write the model's folder; return it."""
+    proposed = make_manifest(report, data, name, licence)
+    text = manifest_text(proposed)
+    # The licence is free text: the manifest must be readable again.
+    manifest = parse_manifest(text, "the new manifest")
+    beside = {
+        MANIFEST: text.encode(),
+        CARD: card_text(report, data, name, licence).encode(),
+        REPORT: report_json(report, manifest),
+    }
+    add_model(catalogue, manifest, data, beside)
+    return catalogue.added / name
+
+
+def _print_report(report: TrainingReport, name: str, place: Path, *, as_json: bool) -> None:
+    if as_json:
+        sys.stdout.write((place / REPORT).read_text("utf-8"))
+        return
+    sys.stdout.write(report_text(report, name))
+    sys.stdout.write(f"\nwritten to {place}; use it: wake.words = [\"{name}\"]\n")
+
+
+def _note(text: str) -> None:
+    print(f"earmark: {text}", file=sys.stderr)

@@ -1,0 +1,97 @@
+"""The threshold for a rate of false wakes, from scores of recordings without the word. Pure.
+
+A threshold is fixed on recordings that trained nothing, and on the same recordings the rate at it
+is optimistic. The trigger's own rule counts: a run of high scores is one false wake.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Final
+
+import numpy as np
+
+from listener.audio.pcm import FRAME_SAMPLES
+from listener.evaluate.metrics.counting import find_wakes
+from listener.evaluate.metrics.intervals import Rate, poisson, wilson
+from listener.wakeword.detector import Rule
+from listener.wakeword.features import Floats
+
+MARGIN: Final = 0.1
+"""Logit between the highest score that must not wake and the threshold."""
+ALLOWED: Final = (0, 1, 2, 4, 8)
+"""Numbers of false wakes for which a report lists thresholds."""
+
+
+@dataclass(frozen=True, slots=True)
+class OperatingPoint:
+    """A threshold, and what was counted at it."""
+
+    logit: float
+    """The threshold as a logit."""
+    false_wakes: Rate
+    """On the recordings that fixed the threshold, per hour."""
+    misses: tuple[Rate, ...]
+    """In each test, per word."""
+
+
+@dataclass(frozen=True, slots=True)
+class Track:
+    """The logits of one recording without the word."""
+
+    source: str
+    logits: Floats
+    """Of each step that has a score, float32, shape (steps,)."""
+
+
+def count_false_wakes(tracks: Sequence[Track], logit: float, refractory_samples: int) -> int:
+    """Return the number of wakes at a threshold."""
+    rule = Rule(threshold=logit, refractory_samples=refractory_samples)
+    return sum(
+        len(find_wakes(_ends(track.logits), track.logits, rule)) for track in tracks
+    )
+
+
+def lowest_threshold(tracks: Sequence[Track], allowed: int, refractory_samples: int) -> float:
+    """Return the lowest logit at which there are at most ``allowed`` false wakes, and the margin.
+
+    Args:
+        tracks: recordings without the word, with a step in any.
+        allowed: false wakes that are accepted, at least 0.
+        refractory_samples: time after a wake without another wake.
+    """
+    scores = np.unique(np.concatenate([track.logits for track in tracks]))[::-1]
+    # With the threshold at a score there is a wake; a higher threshold never gives more.
+    low, high = 0, len(scores)
+    while low < high:
+        middle = (low + high) // 2
+        if count_false_wakes(tracks, float(scores[middle]), refractory_samples) <= allowed:
+            low = middle + 1
+        else:
+            high = middle
+    blocked = scores[low] if low < len(scores) else scores[-1]
+    return float(blocked) + MARGIN
+
+
+def measure(
+    tracks: Sequence[Track],
+    tests: Sequence[Floats],
+    logit: float,
+    hours: float,
+    refractory_samples: int,
+) -> OperatingPoint:
+    """Count false wakes and misses at a threshold.
+
+    Args:
+        tracks: recordings without the word.
+        tests: highest logit of each spoken word, shape (words,), for each test.
+        logit: the threshold.
+        hours: length of the recordings.
+        refractory_samples: time after a wake without another wake.
+    """
+    woken = count_false_wakes(tracks, logit, refractory_samples)
+    misses = tuple(wilson(float((each < logit).sum()), len(each)) for each in tests)
+    return OperatingPoint(logit, poisson(woken, hours), misses)
+
+
+def _ends(logits: Floats) -> "np.ndarray[tuple[int], np.dtype[np.int64]]":
+    return np.arange(1, len(logits) + 1) * FRAME_SAMPLES
