@@ -8,6 +8,7 @@ import pytest
 
 from benchmarks import rates
 from benchmarks.report import between
+from listener.evaluate.metrics.results import EventKind
 from listener.evaluate.plan import ConditionSettings
 from listener.wakeword.manifest import parse_manifest
 
@@ -66,7 +67,7 @@ def test_with_a_second_opinion_alexa_is_missed_nowhere_and_wakes_by_few_isolated
 ) -> None:
     (alexa,) = [word for word in rates.evaluate(recordings, cache).words if word.word == "alexa"]
 
-    false = [event.item for event in alexa.events if event.kind == "false wake"]
+    false = [event.item for event in alexa.events if event.kind is EventKind.FALSE_WAKE]
 
     assert (alexa.misses.count, alexa.misses.exposure) == (0, 100)
     assert alexa.false_wakes.count == len(false) <= 2
