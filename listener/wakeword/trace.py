@@ -114,6 +114,12 @@ class HeardLine(_TraceLine, frozen=True, kw_only=True, tag="heard"):
     scores: dict[ShortName, WordScores]
     """Scores by word; a word that never reached the floor is absent."""
     found: tuple[TraceDetection, ...]
+    own_sound: (
+        Annotated[tuple[tuple[Sample, Sample], ...], Meta(min_length=1, max_length=PART_FRAMES)]
+        | UnsetType
+    ) = UNSET
+    """Stretches in which the device's own loudspeaker may have sounded, begin and end in samples;
+    absent if there are none."""
 
 
 class GapLine(_TraceLine, frozen=True, kw_only=True, tag="gap"):
@@ -211,6 +217,11 @@ class TraceBuilder:
         """
         if not self._frames:
             self._clear(frame.first_sample)
+        if frame.has_own_sound:
+            if self._own_sound and self._own_sound[-1][1] == frame.first_sample:
+                self._own_sound[-1] = (self._own_sound[-1][0], frame.end_sample)
+            else:
+                self._own_sound.append((frame.first_sample, frame.end_sample))
         if self._frames % LEVEL_FRAMES == 0:
             self._powers.append(_Power())
         self._powers[-1].push(frame.samples)
@@ -260,6 +271,7 @@ class TraceBuilder:
                 for word, (places, values) in self._scores.items()
             },
             found=tuple(self._found),
+            own_sound=tuple(self._own_sound) or UNSET,
         )
         self._clear(end_sample)
         return heard
@@ -270,6 +282,7 @@ class TraceBuilder:
         self._powers: list[_Power] = []
         self._scores: dict[str, tuple[list[int], list[float]]] = {}
         self._found: list[TraceDetection] = []
+        self._own_sound: list[tuple[int, int]] = []
 
 
 class _Power:
@@ -308,7 +321,18 @@ def _is_consistent(line: HeardLine) -> bool:
             and all(a < b for a, b in zip(word.steps, word.steps[1:], strict=False))
             for word in line.scores.values()
         )
+        and _is_within(line)
     )
+
+
+def _is_within(line: HeardLine) -> bool:
+    """Return whether the stretches of own sound rise and lie within the line."""
+    at = line.first_sample
+    for begin, end in line.own_sound or ():
+        if not at <= begin < end:
+            return False
+        at = end
+    return at <= line.end_sample
 
 
 def _seconds(samples: int) -> timedelta:
