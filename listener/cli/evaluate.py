@@ -136,8 +136,7 @@ def add_plan_options(parser: argparse.ArgumentParser) -> None:
     models.add_argument(
         "--first-stage",
         choices=("on", "off"),
-        help="score only what a device with wake.first_stage computes (default:"
-        " wake.first_stage)",
+        help="score only what a device with wake.first_stage computes (default: wake.first_stage)",
     )
     models.add_argument(
         "--model",

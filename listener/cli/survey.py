@@ -42,6 +42,7 @@ from listener.system.malloc import use_single_malloc_arena
 from listener.system.output import bound_logging
 from listener.system.systemd import Notifier, StopSignal
 from listener.wakeword.detector import Rule
+from listener.wakeword.streaming import CATCH_UP_FRAMES
 from listener.wakeword.trace import OpenedLine, TraceBuilder, TraceWord, encode, format_time
 
 FLOOR: Final = 0.02
@@ -162,13 +163,19 @@ def run(arguments: argparse.Namespace, settings: config.Config) -> int:
         step_samples=step_samples,
         floor=floor,
         lazy=wake.lazy,
+        first_stage=msgspec.UNSET if first_stage is None else True,
         words={w.name: _describe_word(w.manifest.sha256, build_rule(w, wake)) for w in words},
     )
     journal = Journal(Path(arguments.trace))
     journal.append(encode(opened))
     survey = Survey(
         detector,
-        TraceBuilder(wake.words, floor, step_samples),
+        TraceBuilder(
+            wake.words,
+            floor,
+            step_samples,
+            late_frames=0 if first_stage is None else CATCH_UP_FRAMES - 1,
+        ),
         journal,
         StreamClock(clock, lambda: gate.position_samples) if arguments.fast else clock,
     )

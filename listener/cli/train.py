@@ -110,9 +110,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="N",
         help="processes (default: one for each core)",
     )
-    parser.add_argument(
-        "--silent", action="store_true", help="do not play the three samples first"
-    )
+    parser.add_argument("--silent", action="store_true", help="do not play the three samples first")
     parser.add_argument("--json", action="store_true", help="print the report as JSON")
 
 
@@ -237,7 +235,7 @@ def _print_report(report: TrainingReport, name: str, place: Path, *, as_json: bo
         sys.stdout.write((place / REPORT).read_text("utf-8"))
         return
     sys.stdout.write(report_text(report, name))
-    sys.stdout.write(f"\nwritten to {place}; use it: wake.words = [\"{name}\"]\n")
+    sys.stdout.write(f'\nwritten to {place}; use it: wake.words = ["{name}"]\n')
 
 
 def _note(text: str) -> None:

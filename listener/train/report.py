@@ -178,7 +178,11 @@ def report_json(report: TrainingReport, manifest: Manifest) -> bytes:
     shown = {
         "phrase": recipe.phrase.text,
         "spoken": recipe.phrase.spoken,
-        "model": {"name": manifest.name, "sha256": manifest.sha256, "bytes": manifest.files[0].bytes},
+        "model": {
+            "name": manifest.name,
+            "sha256": manifest.sha256,
+            "bytes": manifest.files[0].bytes,
+        },
         "threshold": THRESHOLD,
         "seed": recipe.seed,
         "voices": recipe.quality,
@@ -363,5 +367,3 @@ def _share(rate: Rate) -> str:
 
 def _percent(rate: Rate) -> str:
     return "-" if rate.value is None else f"{100 * rate.value:.1f} %"
-
-

@@ -46,9 +46,7 @@ class Track:
 def count_false_wakes(tracks: Sequence[Track], logit: float, refractory_samples: int) -> int:
     """Return the number of wakes at a threshold."""
     rule = Rule(threshold=logit, refractory_samples=refractory_samples)
-    return sum(
-        len(find_wakes(_ends(track.logits), track.logits, rule)) for track in tracks
-    )
+    return sum(len(find_wakes(_ends(track.logits), track.logits, rule)) for track in tracks)
 
 
 def lowest_threshold(tracks: Sequence[Track], allowed: int, refractory_samples: int) -> float:

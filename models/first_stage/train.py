@@ -36,6 +36,7 @@ WEIGHTS: Final = "student.npy"
 SPOKEN: Final[Mapping[str, tuple[str, ...]]] = {
     "alexa": ("alexa", "hey alexa"),
     "hey-jarvis": ("hey jarvis",),
+    "hey-lumen": ("hey lumen",),
     "hey-marvin": ("hey marvin",),
     "hey-mycroft": ("hey mycroft",),
     "timer": (
@@ -48,7 +49,7 @@ SPOKEN: Final[Mapping[str, tuple[str, ...]]] = {
     "weather": ("what's the weather", "tell me the weather", "what is the weather today"),
 }
 """What the voices say for each word."""
-CLIPS: Final = 150
+CLIPS: Final = 120
 """Clips of each word."""
 COPIES: Final = 3
 """Stretches of each clip: other rooms, noises and levels."""
@@ -67,7 +68,7 @@ SENTENCES: Final = (
     "the service at the harvest festival was marvellous",
 )
 """Other speech of the same voices."""
-SENTENCE_CLIPS: Final = 240
+SENTENCE_CLIPS: Final = 180
 BATCHES: Final = 5000
 SEED: Final = 1
 _NOISE_DB: Final = (0.0, 5.0, 10.0, 15.0, 20.0)
