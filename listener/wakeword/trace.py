@@ -331,8 +331,7 @@ def _is_consistent(line: HeardLine) -> bool:
         and length == frames * FRAME_SAMPLES
         and len(line.levels_db) == -(-frames // LEVEL_FRAMES)
         and all(
-            len(word.steps) == len(word.scores)
-            and all(a < b for a, b in pairwise(word.steps))
+            len(word.steps) == len(word.scores) and all(a < b for a, b in pairwise(word.steps))
             for word in line.scores.values()
         )
         and all(

@@ -123,10 +123,11 @@ def _augment(
         in_room = rooms if random.random() < 1 / 2 else ()
         condition = Condition(f"{snr_db}", snr_db, noises, in_room, level)
         choice = choose_mix(condition, SEED, source.name, 0)
-        yield np.concatenate(list(mixer.mix(partial(_play, source.samples), choice)))
+        yield np.concatenate(list(mixer.mix(partial(play, source.samples), choice)))
 
 
-def _play(samples: Samples) -> Iterator[Samples]:
+def play(samples: Samples) -> Iterator[Samples]:
+    """Yield a recording as one block."""
     yield samples
 
 
