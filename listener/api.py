@@ -55,7 +55,7 @@ from listener.errors import (
     Unavailable,
     UsageError,
 )
-from listener.inference.build import build_detector
+from listener.inference.build import load_detector
 from listener.inference.catalogue import Catalogue
 from listener.storage.recordings import open_recording
 from listener.wakeword.detector import NearMiss, StreamDetector, Wake
@@ -110,7 +110,8 @@ class DetectorOptions(TypedDict, total=False):
     """Score from which a step counts, above 0 and below 1: for all words, or by word. By default
     the threshold in the model's manifest."""
     patience_frames: int
-    """Frames in a row at or above the threshold that make a wake, 1 to 25; by default 1."""
+    """Frames in a row at or above the threshold that make a wake, 1 to 25; by default the
+    model's, or 1."""
     refractory_s: float
     """Time after a wake without another wake of that word, 0 to 60 s; by default 2."""
     near_miss_threshold: float
@@ -120,6 +121,9 @@ class DetectorOptions(TypedDict, total=False):
     lazy: bool
     """Compute only the features in a quiet room: wakes and near misses are the same and use less
     processor time, but `Detector.scores` is then empty. By default False."""
+    second_opinion: bool
+    """Ask a second network about a word that scores faintly, if the word has one. By default
+    True."""
     first_stage: bool
     """Run the full network only where a small one finds that a word is possible: a third of the
     processor time in speech, but `Detector.scores` lacks words elsewhere, some faint near misses
@@ -178,8 +182,7 @@ class Detector:
             if model.manifest.kind != "wake-word":
                 raise UsageError(f"{model.name} is not a wake-word model")
         try:
-            first_stage = catalogue.first_stage(models) if settings.first_stage else None
-            return cls(build_detector(models, catalogue.embedding(), settings, first_stage))
+            return cls(load_detector(catalogue, models, settings))
         except ModuleNotFoundError as error:
             raise _not_installed(error, "device") from error
 

@@ -134,6 +134,11 @@ def add_plan_options(parser: argparse.ArgumentParser) -> None:
         help="TOML file with engines, recordings and conditions; options override it",
     )
     models.add_argument(
+        "--second-opinion",
+        choices=("on", "off"),
+        help="ask the second network of a word that has one (default: wake.second_opinion)",
+    )
+    models.add_argument(
         "--first-stage",
         choices=("on", "off"),
         help="score only what a device with wake.first_stage computes (default: wake.first_stage)",
@@ -240,10 +245,13 @@ def _engines(arguments: argparse.Namespace, settings: Config) -> list[dict[str, 
             "kind": kind,
             "words": words,
             "thresholds": {w: t for w, t in wake.thresholds.items() if w in words},
-            "patience_frames": wake.patience_frames,
+            "patience_frames": wake.patience_frames or 1,
             "refractory_s": wake.refractory_s,
             "near_miss_threshold": wake.near_miss_threshold,
             "hop_ms": wake.hop_ms,
+            "second_opinion": arguments.second_opinion == "on"
+            if arguments.second_opinion
+            else wake.second_opinion,
             "first_stage": kind == "earmark"
             and (arguments.first_stage or ("on" if wake.first_stage else "off")) == "on",
             "command": (arguments.command or []) if kind == "command" else [],

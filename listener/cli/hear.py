@@ -51,7 +51,7 @@ from listener.hear.voiceprint import voice_attribution
 from listener.hear.voiceprint.embedding_client import EmbeddingClient, embedding_command
 from listener.hear.voiceprint.enrolled_voices import EnrolledVoices
 from listener.hear.voiceprint.voice_attribution import LONGEST_FAST_S, VoiceAttribution
-from listener.inference.build import build_detector
+from listener.inference.build import load_detector
 from listener.inference.catalogue import Catalogue
 from listener.inference.onnx import SpeechNet
 from listener.inference.speaker_embedding import read_model_sha256
@@ -464,8 +464,7 @@ def _networks(
         Detector, speech model, SHA-256 by wake word, and threshold (0 to 1) by wake word.
     """
     words = [catalogue.load(name) for name in settings.words]
-    first_stage = catalogue.first_stage(words) if settings.first_stage else None
-    detector = build_detector(words, catalogue.embedding(), settings, first_stage)
+    detector = load_detector(catalogue, words, settings)
     models = {word.name: word.manifest.sha256 for word in words}
     thresholds = {
         word.name: settings.thresholds.get(word.name, word.manifest.threshold or 0.0)

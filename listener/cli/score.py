@@ -23,7 +23,7 @@ from listener.errors import EarmarkError, Unavailable, UsageError
 from listener.evaluate.corpus.datasets import list_files, skipped_note
 from listener.evaluate.corpus.spelling import find_file
 from listener.evaluate.progress import ProgressLine
-from listener.inference.build import build_detector
+from listener.inference.build import load_detector
 from listener.inference.catalogue import Catalogue
 from listener.storage.recordings import SUFFIXES, Recording, describe_short, open_recording
 from listener.wakeword.detector import Step, StreamDetector, Wake
@@ -228,8 +228,7 @@ def run(arguments: argparse.Namespace, settings: Config) -> int:
                 f"{word.name} is not a wake-word model",
                 "choose one of the kind wake-word: earmark models list",
             )
-    first_stage = catalogue.first_stage(words) if wake.first_stage else None
-    detector = build_detector(words, catalogue.embedding(), wake, first_stage)
+    detector = load_detector(catalogue, words, wake)
     report = _report(arguments, wake.words, paths)
     damaged = 0
     with ProgressLine(len(paths), sys.stderr, sys.stdout) as remaining:

@@ -29,7 +29,7 @@ from listener.hear.gate import open_gate
 from listener.hear.hardware import build_mute, landlock_paths
 from listener.hear.seccomp import apply_sandbox, overwrite_freed_memory
 from listener.hear.survey import StreamClock, Survey, SystemClock
-from listener.inference.build import build_detector, build_rule
+from listener.inference.build import build_rule, load_detector
 from listener.inference.catalogue import Catalogue
 from listener.ipc.control import SOCKET as CONTROL_SOCKET
 from listener.ipc.control import ControlSocket
@@ -148,8 +148,7 @@ def run(arguments: argparse.Namespace, settings: config.Config) -> int:
     )
     catalogue = Catalogue(home)
     words = [catalogue.load(name) for name in wake.words]
-    first_stage = catalogue.first_stage(words) if wake.first_stage else None
-    detector = build_detector(words, catalogue.embedding(), wake, first_stage)
+    detector = load_detector(catalogue, words, wake)
     # After the models are loaded: their freed memory holds no audio.
     overwrite_freed_memory()
     step_samples = wake.hop_ms * SAMPLE_RATE_HZ // 1000

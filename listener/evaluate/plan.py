@@ -44,6 +44,8 @@ class EngineSettings(Settings, frozen=True, kw_only=True):
     """Time between scores: 80 or 40."""
     stepwise: bool = False
     """Run the device's detector step by step: equal scores within 1e-4, at half the speed."""
+    second_opinion: bool = True
+    """Ask the second network of a word whose model names one. For the kind ``earmark``."""
     first_stage: bool = False
     """Score only the steps that a device with ``wake.first_stage`` computes; the others have the
     score 0. For the kind ``earmark``."""

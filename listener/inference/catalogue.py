@@ -174,6 +174,26 @@ class Catalogue:
                 return self.load(name)
         return None
 
+    def second_opinions(self, words: Sequence[Model]) -> tuple[Model, ...]:
+        """Load the models of the second opinions on some words; each once.
+
+        Args:
+            words: wake-word models.
+
+        Raises:
+            ModelRefused: as ``load``; a model is of another kind.
+        """
+        asked = (word.manifest.second_opinion for word in words)
+        names = dict.fromkeys(each.model for each in asked if each is not None)
+        models = tuple(self.load(name) for name in names)
+        for model in models:
+            if model.manifest.kind != "second-opinion":
+                raise ModelRefused(
+                    f"{model.name} is of the kind {model.manifest.kind}, not a second opinion",
+                    "name a model of the kind second-opinion in the manifest of the word",
+                )
+        return models
+
     def embedding(self) -> Model:
         """Load the streaming embedding network that all wake words share.
 

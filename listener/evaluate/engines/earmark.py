@@ -20,9 +20,10 @@ from listener.evaluate.engines.provenance import (
 )
 from listener.inference.build import build_batch, build_detector
 from listener.inference.catalogue import Catalogue
-from listener.wakeword.batch import BATCH_STEPS, BatchModel
+from listener.wakeword.batch import BATCH_STEPS
 from listener.wakeword.detector import StreamDetector
 from listener.wakeword.manifest import DEFAULT_THRESHOLD, Model
+from listener.wakeword.second_opinion import RecordingModel
 
 HOP_MS: Final = 80
 """The only hop that the batch engine supports."""
@@ -40,6 +41,7 @@ class EarmarkRecipe:
     key: str
     model_hashes: tuple[tuple[str, str], ...]
     first_stage: bool = False
+    second_opinion: bool = True
 
     def hashes(self) -> Mapping[str, str]:
         """See ``EngineRecipe.hashes``."""
@@ -55,18 +57,20 @@ class EarmarkRecipe:
         words = [catalogue.load(word) for word in self.words]
         thresholds = {word.name: word.manifest.threshold or DEFAULT_THRESHOLD for word in words}
         first_stage = _load_first_stage(catalogue, words) if self.first_stage else None
+        opinions = catalogue.second_opinions(words) if self.second_opinion else ()
         if not self.stepwise:
             batch = build_batch(
                 words,
                 catalogue.embedding(),
                 catalogue.long_embedding(),
                 first_stage=first_stage,
+                opinions=opinions,
             )
             return BatchEngine(batch, thresholds)
         settings = WakeSettings(
             words=self.words, lazy=False, hop_ms=80 if self.hop_ms == HOP_MS else 40
         )
-        detector = build_detector(words, catalogue.embedding(), settings, first_stage)
+        detector = build_detector(words, catalogue.embedding(), settings, first_stage, opinions)
         return StepEngine(detector, self.words, thresholds)
 
 
@@ -78,6 +82,7 @@ def earmark_recipe(  # noqa: PLR0913 - the keys of an engine in a plan
     *,
     stepwise: bool = False,
     first_stage: bool = False,
+    second_opinion: bool = True,
 ) -> EarmarkRecipe:
     """Return the recipe of an engine.
 
@@ -87,6 +92,7 @@ def earmark_recipe(  # noqa: PLR0913 - the keys of an engine in a plan
         words: names of wake-word models.
         hop_ms: time between scores, 80 or 40; 40 uses the device's detector step by step.
         stepwise: use the device's detector at 80 ms also, at about half the speed.
+        second_opinion: ask the second network of a word whose model names one.
         first_stage: give a score of 0 to the steps that a device with a first stage skips.
 
     Raises:
@@ -105,15 +111,22 @@ def earmark_recipe(  # noqa: PLR0913 - the keys of an engine in a plan
     shared = (
         [catalogue.embedding()] if stepwise else [catalogue.embedding(), catalogue.long_embedding()]
     )
+    if second_opinion:
+        shared += catalogue.second_opinions(models)
     if first_stage:
         shared.append(_load_first_stage(catalogue, models))
     hashes = tuple((model.name, _model_hash(model)) for model in (*models, *shared))
     # The bounds stand in the manifest.
     bounds = tuple(sorted((n, w.bound) for m in shared for n, w in m.manifest.words.items()))
+    asked = tuple(repr(each.manifest.second_opinion) for each in models if second_opinion)
     installed = versions()
     packages = tuple((package, installed.get(package)) for package in PACKAGES)
-    key = digest_values("earmark", hashes, bounds, hop_ms, stepwise, code_hash(SCORING), packages)
-    return EarmarkRecipe(name, home, words, hop_ms, stepwise, key, hashes, first_stage)
+    key = digest_values(
+        "earmark", hashes, bounds, asked, hop_ms, stepwise, code_hash(SCORING), packages
+    )
+    return EarmarkRecipe(
+        name, home, words, hop_ms, stepwise, key, hashes, first_stage, second_opinion
+    )
 
 
 def _load_first_stage(catalogue: Catalogue, words: Sequence[Model]) -> Model:
@@ -127,7 +140,7 @@ def _load_first_stage(catalogue: Catalogue, words: Sequence[Model]) -> Model:
 class BatchEngine:
     """Engine that scores many steps at once; see ``Engine``."""
 
-    def __init__(self, model: BatchModel, thresholds: Mapping[str, float]) -> None:
+    def __init__(self, model: RecordingModel, thresholds: Mapping[str, float]) -> None:
         self._model = model
         self.words = model.words
         self.thresholds = dict(thresholds)
