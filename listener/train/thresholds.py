@@ -41,6 +41,8 @@ class Track:
     source: str
     logits: Floats
     """Of each step that has a score, float32, shape (steps,)."""
+    seconds: float
+    """Length of the recording."""
 
 
 def count_false_wakes(tracks: Sequence[Track], logit: float, refractory_samples: int) -> int:
@@ -71,11 +73,7 @@ def lowest_threshold(tracks: Sequence[Track], allowed: int, refractory_samples: 
 
 
 def measure(
-    tracks: Sequence[Track],
-    tests: Sequence[Floats],
-    logit: float,
-    hours: float,
-    refractory_samples: int,
+    tracks: Sequence[Track], tests: Sequence[Floats], logit: float, refractory_samples: int
 ) -> OperatingPoint:
     """Count false wakes and misses at a threshold.
 
@@ -83,12 +81,16 @@ def measure(
         tracks: recordings without the word.
         tests: highest logit of each spoken word, shape (words,), for each test.
         logit: the threshold.
-        hours: length of the recordings.
         refractory_samples: time after a wake without another wake.
     """
     woken = count_false_wakes(tracks, logit, refractory_samples)
     misses = tuple(wilson(float((each < logit).sum()), len(each)) for each in tests)
-    return OperatingPoint(logit, poisson(woken, hours), misses)
+    return OperatingPoint(logit, poisson(woken, hours(tracks)), misses)
+
+
+def hours(tracks: Sequence[Track]) -> float:
+    """Return the length of recordings in hours."""
+    return sum(track.seconds for track in tracks) / 3600
 
 
 def _ends(logits: Floats) -> "np.ndarray[tuple[int], np.dtype[np.int64]]":
