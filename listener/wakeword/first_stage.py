@@ -64,6 +64,8 @@ class FirstStage:
     def restart(self) -> None:
         """Overwrite all features and start anew."""
         self._embeddings.restart()
+        for head, _, _ in self._heads:
+            head.wipe()
         self._left = [0] * len(self._left)
 
     @property
