@@ -49,7 +49,7 @@ SPOKEN: Final[Mapping[str, tuple[str, ...]]] = {
     "weather": ("what's the weather", "tell me the weather", "what is the weather today"),
 }
 """What the voices say for each word."""
-CLIPS: Final = 105
+CLIPS: Final = 63
 """Clips of each word."""
 ENGINES: Final = (*("espeak-ng", "flite", "festival", "espeak-ng", "flite", "piper", "kokoro"),)
 """Voice engines in turn; one that is not installed is left out."""
@@ -70,7 +70,7 @@ SENTENCES: Final = (
     "the service at the harvest festival was marvellous",
 )
 """Other speech of the same voices."""
-SENTENCE_CLIPS: Final = 180
+SENTENCE_CLIPS: Final = 84
 BATCHES: Final = 5000
 SEED: Final = 1
 _NOISE_DB: Final = (0.0, 5.0, 10.0, 15.0, 20.0)
