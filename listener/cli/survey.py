@@ -149,6 +149,7 @@ def run(arguments: argparse.Namespace, settings: config.Config) -> int:
     catalogue = Catalogue(home)
     words = [catalogue.load(name) for name in wake.words]
     detector = load_detector(catalogue, words, wake)
+    has_first_stage = wake.first_stage and catalogue.first_stage(words) is not None
     # After the models are loaded: their freed memory holds no audio.
     overwrite_freed_memory()
     step_samples = wake.hop_ms * SAMPLE_RATE_HZ // 1000
@@ -162,7 +163,7 @@ def run(arguments: argparse.Namespace, settings: config.Config) -> int:
         step_samples=step_samples,
         floor=floor,
         lazy=wake.lazy,
-        first_stage=msgspec.UNSET if first_stage is None else True,
+        first_stage=True if has_first_stage else msgspec.UNSET,
         words={w.name: _describe_word(w.manifest.sha256, build_rule(w, wake)) for w in words},
     )
     journal = Journal(Path(arguments.trace))
@@ -173,7 +174,7 @@ def run(arguments: argparse.Namespace, settings: config.Config) -> int:
             wake.words,
             floor,
             step_samples,
-            late_frames=0 if first_stage is None else CATCH_UP_FRAMES - 1,
+            late_frames=CATCH_UP_FRAMES if has_first_stage else 0,
         ),
         journal,
         StreamClock(clock, lambda: gate.position_samples) if arguments.fast else clock,
