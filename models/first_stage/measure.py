@@ -35,7 +35,7 @@ from models.negatives.make import SPLIT, read_sources
 
 REAL: Final[Mapping[str, str]] = {"alexa": "positive/alexa", "hey-jarvis": "positive/jarvis"}
 """Folders with recordings of a word. Those for hey-jarvis say "jarvis": some of them wake it."""
-SYNTHETIC_CLIPS: Final = 60
+SYNTHETIC_CLIPS: Final = 21
 SEED: Final = 1001
 _LEAD_SAMPLES: Final = 24_000
 _TAIL_SAMPLES: Final = 12_800
