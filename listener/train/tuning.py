@@ -1,7 +1,7 @@
 """A first stage for one more word: tuning of its student, and bounds for all of its words."""
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Final
 
 import numpy as np
@@ -10,7 +10,19 @@ from numpy.random import Generator
 from listener.audio.pcm import FRAME_SAMPLES, Samples
 from listener.inference.build import build_batch, build_student_batch
 from listener.inference.catalogue import Catalogue
+from listener.train.acoustics import Surroundings
+from listener.train.clips import (
+    ClipRequest,
+    LabelledStretch,
+    place_clips,
+    plan_clips,
+    speak_clips,
+)
+from listener.train.phrase import Phrase
 from listener.train.student import TeacherStream, train_student
+from listener.train.teacher import Teacher
+from listener.train.texts import make_sentences
+from listener.train.voices.engine import VoiceEngine
 from listener.wakeword.batch import BATCH_STEPS, BatchModel
 from listener.wakeword.detector import Rule, Trigger, Wake
 from listener.wakeword.features import Floats
@@ -23,11 +35,55 @@ SPEECH_SHARE: Final = 0.04
 WEIGHTS: Final = "student.npy"
 BATCHES: Final = 600
 """Batches of a tuning."""
+WORD_CLIPS: Final = 60
+WORD_COPIES: Final = 3
+SENTENCE_CLIPS: Final = 120
+"""Sentences that tune, and as many others that fix the bounds."""
 ADDED: Final = "first-stage-added"
 """Name of the first stage that ``earmark train`` tunes; it knows the shipped words, too."""
 
 _LOWEST_BOUND: Final = 1e-12
 _HALVINGS: Final = 40
+
+
+def make_tuning_streams(
+    catalogue: Catalogue,
+    engines: Sequence[VoiceEngine],
+    phrase: Phrase,
+    surroundings: Surroundings,
+    seed: int,
+) -> tuple[list[TeacherStream], list[Samples]]:
+    """Make what `tune_first_stage` takes, from synthetic voices.
+
+    Args:
+        catalogue: has the embedding networks.
+        engines: voices, at least one.
+        phrase: the new wake word.
+        surroundings: rooms, noises and other speech.
+        seed: seed of the training.
+
+    Returns:
+        Streams of the word and of sentences, and other sentences that fix the bounds.
+
+    Raises:
+        Unavailable: an engine failed.
+        ModelRefused: an embedding network is missing, or has changed.
+    """
+    teacher = Teacher(catalogue.embedding(), catalogue.long_embedding())
+    names = [engine.name for engine in engines]
+    words = plan_clips("word", [phrase.spoken], names, WORD_CLIPS)
+    texts = make_sentences(phrase, 2 * SENTENCE_CLIPS)
+    sentences = plan_clips("sentence", texts, names, 2 * SENTENCE_CLIPS)
+
+    def place(plan: Sequence[ClipRequest], copies: int) -> Iterator[LabelledStretch]:
+        return place_clips(speak_clips(plan, engines, seed), surroundings, seed, copies)
+
+    streams = [
+        teacher.teach_stretches(place(words, WORD_COPIES)),
+        teacher.teach_stretches(place(sentences[:SENTENCE_CLIPS], 1)),
+    ]
+    kept = [stretch.samples for stretch in place(sentences[SENTENCE_CLIPS:], 1)]
+    return streams, [np.concatenate(kept)]
 
 
 def tune_first_stage(  # noqa: PLR0913, PLR0917 - the parts of a tuning

@@ -6,7 +6,6 @@ import pytest
 from listener.train import student as training
 from listener.train.student import TeacherStream, train_student
 from listener.train.tuning import fix_bound, open_share
-from listener.wakeword.features import Floats
 from listener.wakeword.student import INPUTS, LongStudent, read_weights, write_weights
 
 
@@ -49,8 +48,7 @@ def test_gradients_are_those_of_the_loss() -> None:
 
 
 def error_of(weights: training.StudentWeights, stream: TeacherStream) -> float:
-    mel: Floats = stream.mel.astype(np.float32)
-    given = LongStudent(weights).steps(mel.reshape(-1, 32))
+    given = LongStudent(weights).steps(stream.mel.astype(np.float32).reshape(-1, 32))
     return float(np.square(given[10:] - stream.embeddings[10:].astype(np.float32)).mean())
 
 
