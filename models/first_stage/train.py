@@ -8,7 +8,6 @@ any wake word's head trains anything. Same engines, same recordings, same machin
 """
 
 import argparse
-import sys
 import time
 from collections.abc import Callable, Iterator, Mapping
 from functools import partial
@@ -76,6 +75,7 @@ SEED: Final = 1
 _NOISE_DB: Final = (0.0, 5.0, 10.0, 15.0, 20.0)
 _LOUDEST_DBOV: Final = -12.0
 _FAINTEST_DBOV: Final = -50.0
+_COMPLETE: Final = "complete"
 
 
 def make_streams(
@@ -153,8 +153,35 @@ def keep_stream(file: Path, make: Callable[[], TeacherStream]) -> TeacherStream:
         fresh = file.with_suffix(".new.npz")
         np.savez(fresh, mel=stream.mel, embeddings=stream.embeddings, words=stream.word_steps)
         fresh.replace(file)
+    return _load(file)
+
+
+def _load(file: Path) -> TeacherStream:
     with np.load(file) as arrays:
         return TeacherStream(arrays["mel"], arrays["embeddings"], arrays["words"])
+
+
+def read_streams(folder: Path) -> list[TeacherStream] | None:
+    """Return the streams of a folder in their order; None unless all of them are there."""
+    if not (folder / _COMPLETE).is_file():
+        return None
+    names = (folder / _COMPLETE).read_text("utf-8").split()
+    return [_load(folder / f"{name}.npz") for name in names]
+
+
+def make_all(arguments: argparse.Namespace) -> list[TeacherStream]:
+    """Make the streams that are missing; return all."""
+    engines, missing = find_engines(arguments.home)
+    for engine in missing:
+        _say(f"not used: {engine.name}: {engine.reason}")
+    folder: Path = arguments.streams
+    folder.mkdir(parents=True, exist_ok=True)
+    streams = {}
+    for name, make in make_streams(arguments.audio, engines):
+        streams[name] = keep_stream(folder / f"{name}.npz", make)
+        _say(f"{name}: {len(streams[name].mel)} steps")
+    (folder / _COMPLETE).write_text("\n".join(streams), "utf-8")
+    return list(streams.values())
 
 
 def main() -> None:
@@ -172,14 +199,9 @@ def main() -> None:
     parser.add_argument("--batches", type=int, default=BATCHES)
     arguments = parser.parse_args()
     started = time.monotonic()
-    engines, missing = find_engines(arguments.home)
-    for engine in missing:
-        print(f"not used: {engine.name}: {engine.reason}", file=sys.stderr)  # noqa: T201 - progress of a program
-    arguments.streams.mkdir(parents=True, exist_ok=True)
-    streams = []
-    for name, make in make_streams(arguments.audio, engines):
-        streams.append(keep_stream(arguments.streams / f"{name}.npz", make))
-        _say(f"{name}: {len(streams[-1].mel)} steps, {time.monotonic() - started:.0f} s")
+    streams = read_streams(arguments.streams)
+    if streams is None:
+        streams = make_all(arguments)
     steps = sum(len(stream.mel) for stream in streams)
     words = sum(len(stream.word_steps) for stream in streams)
     _say(f"{steps * 0.08 / 3600:.2f} h, {words} words, {time.monotonic() - started:.0f} s")

@@ -1,4 +1,4 @@
-"""Real heads with a student of random weights: device and batches agree, and the rest is exact."""
+"""Real heads with the shipped student: device and batches agree, and scored steps are exact."""
 
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -13,13 +13,14 @@ from listener.inference.build import build_batch, build_detector, build_student_
 from listener.inference.catalogue import Catalogue
 from listener.wakeword.batch import BATCH_STEPS, BatchModel
 from listener.wakeword.manifest import Model
-from listener.wakeword.student import read_weights, write_weights
-from tests.wakeword.students import first_stage, random_student
+from listener.wakeword.student import read_weights
+from models.embedding.convert import MODELS
+from tests.wakeword.students import first_stage
 
 pytestmark = pytest.mark.system  # real models over whole recordings of ours
 
 SAME = 1e-4
-STUDENT = read_weights(write_weights(random_student(32, (4, 4, 4))), "student")
+STUDENT = read_weights((MODELS / "first-stage" / "student.npy").read_bytes(), "student")
 SETS = (("alexa",), ("alexa", "hey-jarvis", "hey-mycroft"), ("alexa", "timer", "weather"))
 
 Scores = np.ndarray[Any, np.dtype[np.float32]]
