@@ -16,7 +16,7 @@ from typing import Any, Final
 
 import msgspec
 
-from listener.cli import compare, confusables, voices
+from listener.cli import compare, confusables, merge, voices
 from listener.cli.main import Subcommands, with_examples
 from listener.config import Config, describe_threshold
 from listener.errors import ConfigError, UsageError
@@ -38,7 +38,8 @@ from listener.evaluate.runner import Evaluation, Workers, open_all
 from listener.evaluate.speed import measure_speeds
 from listener.evaluate.survey import metrics
 from listener.evaluate.survey.parquet import write_parquet
-from listener.evaluate.survey.reader import Spans, merge, parse_spans, read_trace
+from listener.evaluate.survey.reader import Spans, parse_spans, read_trace
+from listener.evaluate.survey.reader import merge as merge_traces
 from listener.text_encoding import decode_text
 from listener.wakeword.trace import Line
 
@@ -377,7 +378,7 @@ def evaluate_survey(arguments: argparse.Namespace, settings: Config) -> tuple[Re
             raise UsageError(f"--trace and --{option} exclude each other", "pass one of them")
     paths = [Path(name) for name in arguments.trace]
     excluded, stimuli = _spans(arguments.exclude), _spans(arguments.stimuli)
-    merged = merge(paths, excluded, stimuli)
+    merged = merge_traces(paths, excluded, stimuli)
     wanted: Sequence[str] = arguments.model or sorted(merged.words)
     thresholds = {} if arguments.threshold is None else dict.fromkeys(wanted, arguments.threshold)
     words = metrics.compute_rates(merged, stimuli, thresholds)
@@ -392,6 +393,11 @@ def evaluate_survey(arguments: argparse.Namespace, settings: Config) -> tuple[Re
         if given
     ]
     models = {f"model {name}": each.sha256 for name, each in merged.words.items()}
+    models |= {
+        f"second opinion {name}": each.second_opinion
+        for name, each in merged.words.items()
+        if each.second_opinion
+    }
     result = Result(
         plan={
             "traces": [path.name for path in paths],
@@ -464,6 +470,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     compare.add_arguments(
         actions.add("compare", "compare two results on the same items", *compare.EXAMPLES)
     )
+    merge.add_arguments(actions.add("merge", "join the surveys of several homes", *merge.EXAMPLES))
     voices.add_arguments(actions.add("voices", "measure attribution by voice", *voices.EXAMPLES))
     add_plan_options(parser)
     add_trace_options(parser)
@@ -504,7 +511,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     running.add_argument("--json", action="store_true", help="print one JSON object a line")
 
 
-_ACTIONS: Final = {"neighbours": confusables.run, "compare": compare.run, "voices": voices.run}
+_ACTIONS: Final = {
+    "neighbours": confusables.run,
+    "compare": compare.run,
+    "merge": merge.run,
+    "voices": voices.run,
+}
 
 
 def run(arguments: argparse.Namespace, settings: Config) -> int:

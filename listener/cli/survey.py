@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Final
 
 import msgspec
+from msgspec import UNSET
 
 import listener
 from listener import config
@@ -42,6 +43,7 @@ from listener.system.malloc import use_single_malloc_arena
 from listener.system.output import bound_logging
 from listener.system.systemd import Notifier, StopSignal
 from listener.wakeword.detector import Rule
+from listener.wakeword.manifest import Model
 from listener.wakeword.streaming import CATCH_UP_FRAMES
 from listener.wakeword.trace import OpenedLine, TraceBuilder, TraceWord, encode, format_time
 
@@ -164,7 +166,14 @@ def run(arguments: argparse.Namespace, settings: config.Config) -> int:
         floor=floor,
         lazy=wake.lazy,
         first_stage=True if has_first_stage else msgspec.UNSET,
-        words={w.name: _describe_word(w.manifest.sha256, build_rule(w, wake)) for w in words},
+        words={
+            word.name: _describe_word(
+                word,
+                catalogue.second_sha256(word) if wake.second_opinion else None,
+                build_rule(word, wake),
+            )
+            for word in words
+        },
     )
     journal = Journal(Path(arguments.trace))
     journal.append(encode(opened))
@@ -227,9 +236,10 @@ def _floor(value: float) -> float:
         raise UsageError(f"--floor {value}: the range is over 0 and under 1") from error
 
 
-def _describe_word(sha256: str, rule: Rule) -> TraceWord:
+def _describe_word(word: Model, second_opinion: str | None, rule: Rule) -> TraceWord:
     return TraceWord(
-        sha256=sha256,
+        sha256=word.manifest.sha256,
+        second_opinion=second_opinion or UNSET,
         threshold=rule.threshold,
         patience_steps=rule.patience_steps,
         refractory_samples=rule.refractory_samples,

@@ -194,6 +194,18 @@ class Catalogue:
                 )
         return models
 
+    def second_sha256(self, word: Model) -> str | None:
+        """Return the SHA-256 of the second network of a word; None if it has none.
+
+        Raises:
+            ModelRefused: there is no such model, or its manifest is not valid.
+        """
+        asked = word.manifest.second_opinion
+        if asked is None:
+            return None
+        files = {file.path: file.sha256 for file in self.manifest(asked.model).files}
+        return files.get(asked.file)
+
     def embedding(self) -> Model:
         """Load the streaming embedding network that all wake words share.
 

@@ -2,12 +2,14 @@
 
 openWakeWord and microWakeWord err on different sounds. Where the head's score reaches a low bound,
 microWakeWord's network for the same word takes the last two seconds, and the mean of both logits is
-the score of the step. Its front end starts with these two seconds, and goes on from step to step
-while steps follow at which it is asked. ``docs/decisions/0072`` gives the measurements behind the
-constants.
+the score of the step. The head's score is held for some steps, because the two engines do not reach
+their peaks at the same time. The front end of the second starts with these two seconds, and goes on
+from step to step while steps follow at which it is asked. ``docs/decisions/0072`` gives the
+measurements behind the constants.
 """
 
 import math
+from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final, Protocol
@@ -26,6 +28,8 @@ OPINION_FRAMES: Final = (
     OPINION_SAMPLES - micro_features.FRAME_SAMPLES
 ) // micro_features.STRIDE_SAMPLES + 1
 """Frames of features in that audio."""
+HELD_FRAMES: Final = 2
+"""Frames after a score of the head at which it still counts, if no higher one follows."""
 CONTINUED_SAMPLES: Final = SAMPLE_RATE_HZ
 """Time without a question after which the front end starts anew: a second."""
 CHUNK_FRAMES: Final = OPINION_FRAMES // 3
@@ -33,8 +37,10 @@ CHUNK_FRAMES: Final = OPINION_FRAMES // 3
 LATEST_FRAMES: Final = 4
 """Frames by which scores may come later than their audio."""
 
-_LEAST: Final = 1 / 512
-"""Half a step of the second network's probabilities: neither engine is more certain than this."""
+_LEAST_PROBABILITY: Final = 1 / 512
+"""Half a step of the second network's probabilities, for its probability of 0."""
+_LEAST_SCORE: Final = 1 / 256
+"""Bound of the head's certainty: its score alone, against a second probability of 0, is no wake."""
 _OVERLAP_SAMPLES: Final = micro_features.FRAME_SAMPLES - micro_features.STRIDE_SAMPLES
 _RING_FRAMES: Final = OPINION_SAMPLES // FRAME_SAMPLES + LATEST_FRAMES + 1
 
@@ -111,11 +117,15 @@ class SecondOpinions:
         self._slot = _RING_FRAMES - 1
         self._end_sample = 0
         self._asked_sample: int | None = None
+        held_steps = HELD_FRAMES * FRAME_SAMPLES // step_samples
+        self._recent = tuple(deque[float]((), held_steps + 1) for _ in self._opinions)
 
     def restart(self) -> None:
         """Overwrite all audio and features, and start anew."""
         self._ring[:] = 0
         self._end_sample = 0
+        for recent in self._recent:
+            recent.clear()
         if self._asked_sample is None:
             return
         self._asked_sample = None
@@ -141,13 +151,15 @@ class SecondOpinions:
         end_sample = self._end_sample - len(scores) * self._step_samples
         for row in scores:
             end_sample += self._step_samples
-            for opinion in self._opinions:
+            for opinion, recent in zip(self._opinions, self._recent, strict=True):
                 score = float(row[opinion.column])
-                # NaN is below every bound.
-                if score >= opinion.from_score:
+                is_computed = not math.isnan(score)
+                recent.append(score if is_computed else 0.0)
+                highest = max(recent)
+                if is_computed and highest >= opinion.from_score:
                     features = self._advance(end_sample)
                     probability = float(opinion.network.probabilities(features).max())
-                    row[opinion.column] = combine(score, probability)
+                    row[opinion.column] = combine(highest, probability)
 
     def _advance(self, end_sample: int) -> Whole:
         """Return the features of the two seconds up to a sample.
@@ -201,13 +213,13 @@ def combine(score: float, probability: float) -> float:
         score: of the head, 0 to 1.
         probability: of the second network, 0 to 1.
     """
-    logit = (_logit(score) + _logit(probability)) / 2
+    logit = (_logit(score, _LEAST_SCORE) + _logit(probability, _LEAST_PROBABILITY)) / 2
     return 1 / (1 + math.exp(-logit))
 
 
-def _logit(probability: float) -> float:
-    """Return the logit of a probability within the range that both engines distinguish."""
-    within = min(max(probability, _LEAST), 1 - _LEAST)
+def _logit(probability: float, least: float) -> float:
+    """Return the logit of a probability, which is at least ``least`` away from 0 and 1."""
+    within = min(max(probability, least), 1 - least)
     return math.log(within / (1 - within))
 
 

@@ -17,7 +17,7 @@ from typing import Annotated, Final, Literal
 
 import msgspec
 import numpy as np
-from msgspec import Meta
+from msgspec import UNSET, Meta, UnsetType
 
 from listener.audio.pcm import FRAME_SAMPLES, SAMPLE_RATE_HZ, Frame, GapReason, Samples
 from listener.config import Probability, ShortName
@@ -56,6 +56,8 @@ class TraceWord(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
 
     sha256: Hash
     """SHA-256 of the model's file."""
+    second_opinion: Hash | UnsetType = UNSET
+    """SHA-256 of the file of the second network; absent if there is none."""
     threshold: Score
     patience_steps: Annotated[int, Meta(ge=1, le=100)]
     refractory_samples: Sample

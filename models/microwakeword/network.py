@@ -16,7 +16,7 @@ from onnx import TensorProto
 
 from listener.errors import ModelRefused
 from listener.wakeword.micro_features import CHANNELS, FEATURE_SCALE
-from models.embedding.graph import Writer
+from listener.inference.graph import Writer
 from models.microwakeword.tflite_file import CONVOLUTION, DENSE, DEPTHWISE, Layer
 
 _LOWEST: Final = -128

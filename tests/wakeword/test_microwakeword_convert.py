@@ -15,8 +15,9 @@ from listener.errors import ModelRefused, Unavailable
 from listener.inference.catalogue import Catalogue
 from listener.inference.onnx import OpinionNet
 from listener.wakeword.micro_features import MicroFeatures
-from listener.wakeword.second_opinion import OPINION_FRAMES, window_features
+from listener.wakeword.second_opinion import OPINION_FRAMES, OPINION_SAMPLES, window_features
 from models.microwakeword import convert
+from models.microwakeword.filters import make_filters
 from models.microwakeword.record import compute_features, compute_probabilities
 from models.microwakeword.tflite_file import DENSE, read_layers
 
@@ -61,12 +62,12 @@ def test_network_equals_the_original_on_real_speech(
     read_folder: Callable[[Path, float], Samples],
 ) -> None:
     samples = read_folder(recordings / "positive" / "alexa", 20.0)
-    front_end = MicroFeatures(convert.make_filters(), OPINION_FRAMES)
+    front_end = MicroFeatures(make_filters(), OPINION_FRAMES)
     opinion = OpinionNet(committed(name), name)
-    starts = range(0, len(samples) - convert.OPINION_SAMPLES, convert.OPINION_SAMPLES // 2)
+    starts = range(0, len(samples) - OPINION_SAMPLES, OPINION_SAMPLES // 2)
 
     for start in starts:
-        window = samples[start : start + convert.OPINION_SAMPLES]
+        window = samples[start : start + OPINION_SAMPLES]
         made = opinion.probabilities(window_features(front_end, window))
         original = compute_probabilities(name, compute_features(window))
         assert np.abs(made - original).max() <= convert.LARGEST_DIFFERENCE

@@ -20,6 +20,7 @@ from listener.wakeword.micro_features import MicroFeatures, Whole
 from listener.wakeword.second_opinion import (
     CHUNK_FRAMES,
     CONTINUED_SAMPLES,
+    HELD_FRAMES,
     LATEST_FRAMES,
     OPINION_FRAMES,
     OPINION_SAMPLES,
@@ -84,7 +85,7 @@ def test_mean_of_both_logits_is_the_score() -> None:
 
 
 def test_no_engine_decides_alone_however_certain_it_is() -> None:
-    assert combine(1.0, 0.0) <= 0.5
+    assert combine(1.0, 0.0) < 0.45
     assert combine(FAINTEST_SCORE, 255 / 256) == pytest.approx(0.5, abs=0.01)
     assert 0 < combine(0.0, 0.0) < 0.01
     assert 0.99 < combine(1.0, 1.0) < 1
@@ -96,11 +97,33 @@ def test_network_is_asked_only_from_the_bound_on() -> None:
 
     revised = feed(opinions(network), noise(40), {30: below - 1e-6, 31: FAINT + 1e-6, 32: math.nan})
 
-    assert len(network.asked) == 1
+    # The score is held, but a step without a score is not asked about.
+    assert len(network.asked) == HELD_FRAMES
     assert revised[31] == pytest.approx(combine(FAINT + 1e-6, 0.25), abs=1e-6)
     assert revised[30] == pytest.approx(below, abs=1e-5)
     assert math.isnan(revised[32])
     assert revised[29] == 0.0
+
+
+def test_score_of_the_head_is_held_for_two_frames() -> None:
+    network = Recorder(0.75)
+
+    revised = feed(opinions(network), noise(40), {30: 0.3, 31: 0.02, 34: 0.001})
+
+    for index in (30, 31, 32):
+        assert revised[index] == pytest.approx(combine(0.3, 0.75), abs=1e-6)
+    assert revised[33] == pytest.approx(combine(0.02, 0.75), abs=1e-6)
+    assert revised[34] == pytest.approx(0.001)
+    assert len(network.asked) == 4
+
+
+def test_half_steps_hold_the_score_as_long() -> None:
+    network = Recorder()
+    second = opinions(network, step_samples=FRAME_SAMPLES // 2)
+
+    second.revise(np.array([[0.5], *[[0.0]] * 5], np.float32))
+
+    assert len(network.asked) == 1 + 2 * HELD_FRAMES
 
 
 def test_network_takes_the_two_seconds_up_to_the_step() -> None:
@@ -126,24 +149,24 @@ def test_audio_before_the_start_of_a_stream_is_silence() -> None:
 def test_front_end_goes_on_while_steps_follow() -> None:
     network, samples = Recorder(), noise(60)
 
-    feed(opinions(network), samples, {40: 0.5, 41: 0.5, 45: 0.5})
+    feed(opinions(network), samples, {40: 0.5, 46: 0.5})
 
     begin = 41 * FRAME_SAMPLES - OPINION_SAMPLES
-    whole = window_features(front_end(), samples[begin : 46 * FRAME_SAMPLES])
-    for features, later in zip(network.asked, (0, 1, 5), strict=True):
+    whole = window_features(front_end(), samples[begin : 49 * FRAME_SAMPLES])
+    for features, later in zip(network.asked, (0, 1, 2, 6, 7, 8), strict=True):
         frames = later * FRAME_SAMPLES // 160
         assert np.array_equal(features, whole[frames : frames + OPINION_FRAMES])
 
 
 def test_front_end_starts_anew_after_a_second_without_a_question() -> None:
     network, samples = Recorder(), noise(80)
-    apart = CONTINUED_SAMPLES // FRAME_SAMPLES + 1
+    apart = CONTINUED_SAMPLES // FRAME_SAMPLES + HELD_FRAMES + 1
 
     feed(opinions(network), samples, {40: 0.5, 40 + apart: 0.5})
 
     end = (41 + apart) * FRAME_SAMPLES
     expected = window_features(front_end(), samples[end - OPINION_SAMPLES : end])
-    assert np.array_equal(network.asked[1], expected)
+    assert np.array_equal(network.asked[1 + HELD_FRAMES], expected)
 
 
 def test_scores_that_come_late_are_asked_about_their_own_audio() -> None:
@@ -169,7 +192,7 @@ def test_half_steps_end_in_the_middle_of_a_frame() -> None:
     for index, frame in enumerate(samples.reshape(-1, FRAME_SAMPLES)):
         second.push(frame)
         first_half = 0.5 if index == 39 else 0.0
-        second.revise(np.array([[first_half], [0.0]], np.float32))
+        second.revise(np.array([[first_half], [math.nan]], np.float32))
 
     end = 39 * FRAME_SAMPLES + FRAME_SAMPLES // 2
     expected = window_features(front_end(), samples[end - OPINION_SAMPLES : end])
@@ -214,8 +237,9 @@ def test_detector_asks_the_second_network_of_its_words(
         detector(catalogue, "alexa", second_opinion=False), cut(spoken["alexa_command"])
     )
 
-    asked = without >= FAINTEST_SCORE
-    assert asked.any()
+    faint = without >= FAINTEST_SCORE
+    asked = np.convolve(faint, np.ones(1 + HELD_FRAMES))[: len(faint)] > 0
+    assert faint.any()
     assert np.array_equal(with_it[~asked], without[~asked])
     assert np.abs(with_it[asked] - without[asked]).max() > 1e-3
     assert with_it.max() > 0.9
