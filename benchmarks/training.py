@@ -25,12 +25,13 @@ from listener.evaluate.corpus.augmentation import Condition, Mixer, choose_mix
 from listener.evaluate.metrics.intervals import wilson
 from listener.inference.catalogue import Catalogue
 from listener.inference.onnx import HeadNet
-from listener.storage.recordings import open_recording
+from listener.storage.recordings import read_recording
 from listener.train.features import FIRST_WINDOW, WINDOW_FRAMES, Embedder
 
 WORDS: Final = ("alexa", "jarvis")
 LEAD_S: Final = 2.0
 TAIL_S: Final = 0.5
+_LONGEST_SAMPLES: Final = 60 * SAMPLE_RATE_HZ
 CONDITIONS: Final = (None, 10.0)
 """Signal-to-noise ratios in decibels; None: no noise is added."""
 
@@ -106,9 +107,7 @@ def _clips(audio: Path, word: str, snr_db: float | None) -> Iterator[Samples]:
         raise Unavailable(f"{audio} has no recordings of {word!r}")
     lead, tail = (np.zeros(round(s * SAMPLE_RATE_HZ), np.int16) for s in (LEAD_S, TAIL_S))
     for file in files:
-        with open_recording(audio / file) as recording:
-            spoken = recording.read(recording.length_samples)
-        padded = np.concatenate([lead, np.zeros(0, np.int16) if spoken is None else spoken, tail])
+        padded = np.concatenate([lead, read_recording(audio / file, _LONGEST_SAMPLES), tail])
         yield np.concatenate(list(_mix(padded, choose_mix(condition, 1, file, 0))))
 
 

@@ -102,5 +102,6 @@ def play_samples(
             loudspeaker.play(sound, SAMPLE_RATE_HZ, lambda: True)
         except LoudspeakerError as error:
             raise Unavailable(
-                f"the samples cannot be played: {error}", "leave them out: --silent"
+                f"the samples cannot be played: {error}",
+                "write them to files: earmark voices say PHRASE --to DIR",
             ) from error

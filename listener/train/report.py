@@ -25,7 +25,8 @@ from listener.train.thresholds import (
     count_false_wakes,
     hours,
     lowest_threshold,
-    measure,
+    measure_false_wakes,
+    measure_misses,
 )
 from listener.train.training import HEAD_WIDTH, HEADS, Trained
 from listener.wakeword.embedding import FEATURES
@@ -96,21 +97,27 @@ def finish(
     """
     tracks = trained.tracks
     least = math.floor(per_hour * hours(tracks) + 1e-9)
-    logits = {
-        allowed: lowest_threshold(tracks, allowed, refractory_samples)
-        for allowed in (least, *(count for count in ALLOWED if count > least))
-    }
-    chosen = logits[least]
-    tests = (trained.quiet, trained.rooms)
-    found = [measure(tracks, tests, logit, refractory_samples) for logit in logits.values()]
+    allowed = (least, *(count for count in ALLOWED if count > least))
+    logits = [lowest_threshold(tracks, count, refractory_samples) for count in allowed]
+    chosen = logits[0]
+    # The heads of the test have a scale of their own.
+    tested = [lowest_threshold(trained.test_tracks, count, refractory_samples) for count in allowed]
     report = TrainingReport(
         recipe,
-        tuple(Point(_score(each.logit - chosen), each.false_wakes, *each.misses) for each in found),
+        tuple(
+            Point(
+                _score(logit - chosen),
+                measure_false_wakes(tracks, logit, refractory_samples),
+                measure_misses(trained.quiet, test_logit),
+                measure_misses(trained.rooms, test_logit),
+            )
+            for logit, test_logit in zip(logits, tested, strict=True)
+        ),
         tuple(
             NearPhrase(
                 each.phrase,
-                _score(max(each.logits) - chosen),
-                sum(logit >= chosen for logit in each.logits),
+                _score(max(each.logits) - tested[0]),
+                sum(logit >= tested[0] for logit in each.logits),
                 len(each.logits),
             )
             for each in trained.near
@@ -222,7 +229,7 @@ def report_text(report: TrainingReport, name: str) -> str:
         lines.append("misses        not measured: there is only one voice engine")
     else:
         lines += [
-            f"misses        {_share(point.quiet)} spoken by {left_out.name}, an engine left out",
+            f"misses        {_share(point.quiet)} of {left_out.name}, by heads trained without it",
             f"              {_share(point.rooms)} in rooms and noise of 0 to 30 dB",
             "              synthetic speech: optimistic for people",
         ]
@@ -268,7 +275,7 @@ def card_text(report: TrainingReport, data: bytes, name: str, licence: str) -> s
     tested = (
         "Misses were not measured: there was only one voice engine."
         if left_out is None
-        else f"Misses on {left_out.name} {left_out.version}, an engine left out of training:"
+        else f"Misses on {left_out.name} {left_out.version} by heads that were trained without it:"
         f" {_share(point.quiet)} in a quiet room, {_share(point.rooms)} in rooms and noise of 0 to"
         " 30 dB. Synthetic speech is easier than people: these figures are optimistic."
     )

@@ -23,18 +23,6 @@ ALLOWED: Final = (0, 1, 2, 4, 8)
 
 
 @dataclass(frozen=True, slots=True)
-class OperatingPoint:
-    """A threshold, and what was counted at it."""
-
-    logit: float
-    """The threshold as a logit."""
-    false_wakes: Rate
-    """On the recordings that fixed the threshold, per hour."""
-    misses: tuple[Rate, ...]
-    """In each test, per word."""
-
-
-@dataclass(frozen=True, slots=True)
 class Track:
     """The logits of one recording without the word."""
 
@@ -72,20 +60,19 @@ def lowest_threshold(tracks: Sequence[Track], allowed: int, refractory_samples: 
     return float(blocked) + MARGIN
 
 
-def measure(
-    tracks: Sequence[Track], tests: Sequence[Floats], logit: float, refractory_samples: int
-) -> OperatingPoint:
-    """Count false wakes and misses at a threshold.
+def measure_false_wakes(tracks: Sequence[Track], logit: float, refractory_samples: int) -> Rate:
+    """Return the false wakes per hour at a threshold, with the exact Poisson interval."""
+    return poisson(count_false_wakes(tracks, logit, refractory_samples), hours(tracks))
+
+
+def measure_misses(highest: Floats, logit: float) -> Rate:
+    """Return the words missed at a threshold, with Wilson's interval.
 
     Args:
-        tracks: recordings without the word.
-        tests: highest logit of each spoken word, shape (words,), for each test.
+        highest: highest logit of each spoken word, shape (words,).
         logit: the threshold.
-        refractory_samples: time after a wake without another wake.
     """
-    woken = count_false_wakes(tracks, logit, refractory_samples)
-    misses = tuple(wilson(float((each < logit).sum()), len(each)) for each in tests)
-    return OperatingPoint(logit, poisson(woken, hours(tracks)), misses)
+    return wilson(float((highest < logit).sum()), len(highest))
 
 
 def hours(tracks: Sequence[Track]) -> float:

@@ -24,7 +24,7 @@ import tomli_w
 from listener.audio.pcm import FRAME_SAMPLES, SAMPLE_RATE_HZ, Samples
 from listener.evaluate.corpus.augmentation import Condition, Mixer, choose_mix
 from listener.inference.catalogue import Catalogue
-from listener.storage.recordings import open_recording
+from listener.storage.recordings import read_recording
 from listener.train.features import Embedder
 from listener.train.negatives import (
     AUGMENTED,
@@ -89,6 +89,8 @@ DIVIDED: Final = "negative/speech_commands/gsc_0.opus"
 AUGMENTED_SECONDS: Final = 1200
 """Length of the training half that is repeated in noise and through rooms."""
 SEED: Final = 1
+LONGEST_SAMPLES: Final = 3600 * SAMPLE_RATE_HZ
+"""Limit of a recording: an hour."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -163,9 +165,7 @@ def _divide(audio: Path, entry: Mapping[str, Any]) -> Iterator[Source]:
 
 
 def _read(file: Path) -> Samples:
-    with open_recording(file) as recording:
-        samples = recording.read(recording.length_samples)
-    return np.zeros(0, np.int16) if samples is None else samples
+    return read_recording(file, LONGEST_SAMPLES)
 
 
 def augment(sources: Sequence[Source], audio: Path) -> Iterator[tuple[str, Samples]]:

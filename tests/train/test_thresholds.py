@@ -10,7 +10,8 @@ from listener.train.thresholds import (
     Track,
     count_false_wakes,
     lowest_threshold,
-    measure,
+    measure_false_wakes,
+    measure_misses,
 )
 
 logits = st.lists(
@@ -38,12 +39,12 @@ def test_run_of_high_scores_is_one_false_wake() -> None:
     assert count_false_wakes([track], 4.0, 20 * FRAME_SAMPLES) == 1
 
 
-def test_operating_point_has_exact_intervals() -> None:
+def test_rates_have_exact_intervals() -> None:
     track = Track("one", np.zeros(10, np.float32), 7200.0)
-    point = measure([track], [np.array([1, 3, 5, 7], np.float32)], 4.0, 0)
+    woken = measure_false_wakes([track], 4.0, 0)
+    missed = measure_misses(np.array([1, 3, 5, 7], np.float32), 4.0)
 
-    assert point.false_wakes.count == 0
-    assert point.false_wakes.high is not None
-    assert abs(point.false_wakes.high - 3.689 / 2) < 0.001
-    assert point.misses[0].count == 2
-    assert point.misses[0].exposure == 4
+    assert woken.count == 0
+    assert woken.high is not None
+    assert abs(woken.high - 3.689 / 2) < 0.001
+    assert (missed.count, missed.exposure) == (2, 4)

