@@ -150,6 +150,8 @@ COMMANDS: Final[Mapping[str, tuple[str, str]]] = {
     "evaluate": ("listener.cli.evaluate", "measure false wakes and misses, with intervals"),
     "score": ("listener.cli.score", "print the scores of a model over recordings"),
     "models": ("listener.cli.models", "list, check and add wake-word models"),
+    "train": ("listener.cli.train", "train a wake word from a typed phrase"),
+    "voices": ("listener.cli.synthetic_voices", "list, add and check voices for training"),
 }
 """Module of each command, and its purpose in one line."""
 
@@ -161,7 +163,7 @@ GROUPS: Final[Mapping[str, tuple[str, ...]]] = {
     ),
     "owner of clips": ("clips", "owner"),
     "household": ("household", "archive", "assist"),
-    "research": ("survey", "evaluate", "score", "models"),
+    "research": ("survey", "evaluate", "score", "models", "train", "voices"),
 }
 """Commands by reader, as ``earmark --help`` lists them."""
 
@@ -169,6 +171,8 @@ GROUPS: Final[Mapping[str, tuple[str, ...]]] = {
 _EXTRAS: Final[Mapping[str, str]] = {
     "assist": "assist",
     "evaluate": "evaluate",
+    "train": "train",
+    "voices": "train",
     "wyoming": "wyoming",
 }
 """Extra with the packages of a command."""

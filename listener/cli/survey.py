@@ -44,6 +44,7 @@ from listener.system.output import bound_logging
 from listener.system.systemd import Notifier, StopSignal
 from listener.wakeword.detector import Rule
 from listener.wakeword.manifest import Model
+from listener.wakeword.streaming import CATCH_UP_FRAMES
 from listener.wakeword.trace import OpenedLine, TraceBuilder, TraceWord, encode, format_time
 
 FLOOR: Final = 0.02
@@ -150,6 +151,7 @@ def run(arguments: argparse.Namespace, settings: config.Config) -> int:
     catalogue = Catalogue(home)
     words = [catalogue.load(name) for name in wake.words]
     detector = load_detector(catalogue, words, wake)
+    has_first_stage = wake.first_stage and catalogue.first_stage(words) is not None
     # After the models are loaded: their freed memory holds no audio.
     overwrite_freed_memory()
     step_samples = wake.hop_ms * SAMPLE_RATE_HZ // 1000
@@ -163,6 +165,7 @@ def run(arguments: argparse.Namespace, settings: config.Config) -> int:
         step_samples=step_samples,
         floor=floor,
         lazy=wake.lazy,
+        first_stage=True if has_first_stage else msgspec.UNSET,
         words={
             word.name: _describe_word(
                 word,
@@ -176,7 +179,12 @@ def run(arguments: argparse.Namespace, settings: config.Config) -> int:
     journal.append(encode(opened))
     survey = Survey(
         detector,
-        TraceBuilder(wake.words, floor, step_samples),
+        TraceBuilder(
+            wake.words,
+            floor,
+            step_samples,
+            late_frames=CATCH_UP_FRAMES if has_first_stage else 0,
+        ),
         journal,
         StreamClock(clock, lambda: gate.position_samples) if arguments.fast else clock,
     )

@@ -1,28 +1,30 @@
 """``earmark train``: trains a wake word from a typed phrase, with synthetic speech."""
 
 import argparse
+import dataclasses
 import math
 import os
 import sys
-from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, Final, TextIO
+from typing import Any, Final
 
 import msgspec
+import soundfile
 
-from listener.audio.pcm import SAMPLE_RATE_HZ, Samples
+from listener.audio.pcm import SAMPLE_RATE_HZ
 from listener.cli.main import with_examples
 from listener.cli.models import UNSTATED
 from listener.config import Config, ShortName
-from listener.errors import ModelRefused, UsageError
+from listener.errors import ModelRefused, Unavailable, UsageError
 from listener.evaluate.progress import ProgressLine
 from listener.inference.add_model import add_model
 from listener.inference.catalogue import MANIFEST, Catalogue
 from listener.quantities import quantity
+from listener.train.audition import play_samples, speak_samples
 from listener.train.negatives import load_negatives
 from listener.train.phrase import parse_phrase
 from listener.train.plan import COUNTS, Recipe
-from listener.train.recipe import build_recipe
+from listener.train.recipe import TrainingRequest, build_recipe
 from listener.train.report import (
     CARD,
     REPORT,
@@ -34,16 +36,11 @@ from listener.train.report import (
     report_json,
     report_text,
 )
-from listener.train.training import (
-    find_pending,
-    iterate_tasks,
-    make_batches,
-    measure,
-    score_takes,
-    train,
-)
+from listener.train.takes import record_takes
+from listener.train.training import Trained, Training, score_takes
+from listener.train.voices.registry import open_engine
 from listener.train.work_folder import WorkFolder
-from listener.wakeword.manifest import parse_manifest
+from listener.wakeword.manifest import Line, parse_manifest
 
 SEED: Final = 1
 WORK: Final = "training"
@@ -52,9 +49,9 @@ MOST_TAKES: Final = 100
 DETAILS: Final = """\
 Voices of this machine speak the phrase, phrases that sound like it, and sentences; simulated rooms
 and noise are added; three heads are trained against these and real recordings, and joined in one
-model in openWakeWord format. Half of the real recordings train nothing and fix the threshold. The
-report names the voice engine that was left out of training and tests the model. A training that was
-ended continues when the same command is run again."""
+model in openWakeWord format. Half of the real recordings train nothing and fix the threshold. Three
+more heads are trained without one voice engine, and tested on it: the report has their misses. A
+training that was ended continues when the same command is run again."""
 EXAMPLES: Final = (
     'earmark train "hey lumen"',
     'earmark train "hey lumen" --say "hey loo men" --record 10',
@@ -110,9 +107,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="N",
         help="processes (default: one for each core)",
     )
-    parser.add_argument(
-        "--silent", action="store_true", help="do not play the three samples first"
-    )
+    parser.add_argument("--silent", action="store_true", help="do not play the three samples first")
     parser.add_argument("--json", action="store_true", help="print the report as JSON")
 
 
@@ -132,41 +127,68 @@ def run(arguments: argparse.Namespace, settings: Config) -> int:
     name = _choose_name(arguments.name, phrase.name, catalogue)
     jobs = arguments.jobs or os.cpu_count() or 1
     negatives = load_negatives()
-    recipe, notes = build_recipe(
-        phrase, arguments.voices, arguments.seed, negatives, home, catalogue
-    )
-    if _is_trained(catalogue, name, recipe) and not arguments.record:
-        print(f"{name} is trained already with this recipe; nothing changed")
+    request = TrainingRequest(phrase, arguments.voices, arguments.seed)
+    recipe, notes = build_recipe(request, negatives, home)
+    if _is_trained(catalogue, name, recipe):
+        print(f"{name} was trained by this recipe before; nothing changed")
         return 0
     for note in notes:
         _note(note)
-    if not arguments.silent:
-        play_samples(recipe, home)
     folder = WorkFolder(home / WORK, name, recipe.digest())
     with folder.opened():
-        pending = find_pending(recipe, home, folder)
-        if pending.made:
-            _note(f"continues: {quantity(pending.made, 'part')} of this training are done")
-        engines = ", ".join(engine.name for engine in recipe.engines)
-        _note(f"{quantity(recipe.counts.words, 'clip')} of {phrase.spoken!r} by {engines}")
-        with ProgressLine(pending.estimated_s, sys.stderr) as progress:
-            batches = make_batches(recipe, home, pending, folder, jobs, progress)
-            tasks = tuple(iterate_tasks(recipe, home, folder))
-            ensemble = train(recipe, negatives, batches, tasks, folder, jobs, progress)
-        trained = measure(recipe, ensemble, negatives, batches, tasks)
-        takes = record_takes(arguments.record, phrase.text, settings) if arguments.record else ()
-        report, data = finish(
-            recipe,
-            trained,
-            negatives,
-            score_takes(ensemble, takes, home),
-            arguments.false_wakes,
-            round(settings.wake.refractory_s * SAMPLE_RATE_HZ),
-        )
+        if not arguments.silent and not _is_pronounced(recipe, settings, folder.path):
+            print("nothing was trained; spell the phrase as it sounds: --say TEXT")
+            return 1
+        trained = _train(Training(recipe, negatives, home, folder, jobs), recipe)
+        if arguments.record:
+            takes = record_takes(arguments.record, phrase.text, settings, _note)
+            logits = score_takes(trained.ensemble, takes, home)
+            trained = dataclasses.replace(trained, takes=logits)
+        refractory_samples = round(settings.wake.refractory_s * SAMPLE_RATE_HZ)
+        report, data = finish(recipe, trained, arguments.false_wakes, refractory_samples)
         place = _write(catalogue, report, data, name, arguments.licence)
         _print_report(report, name, place, as_json=arguments.json)
         folder.remove()
     return 0
+
+
+def _is_pronounced(recipe: Recipe, settings: Config, folder: Path) -> bool:
+    """Play three samples, or write them where there is no loudspeaker; return the answer."""
+    phrase = recipe.phrase
+    engines = [open_engine(engine.name, Path(settings.home)) for engine in recipe.engines]
+    samples = speak_samples(phrase, engines, recipe.seed)
+    _note(f"{len(samples)} samples of “{phrase.spoken}”")
+    try:
+        play_samples(samples, settings.player, lambda each: _note(f"  {each.engine}, {each.voice}"))
+    except Unavailable as error:
+        for number, sample in enumerate(samples, 1):
+            soundfile.write(
+                folder / f"sample-{number}.wav", sample.samples, SAMPLE_RATE_HZ, subtype="PCM_16"
+            )
+        _note(f"{error}; until the training ends, they are in {folder}")
+        return True
+    if not sys.stdin.isatty():
+        return True
+    sys.stderr.write("earmark: train with this pronunciation? [Y/n] ")
+    sys.stderr.flush()
+    return sys.stdin.readline().strip().lower() in {"", "y", "yes"}
+
+
+def _train(training: Training, recipe: Recipe) -> Trained:
+    """Make what is missing, with progress and the time left; return what was measured."""
+    pending = training.find_pending()
+    if pending.made:
+        _note(f"continues: {quantity(pending.made, 'part')} of this training were made before")
+    engines = ", ".join(engine.name for engine in recipe.engines)
+    _note(f"{quantity(recipe.counts.words, 'clip')} of “{recipe.phrase.spoken}” by {engines}")
+    try:
+        with ProgressLine(pending.estimated_s, sys.stderr) as progress:
+            made = training.make_batches(pending, progress)
+            ensembles = training.train(made, progress)
+    except KeyboardInterrupt:
+        _note("run the same command again to continue")
+        raise
+    return training.measure(ensembles, made)
 
 
 def _check_options(arguments: argparse.Namespace) -> None:
@@ -178,6 +200,12 @@ def _check_options(arguments: argparse.Namespace) -> None:
     ):
         if not (math.isfinite(value) and low <= value <= high):
             raise UsageError(f"{option} {value} is out of range", f"use {low} to {high}")
+    try:
+        msgspec.convert(arguments.licence, Line)
+    except msgspec.ValidationError as error:
+        raise UsageError(
+            f"--licence {arguments.licence!r} is not valid", "use an SPDX identifier"
+        ) from error
 
 
 def _choose_name(named: str | None, default: str, catalogue: Catalogue) -> str:
@@ -221,7 +249,6 @@ def _write(
     """Write the model's folder; return it."""
     proposed = make_manifest(report, data, name, licence)
     text = manifest_text(proposed)
-    # The licence is free text: the manifest must be readable again.
     manifest = parse_manifest(text, "the new manifest")
     beside = {
         MANIFEST: text.encode(),
@@ -237,7 +264,7 @@ def _print_report(report: TrainingReport, name: str, place: Path, *, as_json: bo
         sys.stdout.write((place / REPORT).read_text("utf-8"))
         return
     sys.stdout.write(report_text(report, name))
-    sys.stdout.write(f"\nwritten to {place}; use it: wake.words = [\"{name}\"]\n")
+    sys.stdout.write(f'\nwritten to {place}; use it: wake.words = ["{name}"]\n')
 
 
 def _note(text: str) -> None:

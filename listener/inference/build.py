@@ -140,6 +140,30 @@ def build_batch(  # noqa: PLR0913, PLR0917 - each model from its own file
     return model if second is None else BatchEnsemble(model, second)
 
 
+def build_student_batch(
+    words: Sequence[Model], embedding: Model, weights: StudentWeights
+) -> BatchModel:
+    """Build the model that scores recordings by the student's embeddings at every step.
+
+    Bounds are chosen by these scores; a device only compares them with its bounds.
+
+    Args:
+        words: wake-word models, in the order of the columns of the scores.
+        embedding: the streaming embedding network; its mel weights are used.
+        weights: the student.
+
+    Raises:
+        ModelRefused: a file is not a model that can be run.
+    """
+    heads = [(_word(word), HeadNet(word.data, word.name)) for word in words]
+    return BatchModel(
+        mel_weights(embedding),
+        LongStudent(weights),
+        [word for word, _ in heads],
+        [head for _, head in heads],
+    )
+
+
 def build_rule(word: Model, settings: WakeSettings) -> Rule:
     """Return the rule that turns a word's scores into wakes.
 

@@ -1,4 +1,4 @@
-"""A network written node by node as an ONNX file: converters and the trainer make theirs with it."""
+"""A network written node by node as an ONNX file, for converters and the trainer."""
 
 from collections.abc import Sequence
 from typing import Any

@@ -191,12 +191,14 @@ def _music(length: int, random: Generator) -> Sound:
     sound = np.zeros(length + round(1.2 * SAMPLE_RATE_HZ))
     beat = round(random.uniform(0.15, 0.6) * SAMPLE_RATE_HZ)
     root_hz = random.uniform(90.0, 360.0)
-    weights = np.arange(1, 6) ** -1.5
+    weights = np.arange(1.0, 6.0) ** -1.5
     times = np.arange(2 * beat) / SAMPLE_RATE_HZ
     for start in range(0, length, beat):
         chord = random.choice([0, 2, 3, 4, 5, 7, 9, 10, 12], int(random.integers(1, 4)))
-        tones = sum(_tone(root_hz * 2 ** (int(step) / 12), weights, len(times)) for step in chord)
-        beat_sound = tones * np.exp(-times * random.uniform(2, 8))
+        beat_sound = np.zeros(len(times))
+        for step in chord.tolist():
+            beat_sound += _tone(root_hz * 2.0 ** (step / 12), weights, len(times))
+        beat_sound *= np.exp(-times * random.uniform(2, 8))
         if random.integers(2):
             beat_sound += random.standard_normal(len(times)) * np.exp(-times * 40)
         sound[start : start + len(times)] += beat_sound

@@ -24,7 +24,6 @@ from listener.wakeword.embedding import FEATURES
 from listener.wakeword.features import Floats
 
 SOURCES: Final = "sources.toml"
-SCALE: Final = "scale.npy"
 TRAIN: Final = "train"
 THRESHOLD: Final = "threshold"
 AUGMENTED: Final = "augmented"
@@ -77,12 +76,14 @@ def fit_scale(embeddings: Floats) -> Floats:
 def encode(embeddings: Floats, scale: Floats) -> NDArray[np.int8]:
     """Return embeddings in 8 bits a number, int8, shape (n, 96)."""
     codes = np.rint((embeddings - scale[0]) / scale[1])
-    return np.clip(codes, -_LARGEST_CODE, _LARGEST_CODE).astype(np.int8)
+    clipped: NDArray[np.int8] = np.clip(codes, -_LARGEST_CODE, _LARGEST_CODE).astype(np.int8)
+    return clipped
 
 
 def decode(codes: NDArray[np.int8], scale: Floats) -> Floats:
     """Return the embeddings of codes, float32, shape (n, 96)."""
-    return codes.astype(np.float32) * scale[1] + scale[0]
+    decoded: Floats = codes.astype(np.float32) * scale[1] + scale[0]
+    return decoded
 
 
 def negatives_folder() -> Traversable:
@@ -104,9 +105,7 @@ def load_negatives(folder: Traversable | None = None) -> Negatives:
         text = (place / SOURCES).read_bytes()
         listed = tomllib.loads(text.decode())
         arrays = {name: _read_array(place, name, listed) for name in (*PARTS, "scale")}
-        scale = arrays["scale"]
-        if scale.shape != (2, FEATURES):
-            raise ValueError(f"{SCALE} has the shape {scale.shape}")
+        scale = arrays["scale"].reshape(2, FEATURES)
         parts = {name: _cut(decode(arrays[name], scale), listed[name]) for name in PARTS}
     except (OSError, ValueError, KeyError, TypeError, EOFError) as error:
         raise ConfigError(

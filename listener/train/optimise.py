@@ -6,7 +6,7 @@ at intervals: the false wakes that matter are rare. Same pools and seed, same we
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Final
 
 import numpy as np
 from numpy.random import Generator
@@ -51,56 +51,67 @@ class Pool:
     is_word: bool
 
 
-def train_head(
-    head: Head,
-    standard: Standard,
-    pools: Sequence[Pool],
-    steps: int,
-    random: Generator,
-    on_step: Callable[[], None] = lambda: None,
-) -> None:
-    """Train a head in place.
+class HeadTrainer:
+    """Trains heads on the same pools. Safe for use by several threads, one head each."""
 
-    Args:
-        head: the network.
-        standard: standardises its inputs.
-        pools: at least one with the word and one without.
-        steps: batches.
-        random: draws batches, noise and dropout.
-        on_step: called after each batch.
-    """
-    words = [pool for pool in pools if pool.is_word]
-    others = [pool for pool in pools if not pool.is_word]
-    optimiser = Adam(head.parameters, steps)
-    hard: list[Pool] = []
-    positives = round(BATCH * POSITIVE_SHARE)
-    targets = np.zeros(BATCH, np.float32)
-    targets[:positives] = POSITIVE_TARGET
-    weights = np.full(BATCH, NEGATIVE_WEIGHT / BATCH, np.float32)
-    weights[:positives] = 1 / BATCH
-    for step in range(1, steps + 1):
-        negatives = BATCH - positives
-        from_hard = negatives // 2 if hard else 0
-        windows = [
-            *_draw(words, positives, random),
-            *_draw(others, negatives - from_hard, random),
-            *_draw(hard, from_hard, random),
-        ]
-        logits, cache = head.forward(standard.apply(np.concatenate(windows)), random)
-        probabilities = 1 / (1 + np.exp(-np.clip(logits, -30, 30)))
-        optimiser.update(head.backward(cache, (probabilities - targets) * weights))
-        if step % SEARCH_STEPS == 0 and step < steps:
-            hard = [_find_hard(head, standard, pool, random) for pool in others]
-        on_step()
+    def __init__(self, standard: Standard, pools: Sequence[Pool], steps: int) -> None:
+        """Divide the pools.
 
+        Args:
+            standard: standardises the inputs.
+            pools: at least one with the word and one without.
+            steps: batches of each training.
+        """
+        self._standard, self._steps = standard, steps
+        self._words = [pool for pool in pools if pool.is_word]
+        self._others = [pool for pool in pools if not pool.is_word]
+        positives = round(BATCH * POSITIVE_SHARE)
+        self._positives = positives
+        self._targets = np.zeros(BATCH, np.float32)
+        self._targets[:positives] = POSITIVE_TARGET
+        self._weights = np.full(BATCH, NEGATIVE_WEIGHT / BATCH, np.float32)
+        self._weights[:positives] = 1 / BATCH
 
-def score_pool(head: Head, standard: Standard, embeddings: Floats, ends: Ends) -> Floats:
-    """Return the logits of windows, float32, shape (n,)."""
-    parts = [np.zeros(0, np.float32)]
-    for first in range(0, len(ends), _SCORED_AT_ONCE):
-        windows = gather(embeddings, ends[first : first + _SCORED_AT_ONCE])
-        parts.append(head.forward(standard.apply(windows), None)[0])
-    return np.concatenate(parts)
+    def train(
+        self, head: Head, random: Generator, on_step: Callable[[], None] = lambda: None
+    ) -> None:
+        """Train a head in place.
+
+        Args:
+            head: the network.
+            random: draws batches, noise and dropout.
+            on_step: called after each batch.
+        """
+        optimiser = Adam(head.parameters, self._steps)
+        hard: list[Pool] = []
+        for step in range(1, self._steps + 1):
+            negatives = BATCH - self._positives
+            from_hard = negatives // 2 if hard else 0
+            windows = [
+                *_draw(self._words, self._positives, random),
+                *_draw(self._others, negatives - from_hard, random),
+                *_draw(hard, from_hard, random),
+            ]
+            logits, cache = head.forward(self._standard.apply(np.concatenate(windows)), random)
+            probabilities = 1 / (1 + np.exp(-np.clip(logits, -30, 30)))
+            gradient: Floats = ((probabilities - self._targets) * self._weights).astype(np.float32)
+            optimiser.update(head.backward(cache, gradient))
+            if step % SEARCH_STEPS == 0 and step < self._steps:
+                hard = [self._find_hard(head, pool, random) for pool in self._others]
+            on_step()
+
+    def _find_hard(self, head: Head, pool: Pool, random: Generator) -> Pool:
+        """Return the windows of a pool that score highest."""
+        ends = pool.ends
+        if len(ends) > _SEARCHED:
+            ends = random.choice(ends, _SEARCHED, replace=False)
+        parts = []
+        for first in range(0, len(ends), _SCORED_AT_ONCE):
+            windows = gather(pool.embeddings, ends[first : first + _SCORED_AT_ONCE])
+            parts.append(head.forward(self._standard.apply(windows), None)[0])
+        most = max(_FEWEST_HARD, round(len(ends) * _HARD_SHARE))
+        hardest = ends[np.argsort(-np.concatenate(parts), kind="stable")[:most]]
+        return Pool(pool.name, pool.embeddings, hardest, len(hardest) ** 0.5, is_word=False)
 
 
 def _draw(pools: Sequence[Pool], count: int, random: Generator) -> list[Floats]:
@@ -114,17 +125,6 @@ def _draw(pools: Sequence[Pool], count: int, random: Generator) -> list[Floats]:
         for pool, wanted in zip(pools, counts, strict=True)
         if wanted
     ]
-
-
-def _find_hard(head: Head, standard: Standard, pool: Pool, random: Generator) -> Pool:
-    """Return the windows of a pool that score highest."""
-    ends = pool.ends
-    if len(ends) > _SEARCHED:
-        ends = random.choice(ends, _SEARCHED, replace=False)
-    scores = score_pool(head, standard, pool.embeddings, ends)
-    most = max(_FEWEST_HARD, round(len(ends) * _HARD_SHARE))
-    hardest = ends[np.argsort(-scores, kind="stable")[:most]]
-    return Pool(pool.name, pool.embeddings, hardest, len(hardest) ** 0.5, is_word=False)
 
 
 class Adam:
@@ -150,11 +150,13 @@ class Adam:
         cosine = 0.5 * (1 + np.cos(np.pi * step / self._steps))
         rate = self._highest_rate * min(1.0, step / _WARM_UP_STEPS) * (cosine + _LAST_RATE)
         scale = rate * np.sqrt(1 - _SECOND_MOMENT**step) / (1 - _FIRST_MOMENT**step)
-        every: Any = zip(self._parameters, gradients, self._first, self._second, strict=True)
-        for parameter, gradient, first, second in every:
+        for index, gradient in enumerate(gradients):
+            parameter = self._parameters[index]
             slope = gradient + np.float32(_DECAY) * parameter if parameter.ndim > 1 else gradient
-            first *= np.float32(_FIRST_MOMENT)
-            first += np.float32(1 - _FIRST_MOMENT) * slope
-            second *= np.float32(_SECOND_MOMENT)
-            second += np.float32(1 - _SECOND_MOMENT) * slope * slope
-            parameter -= np.float32(scale) * first / (np.sqrt(second) + np.float32(1e-8))
+            first, second = self._first[index], self._second[index]
+            np.multiply(first, np.float32(_FIRST_MOMENT), out=first)
+            np.add(first, np.float32(1 - _FIRST_MOMENT) * slope, out=first)
+            np.multiply(second, np.float32(_SECOND_MOMENT), out=second)
+            np.add(second, np.float32(1 - _SECOND_MOMENT) * slope * slope, out=second)
+            change = np.float32(scale) * first / (np.sqrt(second) + np.float32(1e-8))
+            np.subtract(parameter, change, out=parameter)

@@ -8,7 +8,7 @@ import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Final, Literal
+from typing import Final
 
 import msgspec
 
@@ -16,16 +16,15 @@ from listener.train.batches import BATCH_CLIPS, BatchKind, BatchTask
 from listener.train.clips import ClipKind, plan_clips
 from listener.train.phrase import Phrase
 from listener.train.voices.engine import EngineRecord
+from listener.train.voices.registry import Quality
 
-Quality = Literal["fast", "best"]
+LEFT_OUT_FIRST: Final = ("piper", "festival", "rhvoice", "flite")
+"""Order in which an engine is chosen for the test: natural voices first."""
 
-LEFT_OUT_FIRST: Final = ("piper", "flite", "festival", "rhvoice")
-"""Order in which engines are left out of training: a natural voice whose loss costs little."""
-
-_CLIP_S: Final[Mapping[str, float]] = {"kokoro": 0.6, "festival": 0.35, "rhvoice": 0.2}
+_CLIP_S: Final[Mapping[str, float]] = {"kokoro": 0.5, "festival": 0.3, "rhvoice": 0.15}
 """Estimated seconds of one core to speak a clip, for the time left; others take `_OTHER_CLIP_S`."""
-_OTHER_CLIP_S: Final = 0.08
-_COPY_S: Final = 0.045
+_OTHER_CLIP_S: Final = 0.03
+_COPY_S: Final = 0.018
 """Estimated seconds of one core to place and embed one copy of a clip."""
 
 
@@ -46,8 +45,8 @@ class Counts:
 
 
 COUNTS: Final[Mapping[Quality, Counts]] = {
-    "fast": Counts(1200, 3, 600, 2, 240, 40, 200, 120, 800),
-    "best": Counts(1600, 3, 900, 2, 300, 40, 200, 120, 1000),
+    "fast": Counts(1200, 3, 600, 2, 240, 40, 100, 60, 800),
+    "best": Counts(1500, 3, 750, 2, 300, 40, 100, 60, 800),
 }
 
 
@@ -59,9 +58,10 @@ class Recipe:
     quality: Quality
     seed: int
     engines: tuple[EngineRecord, ...]
-    """Those that train."""
+    """All that train the model."""
     left_out: EngineRecord | None
-    """The one that tests; None if there is only one."""
+    """The one of them that the heads of the test are trained without; None if it is the only one.
+    """
     counts: Counts
     near: tuple[str, ...]
     """Phrases that sound like the word."""
@@ -77,7 +77,7 @@ class Recipe:
 
 
 def choose_left_out(engines: Sequence[EngineRecord]) -> EngineRecord | None:
-    """Return the engine that is left out of training to test it; None if there is only one."""
+    """Return the engine that the heads of the test do not get; None if there is only one."""
     if len(engines) < 2:  # noqa: PLR2004 - one trains and one tests
         return None
     by_name = {engine.name: engine for engine in engines}
@@ -86,77 +86,73 @@ def choose_left_out(engines: Sequence[EngineRecord]) -> EngineRecord | None:
 
 def plan_talk(recipe: Recipe, home: Path) -> tuple[BatchTask, ...]:
     """Return the batches of the kind ``talk``, which the others need."""
-    names = [engine.name for engine in recipe.engines]
-    return _batches(
-        recipe, home, "talk", "sentence", "talk", recipe.sentences[::-1], names, recipe.counts.talk
-    )
+    part = _Part("talk", "sentence", "talk", recipe.sentences[::-1], recipe.counts.talk)
+    # Another seed: talk must not be what is trained as sentences.
+    return _batches(part, _names(recipe.engines), recipe.seed + 1, home, ())
 
 
 def plan_batches(recipe: Recipe, home: Path, talk: Sequence[Path]) -> tuple[BatchTask, ...]:
-    """Return all other batches, the longest first.
+    """Return all other batches.
 
     Args:
         recipe: the recipe.
         home: data directory, which has neural voices.
         talk: files of the batches of ``plan_talk``.
     """
-    counts, talk = recipe.counts, tuple(talk)
-    names = [engine.name for engine in recipe.engines]
-    spoken = (recipe.phrase.spoken,)
-    tasks = [
-        *_batches(
-            *(recipe, home, "word", "word", "train", spoken, names, counts.words),
-            copies=counts.copies,
-            talk=talk,
-        ),
-        *_batches(
-            *(recipe, home, "near", "near", "train", recipe.near, names, counts.near),
-            copies=counts.near_copies,
-            talk=talk,
-        ),
-        *_batches(
-            *(recipe, home, "sentence", "sentence", "train", recipe.sentences, names),
-            counts.sentences,
-            talk=talk,
-        ),
-    ]
+    counts, spoken = recipe.counts, (recipe.phrase.spoken,)
+    trained = (
+        _Part("word", "word", "train", spoken, counts.words, counts.copies),
+        _Part("near", "near", "train", recipe.near, counts.near, counts.near_copies),
+        _Part("sentence", "sentence", "train", recipe.sentences, counts.sentences),
+    )
+    tested = (
+        _Part("quiet", "word", "quiet", spoken, counts.test_words),
+        _Part("rooms", "word", "rooms", spoken, counts.test_words),
+        _Part("test-near", "near", "quiet", recipe.near, counts.test_near),
+    )
+    parts = [(part, _names(recipe.engines)) for part in trained]
     if recipe.left_out is not None:
-        tester = [recipe.left_out.name]
-        words, near = counts.test_words, counts.test_near
-        tasks += _batches(recipe, home, "quiet", "word", "quiet", spoken, tester, words)
-        tasks += _batches(recipe, home, "rooms", "word", "rooms", spoken, tester, words, talk=talk)
-        tasks += _batches(recipe, home, "test-near", "near", "quiet", recipe.near, tester, near)
-    return tuple(tasks)
+        parts += [(part, _names([recipe.left_out])) for part in tested]
+    return tuple(
+        task
+        for part, names in parts
+        for task in _batches(part, names, recipe.seed, home, tuple(talk))
+    )
 
 
 def estimate_s(task: BatchTask) -> float:
     """Return the estimated seconds of one core that a batch takes."""
     speaking = sum(_CLIP_S.get(request.engine, _OTHER_CLIP_S) for request in task.requests)
-    return 1.0 + speaking + _COPY_S * len(task.requests) * task.copies
+    return 0.2 + speaking + _COPY_S * len(task.requests) * task.copies
+
+
+@dataclass(frozen=True, slots=True)
+class _Part:
+    """Clips of one purpose."""
+
+    name: str
+    kind: ClipKind
+    batch_kind: BatchKind
+    texts: tuple[str, ...]
+    count: int
+    copies: int = 1
+
+
+def _names(engines: Sequence[EngineRecord]) -> list[str]:
+    return [engine.name for engine in engines]
 
 
 def _batches(
-    recipe: Recipe,
-    home: Path,
-    name: str,
-    kind: ClipKind,
-    batch_kind: BatchKind,
-    texts: Sequence[str],
-    engines: Sequence[str],
-    count: int,
-    *,
-    copies: int = 1,
-    talk: tuple[Path, ...] = (),
+    part: _Part, engines: Sequence[str], seed: int, home: Path, talk: tuple[Path, ...]
 ) -> tuple[BatchTask, ...]:
-    requests = plan_clips(kind, texts, engines, count) if texts else ()
+    requests = plan_clips(part.kind, part.texts, engines, part.count) if part.texts else ()
     return tuple(
         BatchTask(
-            f"{name}-{first // BATCH_CLIPS:03}",
-            batch_kind,
+            f"{part.name}-{first // BATCH_CLIPS:03}",
+            part.batch_kind,
             requests[first : first + BATCH_CLIPS],
-            # Talk must not be what is trained as sentences.
-            recipe.seed + (batch_kind == "talk"),
-            copies,
+            seed,
+            part.copies,
             home,
             talk,
         )

@@ -1,6 +1,6 @@
 """The recipe of a training on this machine: its engines, texts, negatives and code."""
 
-from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
@@ -8,9 +8,10 @@ from listener.evaluate.engines.provenance import code_hash, digest_values, versi
 from listener.inference.catalogue import Catalogue
 from listener.train.negatives import Negatives
 from listener.train.phrase import Phrase
-from listener.train.plan import COUNTS, Counts, Quality, Recipe, choose_left_out
+from listener.train.plan import COUNTS, Counts, Recipe, choose_left_out
+from listener.train.texts import find_near_phrases, make_sentences
 from listener.train.voices.engine import describe_engine
-from listener.train.voices.registry import find_engines, require_engines
+from listener.train.voices.registry import Quality, find_engines, require_engines
 
 CODE: Final = (
     *("audio", "inference", "storage/recordings.py", "train", "wakeword"),
@@ -19,29 +20,35 @@ CODE: Final = (
 """Code that a model depends on."""
 
 
+@dataclass(frozen=True, slots=True)
+class TrainingRequest:
+    """What a person asks for."""
+
+    phrase: Phrase
+    quality: Quality
+    """Which engines are used."""
+    seed: int
+    """Seed of everything random."""
+    counts: Counts | None = None
+    """Numbers of clips, in place of those of the quality."""
+
+
 def build_recipe(
-    phrase: Phrase,
-    quality: Quality,
-    seed: int,
-    negatives: Negatives,
-    home: Path,
-    counts: Counts | None = None,
+    request: TrainingRequest, negatives: Negatives, home: Path
 ) -> tuple[Recipe, tuple[str, ...]]:
     """Return the recipe of a word on this machine, and notes for the person.
 
     Args:
-        phrase: the wake word.
-        quality: which engines are used.
-        seed: seed of everything random.
+        request: what is asked for.
         negatives: real recordings without the word.
         home: data directory, which has neural voices.
-        counts: numbers of clips, in place of those of the quality.
 
     Raises:
         Unavailable: no voice engine is installed.
         ConfigError: the dictionary is not installed.
         ModelRefused: the embedding network is missing.
     """
+    phrase, quality = request.phrase, request.quality
     engines, missing = find_engines(home, quality)
     require_engines(engines, missing)
     records = tuple(describe_engine(engine) for engine in engines)
@@ -52,12 +59,12 @@ def build_recipe(
     recipe = Recipe(
         phrase,
         quality,
-        seed,
-        tuple(record for record in records if record != left_out),
+        request.seed,
+        records,
         left_out,
-        counts or COUNTS[quality],
-        near_phrases(phrase),
-        sentences(phrase),
+        request.counts or COUNTS[quality],
+        find_near_phrases(phrase),
+        make_sentences(phrase),
         negatives.sha256,
         _code(Catalogue(home)),
     )
@@ -65,7 +72,7 @@ def build_recipe(
 
 
 def _code(catalogue: Catalogue) -> str:
-    models: Sequence[str] = [
+    models = [
         file.sha256
         for name in ("embedding", "embedding-long")
         for file in catalogue.manifest(name).files

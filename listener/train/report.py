@@ -4,8 +4,9 @@ All files follow from the recipe and the measurements, without times, so that th
 gives the same bytes.
 """
 
+import importlib.resources
 import math
-from collections.abc import Sequence
+import string
 from dataclasses import asdict, dataclass
 from typing import Any, Final
 
@@ -18,9 +19,15 @@ from listener.evaluate.metrics.intervals import Rate, hours_needed, wilson
 from listener.quantities import quantity
 from listener.train.features import WINDOW_FRAMES
 from listener.train.graph import export
-from listener.train.negatives import Negatives, hours
 from listener.train.plan import Recipe
-from listener.train.thresholds import ALLOWED, OperatingPoint, lowest_threshold, measure
+from listener.train.thresholds import (
+    ALLOWED,
+    count_false_wakes,
+    hours,
+    lowest_threshold,
+    measure_false_wakes,
+    measure_misses,
+)
 from listener.train.training import HEAD_WIDTH, HEADS, Trained
 from listener.wakeword.embedding import FEATURES
 from listener.wakeword.manifest import File, Manifest, to_toml
@@ -78,63 +85,56 @@ class TrainingReport:
 
 
 def finish(
-    recipe: Recipe,
-    trained: Trained,
-    negatives: Negatives,
-    takes: Sequence[float],
-    per_hour: float,
-    refractory_samples: int,
+    recipe: Recipe, trained: Trained, per_hour: float, refractory_samples: int
 ) -> tuple[TrainingReport, bytes]:
     """Fix the threshold; return the report and the ONNX file.
 
     Args:
         recipe: the recipe.
         trained: ensemble and scores.
-        negatives: real recordings without the word.
-        takes: highest logit of each of the person's recordings.
         per_hour: false wakes per hour that are accepted in the half that fixes the threshold.
         refractory_samples: time after a wake without another wake.
     """
-    length = hours(negatives.threshold)
-    least = math.floor(per_hour * length + 1e-9)
-    logits = {
-        allowed: lowest_threshold(trained.tracks, allowed, refractory_samples)
-        for allowed in (least, *(count for count in ALLOWED if count > least))
-    }
-    shift = -logits[least]
-    tests = (trained.quiet, trained.rooms)
-    found: list[OperatingPoint] = [
-        measure(trained.tracks, tests, logit, length, refractory_samples)
-        for logit in logits.values()
-    ]
-    points = tuple(
-        Point(_score(each.logit + shift), each.false_wakes, *each.misses) for each in found
-    )
+    tracks = trained.tracks
+    least = math.floor(per_hour * hours(tracks) + 1e-9)
+    allowed = (least, *(count for count in ALLOWED if count > least))
+    logits = [lowest_threshold(tracks, count, refractory_samples) for count in allowed]
+    chosen = logits[0]
+    # The heads of the test have a scale of their own.
+    tested = [lowest_threshold(trained.test_tracks, count, refractory_samples) for count in allowed]
     report = TrainingReport(
         recipe,
-        points,
+        tuple(
+            Point(
+                _score(logit - chosen),
+                measure_false_wakes(tracks, logit, refractory_samples),
+                measure_misses(trained.quiet, test_logit),
+                measure_misses(trained.rooms, test_logit),
+            )
+            for logit, test_logit in zip(logits, tested, strict=True)
+        ),
         tuple(
             NearPhrase(
                 each.phrase,
-                _score(each.highest + shift),
-                sum(logit + shift >= 0 for logit in each.logits),
+                _score(max(each.logits) - tested[0]),
+                sum(logit >= tested[0] for logit in each.logits),
                 len(each.logits),
             )
             for each in trained.near
         ),
-        tuple(_score(logit + shift) for logit in takes),
-        hours(negatives.train),
-        length,
+        tuple(_score(logit - chosen) for logit in trained.takes),
+        trained.hours_trained,
+        hours(tracks),
         tuple(
             (
                 track.source,
-                int(measure((track,), (), logits[least], 1, refractory_samples).false_wakes.count),
-                round(stream.seconds / 3600, 4),
+                count_false_wakes([track], chosen, refractory_samples),
+                round(track.seconds / 3600, 4),
             )
-            for track, stream in zip(trained.tracks, negatives.threshold, strict=True)
+            for track in tracks
         ),
     )
-    return report, export(trained.ensemble, shift, recipe.phrase.name)
+    return report, export(trained.ensemble, -chosen, recipe.phrase.name)
 
 
 def make_manifest(report: TrainingReport, data: bytes, name: str, licence: str) -> Manifest:
@@ -178,7 +178,11 @@ def report_json(report: TrainingReport, manifest: Manifest) -> bytes:
     shown = {
         "phrase": recipe.phrase.text,
         "spoken": recipe.phrase.spoken,
-        "model": {"name": manifest.name, "sha256": manifest.sha256, "bytes": manifest.files[0].bytes},
+        "model": {
+            "name": manifest.name,
+            "sha256": manifest.sha256,
+            "bytes": manifest.files[0].bytes,
+        },
         "threshold": THRESHOLD,
         "seed": recipe.seed,
         "voices": recipe.quality,
@@ -218,15 +222,14 @@ def report_text(report: TrainingReport, name: str) -> str:
     left_out = recipe.left_out
     lines = [
         f"{name}: threshold {THRESHOLD:g}",
-        f"false wakes   {_per_hour(point.false_wakes)} in {report.hours_threshold:.2f} h of real"
-        " recordings that trained nothing; they fixed the threshold, so this is optimistic",
+        f"false wakes   {_per_hour(point.false_wakes)} in {report.hours_threshold:.2f} h of real",
+        "              recordings that trained nothing; they fixed the threshold: optimistic",
     ]
     if left_out is None:
         lines.append("misses        not measured: there is only one voice engine")
     else:
         lines += [
-            f"misses        {_share(point.quiet)} spoken by {left_out.name}, an engine left out of"
-            " training",
+            f"misses        {_share(point.quiet)} of {left_out.name}, by heads trained without it",
             f"              {_share(point.rooms)} in rooms and noise of 0 to 30 dB",
             "              synthetic speech: optimistic for people",
         ]
@@ -252,8 +255,8 @@ def report_text(report: TrainingReport, name: str) -> str:
     needed = hours_needed(point.false_wakes.count, 0.5)
     lines += [
         "",
-        f"the claim of fewer than 0.5 false wakes per hour needs {needed:.0f} h without one more;"
-        f" measure them: earmark survey --help",
+        f"the claim of fewer than 0.5 false wakes per hour needs {needed:.0f} h without one more:",
+        "earmark survey measures them at home",
     ]
     return "\n".join(lines) + "\n"
 
@@ -272,7 +275,7 @@ def card_text(report: TrainingReport, data: bytes, name: str, licence: str) -> s
     tested = (
         "Misses were not measured: there was only one voice engine."
         if left_out is None
-        else f"Misses on {left_out.name} {left_out.version}, an engine left out of training:"
+        else f"Misses on {left_out.name} {left_out.version} by heads that were trained without it:"
         f" {_share(point.quiet)} in a quiet room, {_share(point.rooms)} in rooms and noise of 0 to"
         " 30 dB. Synthetic speech is easier than people: these figures are optimistic."
     )
@@ -280,41 +283,34 @@ def card_text(report: TrainingReport, data: bytes, name: str, licence: str) -> s
         f"- “{each.phrase}”: highest score {each.highest:.2f}, woke {each.woke} of {each.clips}"
         for each in report.near[:NEAR_SHOWN]
     )
-    return f"""# {name}
-
-Detects the phrase “{recipe.phrase.text}”.
-
-## Input and output
-
-{WINDOW_FRAMES} embeddings of {FEATURES} numbers, one each 80 ms: a window of 1.28 s of steps ([1, {WINDOW_FRAMES}, {FEATURES}], float32).
-One probability: the mean logit of {HEADS} heads of three dense layers (1536, {HEAD_WIDTH}, {HEAD_WIDTH}, 1) in one graph, {len(data) // 1000} kB.
-
-## Origin
-
-`earmark train "{recipe.phrase.text}" --voices {recipe.quality} --seed {recipe.seed}`: {recipe.counts.words} synthetic clips of the word, each {recipe.counts.copies} times in simulated rooms and noise, by {engines}.
-Against {recipe.counts.near} clips of phrases that sound alike, {recipe.counts.sentences} of sentences, and {report.hours_trained:.2f} h of real recordings without the word (`models/negatives/sources.toml` lists them).
-
-## Licence
-
-{licence}.
-
-## Known weaknesses
-
-- {people}
-- English voices alone; accents beyond those of the engines, children and whispering were not measured.
-- In noise it misses more.
-
-## Figures
-
-The threshold of {THRESHOLD:g} is the lowest for {quantity(round(point.false_wakes.count), "false wake")} in {report.hours_threshold:.2f} h of real recordings that trained nothing: {_per_hour(point.false_wakes)} (95 %). On the recordings that fixed it this rate is optimistic.
-{tested}
-
-Phrases that sound alike and score highest:
-
-{near or "- none were tested"}
-
-`report.json` has all thresholds, engines and phrases.
-"""
+    template = string.Template(
+        (importlib.resources.files("listener.train") / "card.md").read_text("utf-8")
+    )
+    return template.substitute(
+        name=name,
+        phrase=recipe.phrase.text,
+        window=WINDOW_FRAMES,
+        features=FEATURES,
+        heads=HEADS,
+        width=HEAD_WIDTH,
+        kilobytes=len(data) // 1000,
+        quality=recipe.quality,
+        seed=recipe.seed,
+        words=recipe.counts.words,
+        copies=recipe.counts.copies,
+        engines=engines,
+        near_clips=recipe.counts.near,
+        sentences=recipe.counts.sentences,
+        hours_trained=f"{report.hours_trained:.2f}",
+        licence=licence,
+        people=people,
+        threshold=f"{THRESHOLD:g}",
+        woken=quantity(round(point.false_wakes.count), "false wake"),
+        hours_threshold=f"{report.hours_threshold:.2f}",
+        rate=_per_hour(point.false_wakes),
+        tested=tested,
+        near=near or "- none were tested",
+    )
 
 
 def _score(logit: float) -> float:
@@ -363,5 +359,3 @@ def _share(rate: Rate) -> str:
 
 def _percent(rate: Rate) -> str:
     return "-" if rate.value is None else f"{100 * rate.value:.1f} %"
-
-

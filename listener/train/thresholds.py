@@ -23,32 +23,20 @@ ALLOWED: Final = (0, 1, 2, 4, 8)
 
 
 @dataclass(frozen=True, slots=True)
-class OperatingPoint:
-    """A threshold, and what was counted at it."""
-
-    logit: float
-    """The threshold as a logit."""
-    false_wakes: Rate
-    """On the recordings that fixed the threshold, per hour."""
-    misses: tuple[Rate, ...]
-    """In each test, per word."""
-
-
-@dataclass(frozen=True, slots=True)
 class Track:
     """The logits of one recording without the word."""
 
     source: str
     logits: Floats
     """Of each step that has a score, float32, shape (steps,)."""
+    seconds: float
+    """Length of the recording."""
 
 
 def count_false_wakes(tracks: Sequence[Track], logit: float, refractory_samples: int) -> int:
     """Return the number of wakes at a threshold."""
     rule = Rule(threshold=logit, refractory_samples=refractory_samples)
-    return sum(
-        len(find_wakes(_ends(track.logits), track.logits, rule)) for track in tracks
-    )
+    return sum(len(find_wakes(_ends(track.logits), track.logits, rule)) for track in tracks)
 
 
 def lowest_threshold(tracks: Sequence[Track], allowed: int, refractory_samples: int) -> float:
@@ -72,25 +60,24 @@ def lowest_threshold(tracks: Sequence[Track], allowed: int, refractory_samples: 
     return float(blocked) + MARGIN
 
 
-def measure(
-    tracks: Sequence[Track],
-    tests: Sequence[Floats],
-    logit: float,
-    hours: float,
-    refractory_samples: int,
-) -> OperatingPoint:
-    """Count false wakes and misses at a threshold.
+def measure_false_wakes(tracks: Sequence[Track], logit: float, refractory_samples: int) -> Rate:
+    """Return the false wakes per hour at a threshold, with the exact Poisson interval."""
+    return poisson(count_false_wakes(tracks, logit, refractory_samples), hours(tracks))
+
+
+def measure_misses(highest: Floats, logit: float) -> Rate:
+    """Return the words missed at a threshold, with Wilson's interval.
 
     Args:
-        tracks: recordings without the word.
-        tests: highest logit of each spoken word, shape (words,), for each test.
+        highest: highest logit of each spoken word, shape (words,).
         logit: the threshold.
-        hours: length of the recordings.
-        refractory_samples: time after a wake without another wake.
     """
-    woken = count_false_wakes(tracks, logit, refractory_samples)
-    misses = tuple(wilson(float((each < logit).sum()), len(each)) for each in tests)
-    return OperatingPoint(logit, poisson(woken, hours), misses)
+    return wilson(float((highest < logit).sum()), len(highest))
+
+
+def hours(tracks: Sequence[Track]) -> float:
+    """Return the length of recordings in hours."""
+    return sum(track.seconds for track in tracks) / 3600
 
 
 def _ends(logits: Floats) -> "np.ndarray[tuple[int], np.dtype[np.int64]]":

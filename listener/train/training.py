@@ -6,7 +6,7 @@ neither changes a result.
 
 import io
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,30 +16,37 @@ import numpy as np
 from numpy.typing import NDArray
 from threadpoolctl import threadpool_limits
 
-from listener.audio.pcm import Samples
+from listener.audio.pcm import FRAME_SAMPLES, Samples
 from listener.evaluate.pool import Processes
 from listener.inference.catalogue import Catalogue
 from listener.train.batches import BatchTask, EmbeddedBatch, make_batch, unpack, unpack_talk
 from listener.train.features import FIRST_WINDOW, Embedder
 from listener.train.heads import DenseHead, Ensemble, Standard, fit_standard, gather
-from listener.train.negatives import Negatives, Stream
-from listener.train.optimise import Pool, train_head
+from listener.train.negatives import Negatives, Stream, hours
+from listener.train.optimise import HeadTrainer, Pool
 from listener.train.plan import Recipe, estimate_s, plan_batches, plan_talk
 from listener.train.thresholds import Track
 from listener.train.voices.synthesis import derive_generator
 from listener.train.work_folder import WorkFolder
 from listener.wakeword.features import Floats
 
+MODEL: Final = "head"
+"""The ensemble that is the model, and the beginning of the names of its heads."""
+TEST: Final = "test-head"
+"""The ensemble that is tested on the engine it was trained without."""
 HEADS: Final = 3
 """Heads whose logits are averaged."""
-HEAD_WIDTH: Final = 64
+HEAD_WIDTH: Final = 128
 """Units in each hidden layer of a head."""
 
 _HEAD_STEP_S: Final = 0.02
 _STANDARD_WINDOWS: Final = 4000
-_FAVOURED: Final = 2.0
-_DISFAVOURED: Final = 0.5
+_FAVOURED: Final = 1.5
+_DISFAVOURED: Final = 0.75
 _SCORED_AT_ONCE: Final = 4096
+_REAL_WEIGHT: Final = 3.0
+_OTHER_WEIGHTS: Final[Mapping[str, float]] = {"word": 0.6, "near": 2.0, "sentence": 1.0}
+"""Weights of windows without the word, by the part that they are from."""
 
 
 class Progress(Protocol):
@@ -55,7 +62,7 @@ class PendingWork:
 
     talk: tuple[BatchTask, ...]
     batches: tuple[BatchTask, ...]
-    heads: tuple[int, ...]
+    heads: tuple[str, ...]
     made: int
     """Batches and heads that are there."""
     estimated_s: float
@@ -67,196 +74,208 @@ class NearScore:
     """A phrase that sounds like the word, and what it scored."""
 
     phrase: str
-    highest: float
-    """Highest logit of its clips."""
     logits: tuple[float, ...]
     """Highest logit of each clip."""
 
 
 @dataclass(frozen=True, slots=True)
 class Trained:
-    """An ensemble and what it scored."""
+    """The ensemble of the model, that of the test, and what they scored.
+
+    The heads of the test are trained without one engine, and are scored on it. They have
+    thresholds of their own.
+    """
 
     ensemble: Ensemble
+    hours_trained: float
+    """Real recordings without the word that trained the heads."""
     tracks: tuple[Track, ...]
-    """Of the half of the negatives that fixes thresholds."""
+    """The half of the negatives that fixes thresholds."""
+    test_tracks: tuple[Track, ...]
+    """The same recordings by the heads of the test."""
     quiet: Floats
-    """Highest logit of each word of the engine left out, in a quiet room; shape (words,)."""
+    """Highest logit of each word of the engine left out, in a quiet room, by the heads of the test;
+    shape (words,)."""
     rooms: Floats
     """The same words in rooms and noise."""
     near: tuple[NearScore, ...]
-    """Phrases that sound like the word, highest first."""
+    """Phrases that sound like the word, by the heads of the test, highest first."""
+    takes: tuple[float, ...] = ()
+    """Highest logit of each of the person's recordings."""
 
 
-def find_pending(recipe: Recipe, home: Path, folder: WorkFolder) -> PendingWork:
-    """Return what is missing in the folder of a training.
+class Training:
+    """A training in a folder that is opened. For one thread."""
 
-    Raises:
-        Unavailable: a file there cannot be read.
-    """
-    talk, others = plan_talk(recipe, home), tuple(iterate_tasks(recipe, home, folder))
-    missing_talk = tuple(task for task in talk if folder.read(task.name, unpack_talk) is None)
-    missing = tuple(task for task in others if folder.read(task.name, unpack) is None)
-    heads = tuple(n for n in range(HEADS) if folder.read(f"head-{n}", unpack_head) is None)
-    total = len(talk) + len(others) + HEADS
-    return PendingWork(
-        missing_talk,
-        missing,
-        heads,
-        total - len(missing_talk) - len(missing) - len(heads),
-        sum(map(estimate_s, (*missing_talk, *missing)))
-        + _HEAD_STEP_S * recipe.counts.steps * len(heads),
-    )
+    def __init__(
+        self, recipe: Recipe, negatives: Negatives, home: Path, folder: WorkFolder, jobs: int
+    ) -> None:
+        """Plan; make nothing.
 
+        Args:
+            recipe: the recipe.
+            negatives: real recordings without the word.
+            home: data directory, which has neural voices.
+            folder: the folder of this recipe.
+            jobs: processes and threads, at least 1; they change no result.
+        """
+        self._recipe, self._negatives, self._folder = recipe, negatives, folder
+        self._home, self._jobs = home, jobs
+        self._talk = plan_talk(recipe, home)
+        self._tasks = plan_batches(recipe, home, [folder.file(task.name) for task in self._talk])
 
-def make_batches(
-    recipe: Recipe,
-    home: Path,
-    pending: PendingWork,
-    folder: WorkFolder,
-    jobs: int,
-    progress: Progress,
-) -> dict[str, EmbeddedBatch]:
-    """Make the batches that are missing; return all, by name, but those of talk.
+    def find_pending(self) -> PendingWork:
+        """Return what is missing in the folder.
 
-    Args:
-        recipe: the recipe.
-        home: data directory.
-        pending: what is missing.
-        folder: opened.
-        jobs: processes.
-        progress: takes the work.
+        Raises:
+            Unavailable: a file there cannot be read.
+        """
+        read = self._folder.read
+        talk = tuple(task for task in self._talk if read(task.name, unpack_talk) is None)
+        missing = tuple(task for task in self._tasks if read(task.name, unpack) is None)
+        names = [name for part in self._head_parts() for name in _head_names(part)]
+        heads = tuple(name for name in names if read(name, unpack_head) is None)
+        total = len(self._talk) + len(self._tasks) + len(names)
+        return PendingWork(
+            talk,
+            missing,
+            heads,
+            total - len(talk) - len(missing) - len(heads),
+            sum(map(estimate_s, (*talk, *missing)))
+            + _HEAD_STEP_S * self._recipe.counts.steps * len(heads),
+        )
 
-    Raises:
-        EarmarkError: an engine failed, or the disk is full.
-    """
-    for tasks in (pending.talk, pending.batches):
-        for task, data in zip(tasks, Processes(jobs).map(make_batch, tasks), strict=True):
-            folder.write(task.name, data)
-            progress.advance(estimate_s(task))
-    return {task.name: _read(folder, task) for task in iterate_tasks(recipe, home, folder)}
+    def make_batches(
+        self, pending: PendingWork, progress: Progress
+    ) -> tuple[tuple[BatchTask, EmbeddedBatch], ...]:
+        """Make the batches that are missing; return all but those of talk.
 
+        Raises:
+            EarmarkError: an engine failed, or the disk is full.
+        """
+        for tasks in (pending.talk, pending.batches):
+            # A worker of one process more would only wait.
+            jobs = max(1, min(self._jobs, len(tasks)))
+            for task, data in zip(tasks, Processes(jobs).map(make_batch, tasks), strict=True):
+                self._folder.write(task.name, data)
+                progress.advance(estimate_s(task))
+        return tuple((task, self._folder.require(task.name, unpack)) for task in self._tasks)
 
-def train(
-    recipe: Recipe,
-    negatives: Negatives,
-    batches: dict[str, EmbeddedBatch],
-    tasks: Sequence[BatchTask],
-    folder: WorkFolder,
-    jobs: int,
-    progress: Progress,
-) -> Ensemble:
-    """Train the heads that are not in the folder yet; return all as an ensemble.
+    def train(
+        self, made: Sequence[tuple[BatchTask, EmbeddedBatch]], progress: Progress
+    ) -> dict[str, Ensemble]:
+        """Train the heads that are not in the folder yet; return all as ensembles.
 
-    Args:
-        recipe: the recipe.
-        negatives: real recordings without the word.
-        batches: by name, see ``make_batches``.
-        tasks: what they were made of.
-        folder: opened.
-        jobs: threads.
-        progress: takes the work.
-    """
-    pools = build_pools(recipe, negatives, batches, tasks)
-    with threadpool_limits(1):
-        standard = _standard(pools, recipe.seed)
-        heads = [folder.read(f"head-{number}", unpack_head) for number in range(HEADS)]
-        missing = [number for number, head in enumerate(heads) if head is None]
-        steps = recipe.counts.steps
+        Args:
+            made: what ``make_batches`` returned.
+            progress: takes the work.
+
+        Returns:
+            The ensembles `MODEL`, and with several engines `TEST`.
+        """
+        return {part: self._train_part(part, made, progress) for part in self._head_parts()}
+
+    def _head_parts(self) -> tuple[str, ...]:
+        return (MODEL,) if self._recipe.left_out is None else (MODEL, TEST)
+
+    def _train_part(
+        self, part: str, made: Sequence[tuple[BatchTask, EmbeddedBatch]], progress: Progress
+    ) -> Ensemble:
+        recipe = self._recipe
+        names = [each.name for each in recipe.engines if part == MODEL or each != recipe.left_out]
+        pools = build_pools(names, self._negatives, made)
         lock = threading.Lock()
 
         def advance() -> None:
             with lock:
                 progress.advance(_HEAD_STEP_S)
 
-        def train_one(number: int) -> tuple[int, DenseHead]:
-            random = derive_generator(recipe.seed, "head", number)
+        def train_one(number: int) -> DenseHead:
+            name = _head_names(part)[number]
+            stored = self._folder.read(name, unpack_head)
+            if stored is not None:
+                return stored
+            random = derive_generator(recipe.seed, part, number)
             head = DenseHead(HEAD_WIDTH, random)
-            chosen = _favour(pools, [engine.name for engine in recipe.engines], number)
-            train_head(head, standard, chosen, steps, random, advance)
-            return number, head
+            trainer = HeadTrainer(standard, _favour(pools, names, number), recipe.counts.steps)
+            trainer.train(head, random, advance)
+            self._folder.write(name, pack_head(head))
+            return head
 
-        with ThreadPoolExecutor(jobs) as threads:
-            for number, head in threads.map(train_one, missing):
-                folder.write(f"head-{number}", pack_head(head))
-                heads[number] = head
-    return Ensemble(standard, tuple(head for head in heads if head is not None))
+        with threadpool_limits(1), ThreadPoolExecutor(self._jobs) as threads:
+            standard = _standard(pools, recipe.seed)
+            return Ensemble(standard, tuple(threads.map(train_one, range(HEADS))))
 
-
-def measure(
-    recipe: Recipe,
-    ensemble: Ensemble,
-    negatives: Negatives,
-    batches: dict[str, EmbeddedBatch],
-    tasks: Sequence[BatchTask],
-) -> Trained:
-    """Score what trained nothing: the other half of the negatives, and the engine left out."""
-    with threadpool_limits(1):
-        tracks = tuple(score_stream(ensemble, stream) for stream in negatives.threshold)
-        found: dict[str, list[Floats]] = {"quiet": [], "rooms": []}
+    def measure(
+        self, ensembles: Mapping[str, Ensemble], made: Sequence[tuple[BatchTask, EmbeddedBatch]]
+    ) -> Trained:
+        """Score what trained nothing: half of the negatives, and for the test one engine."""
+        tests: dict[str, list[float]] = {"quiet": [], "rooms": []}
         near: dict[str, list[float]] = {}
-        for task in tasks:
-            part = task.name.rpartition("-")[0]
-            batch = batches[task.name]
-            if part in found:
-                found[part].append(np.array(score_stretches(ensemble, batch), np.float32))
-            elif part == "test-near":
-                for clip, logit in zip(
-                    batch.clips.tolist(), score_stretches(ensemble, batch), strict=True
-                ):
+        model, test = ensembles[MODEL], ensembles.get(TEST)
+        negatives = self._negatives
+        with threadpool_limits(1):
+            tracks = tuple(score_stream(model, each) for each in negatives.threshold)
+            test_tracks = tuple(score_stream(test or model, each) for each in negatives.threshold)
+            for task, batch in made if test else ():
+                part = task.name.rpartition("-")[0]
+                if part not in {*tests, "test-near"} or test is None:
+                    continue
+                scores = score_stretches(test, batch)
+                if part in tests:
+                    tests[part] += scores
+                    continue
+                for clip, logit in zip(batch.clips.tolist(), scores, strict=True):
                     near.setdefault(task.requests[clip].text, []).append(logit)
-    quiet, rooms = (np.concatenate([np.zeros(0, np.float32), *found[key]]) for key in found)
-    ranked = [NearScore(phrase, max(logits), tuple(logits)) for phrase, logits in near.items()]
-    ranked.sort(key=lambda each: (-each.highest, each.phrase))
-    return Trained(ensemble, tracks, quiet, rooms, tuple(ranked))
+        ranked = [NearScore(phrase, tuple(logits)) for phrase, logits in near.items()]
+        ranked.sort(key=lambda each: (-max(each.logits), each.phrase))
+        quiet, rooms = (np.array(each, np.float32) for each in tests.values())
+        return Trained(
+            *(model, hours(negatives.train), tracks, test_tracks, quiet, rooms, tuple(ranked))
+        )
 
 
 def build_pools(
-    recipe: Recipe,
+    engines: Sequence[str],
     negatives: Negatives,
-    batches: dict[str, EmbeddedBatch],
-    tasks: Sequence[BatchTask],
+    made: Sequence[tuple[BatchTask, EmbeddedBatch]],
 ) -> list[Pool]:
     """Return the pools of a training: synthetic by engine and kind, and real negatives."""
-    real = [("real", negatives.train, 3.0), ("real in noise", negatives.augmented, 3.0)]
-    pools = [_stream_pool(name, streams, weight) for name, streams, weight in real if streams]
-    for engine in recipe.engines:
-        words, near, sentences = (
-            _join(batches, tasks, part, engine.name) for part in ("word", "near", "sentence")
-        )
-        if words is not None:
-            ends = _ends(words)
-            embeddings = np.concatenate([batch.embeddings for batch, _ in words])
-            pools.append(Pool(f"word {engine.name}", embeddings, ends[0], 1.0, is_word=True))
-            pools.append(Pool(f"around {engine.name}", embeddings, ends[1], 0.6, is_word=False))
-        for kind, part, weight in (("near", near, 2.0), ("sentence", sentences, 1.0)):
-            if part is not None:
-                embeddings = np.concatenate([batch.embeddings for batch, _ in part])
-                pools.append(
-                    Pool(f"{kind} {engine.name}", embeddings, _ends(part)[1], weight, is_word=False)
-                )
-    share = 1 / max(1, len(recipe.engines))
-    return [
-        pool
-        if pool.name.startswith("real")
-        else Pool(pool.name, pool.embeddings, pool.ends, pool.weight * share, pool.is_word)
-        for pool in pools
-        if len(pool.ends)
+    share = 1 / max(1, len(engines))
+    pools = [
+        _stream_pool("real", negatives.train, _REAL_WEIGHT),
+        _stream_pool("real in noise", negatives.augmented, _REAL_WEIGHT),
     ]
+    for part in ("word", "near", "sentence"):
+        chosen = [
+            (task, batch)
+            for task, batch in made
+            if task.kind == "train" and task.name.rpartition("-")[0] == part
+        ]
+        if not chosen:
+            continue
+        embeddings = np.concatenate([batch.embeddings for _, batch in chosen])
+        for engine in engines:
+            words, others = _ends(chosen, engine)
+            weight = _OTHER_WEIGHTS[part] * share
+            pools.append(Pool(f"{part} {engine}", embeddings, words, share, is_word=True))
+            pools.append(Pool(f"around {part} {engine}", embeddings, others, weight, is_word=False))
+    return [pool for pool in pools if len(pool.ends)]
 
 
 def score_stream(ensemble: Ensemble, stream: Stream) -> Track:
     """Return the logits of a recording, of each step that has a score."""
     ends = np.arange(FIRST_WINDOW, len(stream.embeddings))
-    return Track(stream.source, score_ends(ensemble, stream.embeddings, ends))
+    return Track(stream.source, score_ends(ensemble, stream.embeddings, ends), stream.seconds)
 
 
 def score_ends(ensemble: Ensemble, embeddings: Floats, ends: NDArray[np.int64]) -> Floats:
     """Return the logits of windows, float32, shape (n,)."""
-    parts = [np.zeros(0, np.float32)]
-    for first in range(0, len(ends), _SCORED_AT_ONCE):
-        parts.append(ensemble.score(gather(embeddings, ends[first : first + _SCORED_AT_ONCE])))
-    return np.concatenate(parts)
+    parts = (
+        ensemble.score(gather(embeddings, ends[first : first + _SCORED_AT_ONCE]))
+        for first in range(0, len(ends), _SCORED_AT_ONCE)
+    )
+    return np.concatenate([np.zeros(0, np.float32), *parts])
 
 
 def score_stretches(ensemble: Ensemble, batch: EmbeddedBatch) -> list[float]:
@@ -267,7 +286,7 @@ def score_stretches(ensemble: Ensemble, batch: EmbeddedBatch) -> list[float]:
     ]
 
 
-def score_takes(ensemble: Ensemble, takes: Sequence[Samples], home: Path) -> list[float]:
+def score_takes(ensemble: Ensemble, takes: Sequence[Samples], home: Path) -> tuple[float, ...]:
     """Return the highest logit of each recording of the word.
 
     Args:
@@ -277,13 +296,12 @@ def score_takes(ensemble: Ensemble, takes: Sequence[Samples], home: Path) -> lis
     """
     catalogue = Catalogue(home)
     embedder = Embedder(catalogue.embedding(), catalogue.long_embedding())
-    lead = np.zeros((FIRST_WINDOW + 1) * 1280, np.int16)
-    highest = []
-    for take in takes:
-        embeddings = embedder.embed(np.concatenate([lead, take, lead[:8000]]))
-        ends = np.arange(FIRST_WINDOW, len(embeddings))
-        highest.append(float(score_ends(ensemble, embeddings, ends).max()))
-    return highest
+    lead = np.zeros((FIRST_WINDOW + 1) * FRAME_SAMPLES, np.int16)
+    streams = [embedder.embed(np.concatenate([lead, take, lead[:8000]])) for take in takes]
+    return tuple(
+        float(score_ends(ensemble, each, np.arange(FIRST_WINDOW, len(each))).max())
+        for each in streams
+    )
 
 
 def pack_head(head: DenseHead) -> bytes:
@@ -312,36 +330,22 @@ def unpack_head(data: bytes) -> DenseHead:
     return head
 
 
-def _read(folder: WorkFolder, task: BatchTask) -> EmbeddedBatch:
-    batch = folder.read(task.name, unpack)
-    if batch is None:
-        raise FileNotFoundError(folder.file(task.name))
-    return batch
-
-
-def _join(
-    batches: dict[str, EmbeddedBatch], tasks: Sequence[BatchTask], part: str, engine: str
-) -> list[tuple[EmbeddedBatch, NDArray[np.bool_]]] | None:
-    """Return the batches of a part, each with the stretches that an engine spoke."""
-    joined = []
-    for task in tasks:
-        if task.kind == "train" and task.name.rpartition("-")[0] == part:
-            batch = batches[task.name]
-            is_engine = np.array([request.engine == engine for request in task.requests])
-            joined.append((batch, is_engine[batch.clips]))
-    return joined or None
+def _head_names(part: str) -> list[str]:
+    return [f"{part}-{number}" for number in range(HEADS)]
 
 
 def _ends(
-    joined: list[tuple[EmbeddedBatch, NDArray[np.bool_]]],
+    made: Sequence[tuple[BatchTask, EmbeddedBatch]], engine: str
 ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """Return the ends of windows with and without the word, in the joined embeddings."""
-    words, others = [], []
+    """Return the ends of an engine's windows, with and without the word, in joined embeddings."""
+    words: list[NDArray[np.int64]] = []
+    others: list[NDArray[np.int64]] = []
     first = 0
-    for batch, is_chosen in joined:
+    for task, batch in made:
+        is_engine = np.array([request.engine == engine for request in task.requests])
         # The stretch that each step belongs to; the end of the stream belongs to none.
         stretch = np.searchsorted(batch.last_steps, np.arange(len(batch.embeddings)))
-        is_step = np.append(is_chosen, False)[stretch]  # noqa: FBT003 - one more stretch, not chosen
+        is_step = np.append(is_engine[batch.clips], values=[False])[stretch]
         for ends, found in ((batch.word_ends(), words), (batch.other_ends(), others)):
             found.append(ends[is_step[ends]] + first)
         first += len(batch.embeddings)
@@ -350,10 +354,11 @@ def _ends(
 
 def _stream_pool(name: str, streams: Sequence[Stream], weight: float) -> Pool:
     embeddings = np.concatenate([stream.embeddings for stream in streams])
-    ends, first = [], 0
-    for stream in streams:
-        ends.append(np.arange(first + FIRST_WINDOW, first + len(stream.embeddings)))
-        first += len(stream.embeddings)
+    lasts = np.cumsum([len(stream.embeddings) for stream in streams])
+    ends = [
+        np.arange(last - len(stream.embeddings) + FIRST_WINDOW, last)
+        for stream, last in zip(streams, lasts.tolist(), strict=True)
+    ]
     return Pool(name, embeddings, np.concatenate(ends), weight, is_word=False)
 
 
@@ -387,9 +392,3 @@ def _favour(pools: Sequence[Pool], engines: Sequence[str], number: int) -> list[
         )
         for pool in pools
     ]
-
-
-def iterate_tasks(recipe: Recipe, home: Path, folder: WorkFolder) -> Iterator[BatchTask]:
-    """Yield the tasks whose batches ``make_batches`` returns."""
-    talk = [folder.file(task.name) for task in plan_talk(recipe, home)]
-    yield from plan_batches(recipe, home, talk)

@@ -74,6 +74,19 @@ class WorkFolder:
         except OSError as error:
             raise Unavailable(f"cannot read {file}: {error.strerror}") from error
 
+    def require(self, name: str, unpack: Callable[[bytes], Content]) -> Content:
+        """Return the content of a file that was written before; see ``read``.
+
+        Raises:
+            Unavailable: it is missing, damaged, or cannot be read.
+        """
+        content = self.read(name, unpack)
+        if content is None:
+            raise Unavailable(
+                f"{self.file(name)} was removed or damaged meanwhile", "run the command again"
+            )
+        return content
+
     def remove(self) -> None:
         """Remove the folder and what is in it."""
         shutil.rmtree(self.path, ignore_errors=True)

@@ -60,7 +60,7 @@ class RecordingProblem(StrEnum):
     """Reason for which a recording is not used."""
 
     SHORT = "short"
-    """Less than 1.5 s of speech."""
+    """Too little speech."""
     CLIPPED = "clipped"
     """Too loud for the converter."""
     QUIET = "quiet"
@@ -130,12 +130,15 @@ def detect_speech(samples: Samples, model: SpeechModel) -> Samples:
     return select_speech(samples, probabilities, _STEP_SAMPLES)
 
 
-def assess_recording(samples: Samples, speech: Samples) -> RecordingLevels:
+def assess_recording(
+    samples: Samples, speech: Samples, least_samples: int = MIN_SPEECH_SAMPLES
+) -> RecordingLevels:
     """Return the levels of a recording, and the first problem that they show.
 
     Args:
         samples: the whole recording, int16, shape (n,).
         speech: the speech in it, int16, shape (m,).
+        least_samples: speech of fewer samples is too short.
     """
     meter = LevelMeter()
     for at in range(0, len(samples) - FRAME_SAMPLES + 1, FRAME_SAMPLES):
@@ -143,7 +146,7 @@ def assess_recording(samples: Samples, speech: Samples) -> RecordingLevels:
     level = level_dbfs(speech) if len(speech) else SILENCE_DBFS
     clipped = int(np.count_nonzero(np.abs(speech.astype(np.int32)) >= CLIPPED_FROM))
     problem = None
-    if len(speech) < MIN_SPEECH_SAMPLES:
+    if len(speech) < least_samples:
         problem = RecordingProblem.SHORT
     elif clipped > MOST_CLIPPED_SHARE * len(speech):
         problem = RecordingProblem.CLIPPED

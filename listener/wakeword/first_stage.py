@@ -20,6 +20,17 @@ HOLD_FRAMES: Final = 6
 """Frames that a word stays open, the one that opened it included."""
 
 
+LONGEST_TURN_STEPS: Final = 4
+"""Steps after which each head has scored the student's embeddings again, if there are many words.
+An open word stays open for longer, so that a word is open at most so much later."""
+_HEADS_A_STEP: Final = 2
+
+
+def turn_steps(words: int) -> int:
+    """Return the steps between two scores of one head, so that heads of many words take turns."""
+    return min(LONGEST_TURN_STEPS, -(-words // _HEADS_A_STEP))
+
+
 def hold_steps(steps_per_frame: int) -> int:
     """Return the steps that a word stays open, the one that opened it included."""
     return HOLD_FRAMES * steps_per_frame
@@ -59,12 +70,17 @@ class FirstStage:
         )
         self._bounds = tuple(bounds)
         self._hold = hold_steps(steps_per_frame)
+        self._turn = turn_steps(len(self._heads))
         self._left = [0] * len(self._heads)
+        self._steps = 0
 
     def restart(self) -> None:
         """Overwrite all features and start anew."""
         self._embeddings.restart()
+        for head, _, _ in self._heads:
+            head.wipe()
         self._left = [0] * len(self._left)
+        self._steps = 0
 
     @property
     def embedding(self) -> Floats:
@@ -90,11 +106,12 @@ class FirstStage:
         self._embeddings.step(mel)
         left = self._left
         for index, (head, window_frames, labels) in enumerate(self._heads):
-            if is_scored:
+            if is_scored and (self._steps + index) % self._turn == 0:
                 outputs = head.score(self._embeddings.window(window_frames))
                 if best_output(outputs, labels) >= self._bounds[index]:
                     left[index] = self._hold + 1
             left[index] = max(left[index] - 1, 0)
+        self._steps += 1
         return tuple(steps > 0 for steps in left)
 
 
@@ -109,11 +126,13 @@ class OpenSteps:
         """
         self._bounds = np.array(bounds, np.float32)
         self._hold = hold_steps(1)
+        self._turn = turn_steps(len(bounds))
         self.restart()
 
     def restart(self) -> None:
         """Close every word."""
         self._past = np.zeros((self._hold - 1, len(self._bounds)), np.bool_)
+        self._steps = 0
 
     def push(self, scores: Floats) -> Mask:
         """Return whether each word is open at each step.
@@ -121,7 +140,10 @@ class OpenSteps:
         Args:
             scores: of the student's embeddings, shape (n, words).
         """
-        reached = np.concatenate([self._past, scores >= self._bounds])
+        step = self._steps + np.arange(len(scores))[:, None]
+        is_turn = (step + np.arange(len(self._bounds))) % self._turn == 0
+        self._steps += len(scores)
+        reached = np.concatenate([self._past, (scores >= self._bounds) & is_turn])
         self._past = reached[len(reached) - len(self._past) :].copy()
         mask = np.zeros(scores.shape, np.bool_)
         for back in range(self._hold):

@@ -70,8 +70,9 @@ def read_weights(data: bytes, name: str) -> StudentWeights:
     stream = io.BytesIO(data)
     try:
         while stream.tell() < len(data) and len(arrays) <= 2 * _MOST_LAYERS + 4:
-            arrays.append(np.load(stream, allow_pickle=False))
-    except (ValueError, EOFError, OSError, SyntaxError, MemoryError, OverflowError) as error:
+            # Not numpy.load, which takes archives, too, and loads zipfile for them.
+            arrays.append(np.lib.format.read_array(stream, allow_pickle=False))
+    except Exception as error:  # the parser of headers raises many kinds, by version
         raise ModelRefused(f"{name} is not a sequence of numpy arrays: {error}") from error
     _check(arrays, name)
     matrices, biases = arrays[::2], arrays[1::2]

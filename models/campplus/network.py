@@ -12,8 +12,8 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from models.campplus.torch_file import Tensor
 from listener.inference.graph import Writer
+from models.campplus.torch_file import Tensor
 
 BANDS: Final = 80
 DIMENSIONS: Final = 192

@@ -8,12 +8,11 @@ any wake word's head trains anything. Same engines, same recordings, same machin
 """
 
 import argparse
-import sys
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from functools import partial
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 import numpy as np
 from numpy.random import default_rng
@@ -21,21 +20,22 @@ from numpy.random import default_rng
 from listener.audio.pcm import Samples
 from listener.evaluate.corpus.augmentation import Condition, Mixer, choose_mix
 from listener.inference.catalogue import Catalogue
-from listener.train.acoustics import read_surroundings
-from listener.train.clips import place_clips, plan_clips, speak_clips
+from listener.train.acoustics import Surroundings, read_surroundings
+from listener.train.clips import ClipRequest, place_clips, plan_clips, speak_clips
 from listener.train.negatives import TRAIN
 from listener.train.student import TeacherStream, train_student
 from listener.train.teacher import Teacher
+from listener.train.tuning import WEIGHTS
 from listener.train.voices.engine import VoiceEngine
 from listener.train.voices.registry import find_engines
 from listener.wakeword.student import write_weights
 from models.negatives.make import SPLIT, Source, read_sources
 
 FOLDER: Final = Path(__file__).parents[1] / "first-stage"
-WEIGHTS: Final = "student.npy"
 SPOKEN: Final[Mapping[str, tuple[str, ...]]] = {
     "alexa": ("alexa", "hey alexa"),
     "hey-jarvis": ("hey jarvis",),
+    "hey-lumen": ("hey lumen",),
     "hey-marvin": ("hey marvin",),
     "hey-mycroft": ("hey mycroft",),
     "timer": (
@@ -48,8 +48,10 @@ SPOKEN: Final[Mapping[str, tuple[str, ...]]] = {
     "weather": ("what's the weather", "tell me the weather", "what is the weather today"),
 }
 """What the voices say for each word."""
-CLIPS: Final = 150
+CLIPS: Final = 63
 """Clips of each word."""
+ENGINES: Final = (*("espeak-ng", "flite", "festival", "espeak-ng", "flite", "piper", "kokoro"),)
+"""Voice engines in turn; one that is not installed is left out."""
 COPIES: Final = 3
 """Stretches of each clip: other rooms, noises and levels."""
 SENTENCES: Final = (
@@ -67,16 +69,19 @@ SENTENCES: Final = (
     "the service at the harvest festival was marvellous",
 )
 """Other speech of the same voices."""
-SENTENCE_CLIPS: Final = 240
-BATCHES: Final = 5000
+SENTENCE_CLIPS: Final = 84
+BATCHES: Final = 2500
 SEED: Final = 1
 _NOISE_DB: Final = (0.0, 5.0, 10.0, 15.0, 20.0)
 _LOUDEST_DBOV: Final = -12.0
 _FAINTEST_DBOV: Final = -50.0
+_COMPLETE: Final = "complete"
 
 
-def make_streams(audio: Path, engines: tuple[VoiceEngine, ...]) -> Iterator[TeacherStream]:
-    """Yield the training streams.
+def make_streams(
+    audio: Path, engines: tuple[VoiceEngine, ...]
+) -> Iterator[tuple[str, Callable[[], TeacherStream]]]:
+    """Yield the name of each training stream, and what makes it.
 
     Args:
         audio: the folder of recordings.
@@ -94,18 +99,29 @@ def make_streams(audio: Path, engines: tuple[VoiceEngine, ...]) -> Iterator[Teac
     rooms = tuple(sorted((audio / "rir").iterdir()))
     talk = [s.samples for s in sources if "librispeech" in s.name]
     surroundings = read_surroundings(talk, noises, rooms)
-    names = [engine.name for engine in engines]
-    for number, texts in enumerate(SPOKEN.values()):
+    found = {engine.name for engine in engines}
+    names = [name for name in ENGINES if name in found]
+    for number, (word, texts) in enumerate(SPOKEN.items()):
         plan = plan_clips("word", texts, names, CLIPS)
-        clips = speak_clips(plan, engines, SEED + number)
-        yield teacher.teach_stretches(place_clips(clips, surroundings, SEED + number, COPIES))
+        yield word, partial(_speak, teacher, plan, engines, surroundings, SEED + number, COPIES)
     plan = plan_clips("sentence", SENTENCES, names, SENTENCE_CLIPS)
-    clips = speak_clips(plan, engines, SEED)
-    yield teacher.teach_stretches(place_clips(clips, surroundings, SEED, 1))
-    for source in sources:
-        yield teacher.teach(source.samples)
-    for samples in _augment(sources, noises, rooms):
-        yield teacher.teach(samples)
+    yield "sentences", partial(_speak, teacher, plan, engines, surroundings, SEED, 1)
+    for number, source in enumerate(sources):
+        yield f"recording-{number}", partial(teacher.teach, source.samples)
+    for number, samples in enumerate(_augment(sources, noises, rooms)):
+        yield f"augmented-{number}", partial(teacher.teach, samples)
+
+
+def _speak(  # noqa: PLR0913, PLR0917 - what makes the stretches
+    teacher: Teacher,
+    plan: tuple[ClipRequest, ...],
+    engines: tuple[VoiceEngine, ...],
+    surroundings: Surroundings,
+    seed: int,
+    copies: int,
+) -> TeacherStream:
+    clips = speak_clips(plan, engines, seed)
+    return teacher.teach_stretches(place_clips(clips, surroundings, seed, copies))
 
 
 def _augment(
@@ -122,33 +138,50 @@ def _augment(
         in_room = rooms if random.random() < 1 / 2 else ()
         condition = Condition(f"{snr_db}", snr_db, noises, in_room, level)
         choice = choose_mix(condition, SEED, source.name, 0)
-        yield np.concatenate(list(mixer.mix(partial(_play, source.samples), choice)))
+        yield np.concatenate(list(mixer.mix(partial(play, source.samples), choice)))
 
 
-def _play(samples: Samples) -> Iterator[Samples]:
+def play(samples: Samples) -> Iterator[Samples]:
+    """Yield a recording as one block."""
     yield samples
 
 
-def load_streams(file: Path) -> list[TeacherStream]:
-    """Read streams that ``save_streams`` wrote."""
+def keep_stream(file: Path, make: Callable[[], TeacherStream]) -> TeacherStream:
+    """Return the stream in a file; make and write it if there is none."""
+    if not file.is_file():
+        stream = make()
+        fresh = file.with_suffix(".new.npz")
+        np.savez(fresh, mel=stream.mel, embeddings=stream.embeddings, words=stream.word_steps)
+        fresh.replace(file)
+    return _load(file)
+
+
+def _load(file: Path) -> TeacherStream:
     with np.load(file) as arrays:
-        count = len(arrays.files) // 3
-        return [
-            TeacherStream(arrays[f"mel{i}"], arrays[f"embeddings{i}"], arrays[f"words{i}"])
-            for i in range(count)
-        ]
+        return TeacherStream(arrays["mel"], arrays["embeddings"], arrays["words"])
 
 
-def save_streams(file: Path, streams: list[TeacherStream]) -> None:
-    """Write streams to an npz file."""
-    arrays: dict[str, Any] = {}
-    for number, stream in enumerate(streams):
-        arrays |= {
-            f"mel{number}": stream.mel,
-            f"embeddings{number}": stream.embeddings,
-            f"words{number}": stream.word_steps,
-        }
-    np.savez(file, **arrays)
+def read_streams(folder: Path) -> list[TeacherStream] | None:
+    """Return the streams of a folder in their order; None unless all of them are there."""
+    if not (folder / _COMPLETE).is_file():
+        return None
+    names = (folder / _COMPLETE).read_text("utf-8").split()
+    return [_load(folder / f"{name}.npz") for name in names]
+
+
+def make_all(arguments: argparse.Namespace) -> list[TeacherStream]:
+    """Make the streams that are missing; return all."""
+    engines, missing = find_engines(arguments.home)
+    for engine in missing:
+        _say(f"not used: {engine.name}: {engine.reason}")
+    folder: Path = arguments.streams
+    folder.mkdir(parents=True, exist_ok=True)
+    streams = {}
+    for name, make in make_streams(arguments.audio, engines):
+        streams[name] = keep_stream(folder / f"{name}.npz", make)
+        _say(f"{name}: {len(streams[name].mel)} steps")
+    (folder / _COMPLETE).write_text("\n".join(streams), "utf-8")
+    return list(streams.values())
 
 
 def main() -> None:
@@ -157,19 +190,18 @@ def main() -> None:
     parser.add_argument("audio", type=Path, help="folder of recordings with manifest.json")
     parser.add_argument("folder", type=Path, nargs="?", default=FOLDER, help="where to write")
     parser.add_argument("--home", type=Path, default=Path(), help="data directory with voices")
-    parser.add_argument("--streams", type=Path, help="npz file that keeps the streams")
+    parser.add_argument(
+        "--streams",
+        type=Path,
+        default=Path("build/first-stage"),
+        help="folder that keeps the training streams, so that an ended run continues",
+    )
     parser.add_argument("--batches", type=int, default=BATCHES)
     arguments = parser.parse_args()
     started = time.monotonic()
-    if arguments.streams and arguments.streams.is_file():
-        streams = load_streams(arguments.streams)
-    else:
-        engines, missing = find_engines(arguments.home, "fast")
-        for engine in missing:
-            print(f"not used: {engine.name}: {engine.reason}", file=sys.stderr)  # noqa: T201 - progress of a program
-        streams = list(make_streams(arguments.audio, engines))
-        if arguments.streams:
-            save_streams(arguments.streams, streams)
+    streams = read_streams(arguments.streams)
+    if streams is None:
+        streams = make_all(arguments)
     steps = sum(len(stream.mel) for stream in streams)
     words = sum(len(stream.word_steps) for stream in streams)
     _say(f"{steps * 0.08 / 3600:.2f} h, {words} words, {time.monotonic() - started:.0f} s")

@@ -7,6 +7,7 @@ half that trains or the half that fixes thresholds: recordings of one speaker ar
 Same input, same bytes.
 """
 
+import functools
 import hashlib
 import io
 import json
@@ -23,7 +24,7 @@ import tomli_w
 from listener.audio.pcm import FRAME_SAMPLES, SAMPLE_RATE_HZ, Samples
 from listener.evaluate.corpus.augmentation import Condition, Mixer, choose_mix
 from listener.inference.catalogue import Catalogue
-from listener.storage.recordings import open_recording
+from listener.storage.recordings import read_recording
 from listener.train.features import Embedder
 from listener.train.negatives import (
     AUGMENTED,
@@ -34,7 +35,6 @@ from listener.train.negatives import (
     encode,
     fit_scale,
 )
-from listener.wakeword.features import Floats
 
 FOLDER: Final = Path(__file__).parent
 GROUPS: Final = re.compile(r"negative/.*|noise/.*|speakers/librispeech")
@@ -76,8 +76,12 @@ SPLIT: Final[Mapping[str, str]] = {
 }
 """Half of each source. Recordings of a speaker in LibriSpeech follow `SPEAKERS`."""
 SPEAKERS: Final[Mapping[str, str]] = {
-    **{"2416": TRAIN, "32": TRAIN, "1737": TRAIN},
-    **{"3664": THRESHOLD, "5789": THRESHOLD, "669": THRESHOLD},
+    "2416": TRAIN,
+    "32": TRAIN,
+    "1737": TRAIN,
+    "3664": THRESHOLD,
+    "5789": THRESHOLD,
+    "669": THRESHOLD,
 }
 """Half of each speaker of LibriSpeech whose clips are files of their own."""
 DIVIDED: Final = "negative/speech_commands/gsc_0.opus"
@@ -85,6 +89,8 @@ DIVIDED: Final = "negative/speech_commands/gsc_0.opus"
 AUGMENTED_SECONDS: Final = 1200
 """Length of the training half that is repeated in noise and through rooms."""
 SEED: Final = 1
+LONGEST_SAMPLES: Final = 3600 * SAMPLE_RATE_HZ
+"""Limit of a recording: an hour."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -159,9 +165,7 @@ def _divide(audio: Path, entry: Mapping[str, Any]) -> Iterator[Source]:
 
 
 def _read(file: Path) -> Samples:
-    with open_recording(file) as recording:
-        samples = recording.read(recording.length_samples)
-    return np.zeros(0, np.int16) if samples is None else samples
+    return read_recording(file, LONGEST_SAMPLES)
 
 
 def augment(sources: Sequence[Source], audio: Path) -> Iterator[tuple[str, Samples]]:
@@ -180,7 +184,12 @@ def augment(sources: Sequence[Source], audio: Path) -> Iterator[tuple[str, Sampl
         first = (len(source.samples) - length) // 2
         part = source.samples[first : first + length]
         choice = choose_mix(conditions[turn % len(conditions)], SEED, source.name, 0)
-        yield source.name, np.concatenate(list(mixer.mix(lambda part=part: iter([part]), choice)))
+        mixed = list(mixer.mix(functools.partial(_play, part), choice))
+        yield source.name, np.concatenate(mixed)
+
+
+def _play(part: Samples) -> Iterator[Samples]:
+    yield part
 
 
 def make(audio: Path) -> dict[str, bytes]:
@@ -188,7 +197,7 @@ def make(audio: Path) -> dict[str, bytes]:
     catalogue = Catalogue(audio)
     embedder = Embedder(catalogue.embedding(), catalogue.long_embedding())
     sources = list(read_sources(audio))
-    streams: dict[str, list[tuple[str, Floats]]] = {part: [] for part in PARTS}
+    streams: dict[str, list[tuple[str, np.ndarray[Any, Any]]]] = {part: [] for part in PARTS}
     for source in sources:
         streams[source.half].append((source.name, embedder.embed(source.samples)))
     for name, samples in augment(sources, audio):

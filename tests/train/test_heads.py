@@ -10,9 +10,8 @@ from listener.inference.onnx import HeadNet
 from listener.train.features import WINDOW_FRAMES
 from listener.train.graph import export
 from listener.train.heads import INPUTS, DenseHead, Ensemble, Standard, fit_standard, gather
-from listener.train.optimise import Pool, train_head
+from listener.train.optimise import HeadTrainer, Pool
 from listener.wakeword.embedding import FEATURES
-from listener.wakeword.features import Floats
 
 
 def ensemble(seed: int = 0, widths: tuple[int, ...] = (8, 8, 12)) -> Ensemble:
@@ -64,6 +63,9 @@ def test_graph_is_the_same_bytes_for_the_same_heads() -> None:
     assert export(ensemble(), 0.5, "test") != export(ensemble(1), 0.5, "test")
 
 
+@pytest.mark.filterwarnings(
+    "ignore:Specified provider 'CUDAExecutionProvider' is not in available:UserWarning"
+)
 def test_graph_runs_in_openwakeword(tmp_path: Path) -> None:
     model = pytest.importorskip("openwakeword.model")
     file = tmp_path / "test.onnx"
@@ -77,13 +79,16 @@ def test_graph_runs_in_openwakeword(tmp_path: Path) -> None:
 
 def pools(random: np.random.Generator) -> list[Pool]:
     """A word that is a bump in one feature, and noise."""
-    word: Floats = random.standard_normal((800, FEATURES)).astype(np.float32)
+    word = random.standard_normal((800, FEATURES)).astype(np.float32)
     ends = np.arange(20, 800, 20)
     for end in ends:
         word[end - 3 : end, 5] += 3
-    noise: Floats = random.standard_normal((800, FEATURES)).astype(np.float32)
+    noise = random.standard_normal((800, FEATURES)).astype(np.float32)
     others = np.arange(20, 800)
-    return [Pool("word", word, ends, 1.0, is_word=True), Pool("noise", noise, others, 1.0, False)]  # noqa: FBT003 - as the field before
+    return [
+        Pool("word", word, ends, 1.0, is_word=True),
+        Pool("noise", noise, others, 1.0, is_word=False),
+    ]
 
 
 def test_training_separates_word_from_noise_and_is_deterministic() -> None:
@@ -92,13 +97,12 @@ def test_training_separates_word_from_noise_and_is_deterministic() -> None:
     heads = []
     for _ in range(2):
         head = DenseHead(8, np.random.default_rng(6))
-        train_head(head, standard, made, 300, np.random.default_rng(7))
+        HeadTrainer(standard, made, 120).train(head, np.random.default_rng(7))
         heads.append(head)
     first, second = heads
     fresh = pools(np.random.default_rng(8))
     scores = [
-        first.forward(standard.apply(gather(pool.embeddings, pool.ends)), None)[0]
-        for pool in fresh
+        first.forward(standard.apply(gather(pool.embeddings, pool.ends)), None)[0] for pool in fresh
     ]
 
     assert all((a == b).all() for a, b in zip(first.parameters, second.parameters, strict=True))

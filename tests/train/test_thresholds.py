@@ -10,14 +10,13 @@ from listener.train.thresholds import (
     Track,
     count_false_wakes,
     lowest_threshold,
-    measure,
+    measure_false_wakes,
+    measure_misses,
 )
 
 logits = st.lists(
     st.lists(st.integers(-20, 20), min_size=1, max_size=40), min_size=1, max_size=4
-).map(
-    lambda rows: [Track(str(n), np.array(row, np.float32)) for n, row in enumerate(rows)]
-)
+).map(lambda rows: [Track(str(n), np.array(row, np.float32), 60.0) for n, row in enumerate(rows)])
 
 
 @given(logits, st.integers(0, 5), st.sampled_from((0, 3 * FRAME_SAMPLES)))
@@ -34,18 +33,18 @@ def test_lowest_threshold_allows_no_more_false_wakes(
 
 
 def test_run_of_high_scores_is_one_false_wake() -> None:
-    track = Track("one", np.array([0, 5, 5, 5, 0, 0, 5, 0], np.float32))
+    track = Track("one", np.array([0, 5, 5, 5, 0, 0, 5, 0], np.float32), 1.0)
 
     assert count_false_wakes([track], 4.0, 3 * FRAME_SAMPLES) == 2
     assert count_false_wakes([track], 4.0, 20 * FRAME_SAMPLES) == 1
 
 
-def test_operating_point_has_exact_intervals() -> None:
-    track = Track("one", np.zeros(10, np.float32))
-    point = measure([track], [np.array([1, 3, 5, 7], np.float32)], 4.0, 2.0, 0)
+def test_rates_have_exact_intervals() -> None:
+    track = Track("one", np.zeros(10, np.float32), 7200.0)
+    woken = measure_false_wakes([track], 4.0, 0)
+    missed = measure_misses(np.array([1, 3, 5, 7], np.float32), 4.0)
 
-    assert point.false_wakes.count == 0
-    assert point.false_wakes.high is not None
-    assert abs(point.false_wakes.high - 3.689 / 2) < 0.001
-    assert point.misses[0].count == 2
-    assert point.misses[0].exposure == 4
+    assert woken.count == 0
+    assert woken.high is not None
+    assert abs(woken.high - 3.689 / 2) < 0.001
+    assert (missed.count, missed.exposure) == (2, 4)

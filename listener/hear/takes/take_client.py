@@ -1,0 +1,40 @@
+"""The take process as its parent sees it: ask for a recording of the wake word, receive it."""
+
+import sys
+from collections.abc import Sequence
+from typing import Final
+
+from listener.config import Config
+from listener.errors import Unavailable
+from listener.hear.enrolment.recorder_process import RecorderProcess
+from listener.hear.takes.take_reply import LONGEST_REPLY_BYTES, TakeReply, parse_take_reply
+
+COMMAND: Final = (sys.executable, "-P", "-m", "listener.hear.takes.take_process")
+"""Command line of the take process."""
+
+
+class TakeClient(RecorderProcess):
+    """A running take process. A context manager, for one thread.
+
+    Args:
+        settings: the configuration that hear uses.
+        command: starts the process.
+    """
+
+    def __init__(self, settings: Config, command: Sequence[str] = COMMAND) -> None:
+        super().__init__(settings, command, "recording")
+
+    def record(self) -> TakeReply:
+        """Record one take.
+
+        Raises:
+            Unavailable: the microphone is missing, busy or muted, or the process failed.
+        """
+        line = self.ask(LONGEST_REPLY_BYTES)
+        try:
+            reply = parse_take_reply(line)
+        except ValueError as error:
+            raise self.failed() from error
+        if reply.error:
+            raise Unavailable(reply.error, reply.hint)
+        return reply
