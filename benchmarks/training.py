@@ -28,6 +28,7 @@ from listener.inference.catalogue import Catalogue
 from listener.inference.onnx import HeadNet
 from listener.storage.recordings import read_recording
 from listener.train.features import FIRST_WINDOW, WINDOW_FRAMES, Embedder
+from listener.train.thresholds import sustain
 
 WORDS: Final = ("alexa", "jarvis")
 LEAD_S: Final = 2.0
@@ -77,7 +78,7 @@ def main() -> int:
 
 
 def score_clips(head: HeadNet, audio: Path, word: str, snr_db: float | None) -> list[float]:
-    """Return the highest score of each recording of a word.
+    """Return the highest sustained score of each recording of a word.
 
     Args:
         head: the model.
@@ -90,12 +91,11 @@ def score_clips(head: HeadNet, audio: Path, word: str, snr_db: float | None) -> 
     scores = []
     for samples in _clips(audio, word, snr_db):
         embeddings = embedder.embed(samples)
-        scores.append(
-            max(
-                float(head.score(embeddings[end - WINDOW_FRAMES + 1 : end + 1])[0])
-                for end in range(FIRST_WINDOW, len(embeddings))
-            )
-        )
+        steps = [
+            float(head.score(embeddings[end - WINDOW_FRAMES + 1 : end + 1])[0])
+            for end in range(FIRST_WINDOW, len(embeddings))
+        ]
+        scores.append(float(sustain(np.array(steps, np.float32)).max()))
     return scores
 
 

@@ -22,6 +22,7 @@ from listener.train.graph import export
 from listener.train.plan import Recipe
 from listener.train.thresholds import (
     ALLOWED,
+    PATIENCE_FRAMES,
     count_false_wakes,
     hours,
     lowest_threshold,
@@ -162,6 +163,7 @@ def make_manifest(report: TrainingReport, data: bytes, name: str, licence: str) 
         input_shape=(1, WINDOW_FRAMES, FEATURES),
         window_frames=WINDOW_FRAMES,
         threshold=THRESHOLD,
+        patience_frames=PATIENCE_FRAMES,
         files=(File(path=MODEL, sha256=digests.sha256(data).hex(), bytes=len(data)),),
         figures=figures,
     )
@@ -184,6 +186,7 @@ def report_json(report: TrainingReport, manifest: Manifest) -> bytes:
             "bytes": manifest.files[0].bytes,
         },
         "threshold": THRESHOLD,
+        "patience_frames": PATIENCE_FRAMES,
         "seed": recipe.seed,
         "voices": recipe.quality,
         "engines": [asdict(engine) for engine in recipe.engines],
@@ -221,7 +224,7 @@ def report_text(report: TrainingReport, name: str) -> str:
     point, recipe = report.points[0], report.recipe
     left_out = recipe.left_out
     lines = [
-        f"{name}: threshold {THRESHOLD:g}",
+        f"{name}: threshold {THRESHOLD:g}, {PATIENCE_FRAMES} frames in a row",
         f"false wakes   {_per_hour(point.false_wakes)} in {report.hours_threshold:.2f} h of real",
         "              recordings that trained nothing; they fixed the threshold: optimistic",
     ]
@@ -305,6 +308,7 @@ def card_text(report: TrainingReport, data: bytes, name: str, licence: str) -> s
         licence=licence,
         people=people,
         threshold=f"{THRESHOLD:g}",
+        patience=PATIENCE_FRAMES,
         woken=quantity(round(point.false_wakes.count), "false wake"),
         hours_threshold=f"{report.hours_threshold:.2f}",
         rate=_per_hour(point.false_wakes),

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import Final
 
 import numpy as np
+from numpy.lib.stride_tricks import sliding_window_view
 
 from listener.audio.pcm import FRAME_SAMPLES
 from listener.evaluate.metrics.counting import find_wakes
@@ -16,6 +17,8 @@ from listener.evaluate.metrics.intervals import Rate, poisson, wilson
 from listener.wakeword.detector import Rule
 from listener.wakeword.features import Floats
 
+PATIENCE_FRAMES: Final = 2
+"""Frames in a row at or above the threshold that make a wake: most false wakes are one frame."""
 MARGIN: Final = 0.1
 """Logit between the highest score that must not wake and the threshold."""
 ALLOWED: Final = (0, 1, 2, 4, 8)
@@ -28,9 +31,26 @@ class Track:
 
     source: str
     logits: Floats
-    """Of each step that has a score, float32, shape (steps,)."""
+    """Sustained logits of the steps that have a score, see `sustain`, float32, shape (steps,)."""
     seconds: float
     """Length of the recording."""
+
+
+def sustain(logits: Floats) -> Floats:
+    """Return for each step the least logit of the last `PATIENCE_FRAMES` steps.
+
+    A threshold is reached in it where the trigger's patience is.
+
+    Args:
+        logits: of successive steps, float32, shape (steps,).
+
+    Returns:
+        float32, shape (steps - PATIENCE_FRAMES + 1,), empty for fewer steps.
+    """
+    if len(logits) < PATIENCE_FRAMES:
+        return np.zeros(0, np.float32)
+    least: Floats = sliding_window_view(logits, PATIENCE_FRAMES).min(axis=1)
+    return least
 
 
 def count_false_wakes(tracks: Sequence[Track], logit: float, refractory_samples: int) -> int:

@@ -25,7 +25,7 @@ from listener.train.heads import DenseHead, Ensemble, Standard, fit_standard, ga
 from listener.train.negatives import Negatives, Stream, hours
 from listener.train.optimise import HeadTrainer, Pool
 from listener.train.plan import Recipe, estimate_s, plan_batches, plan_talk
-from listener.train.thresholds import Track
+from listener.train.thresholds import Track, sustain
 from listener.train.voices.synthesis import derive_generator
 from listener.train.work_folder import WorkFolder
 from listener.wakeword.features import Floats
@@ -264,9 +264,10 @@ def build_pools(
 
 
 def score_stream(ensemble: Ensemble, stream: Stream) -> Track:
-    """Return the logits of a recording, of each step that has a score."""
+    """Return the sustained logits of a recording."""
     ends = np.arange(FIRST_WINDOW, len(stream.embeddings))
-    return Track(stream.source, score_ends(ensemble, stream.embeddings, ends), stream.seconds)
+    logits = sustain(score_ends(ensemble, stream.embeddings, ends))
+    return Track(stream.source, logits, stream.seconds)
 
 
 def score_ends(ensemble: Ensemble, embeddings: Floats, ends: NDArray[np.int64]) -> Floats:
@@ -279,15 +280,15 @@ def score_ends(ensemble: Ensemble, embeddings: Floats, ends: NDArray[np.int64]) 
 
 
 def score_stretches(ensemble: Ensemble, batch: EmbeddedBatch) -> list[float]:
-    """Return the highest logit of each stretch of a batch."""
+    """Return the highest sustained logit of each stretch of a batch."""
     return [
-        float(score_ends(ensemble, batch.embeddings, ends).max(initial=-np.inf))
+        float(sustain(score_ends(ensemble, batch.embeddings, ends)).max(initial=-np.inf))
         for ends in batch.test_ends()
     ]
 
 
 def score_takes(ensemble: Ensemble, takes: Sequence[Samples], home: Path) -> tuple[float, ...]:
-    """Return the highest logit of each recording of the word.
+    """Return the highest sustained logit of each recording of the word.
 
     Args:
         ensemble: the heads.
@@ -299,7 +300,7 @@ def score_takes(ensemble: Ensemble, takes: Sequence[Samples], home: Path) -> tup
     lead = np.zeros((FIRST_WINDOW + 1) * FRAME_SAMPLES, np.int16)
     streams = [embedder.embed(np.concatenate([lead, take, lead[:8000]])) for take in takes]
     return tuple(
-        float(score_ends(ensemble, each, np.arange(FIRST_WINDOW, len(each))).max())
+        float(sustain(score_ends(ensemble, each, np.arange(FIRST_WINDOW, len(each)))).max())
         for each in streams
     )
 

@@ -5,14 +5,18 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from listener.audio.pcm import FRAME_SAMPLES
+from listener.evaluate.metrics.counting import find_wakes
 from listener.train.thresholds import (
     MARGIN,
+    PATIENCE_FRAMES,
     Track,
     count_false_wakes,
     lowest_threshold,
     measure_false_wakes,
     measure_misses,
+    sustain,
 )
+from listener.wakeword.detector import Rule
 
 logits = st.lists(
     st.lists(st.integers(-20, 20), min_size=1, max_size=40), min_size=1, max_size=4
@@ -48,3 +52,17 @@ def test_rates_have_exact_intervals() -> None:
     assert woken.high is not None
     assert abs(woken.high - 3.689 / 2) < 0.001
     assert (missed.count, missed.exposure) == (2, 4)
+
+
+@given(st.lists(st.integers(-5, 5), max_size=20), st.integers(-5, 5))
+def test_sustained_logits_reach_a_threshold_where_the_trigger_wakes(
+    values: list[int], threshold: int
+) -> None:
+    logits = np.array(values, np.float32)
+    rule = Rule(threshold=float(threshold), patience_steps=PATIENCE_FRAMES)
+    ends = np.arange(1, len(logits) + 1) * FRAME_SAMPLES
+
+    woken = find_wakes(ends, logits, rule).tolist()
+    sustained = np.flatnonzero(sustain(logits) >= threshold) + PATIENCE_FRAMES - 1
+
+    assert woken == sustained.tolist()
