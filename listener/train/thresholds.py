@@ -18,7 +18,7 @@ from listener.wakeword.detector import Rule
 from listener.wakeword.features import Floats
 
 PATIENCE_FRAMES: Final = 2
-"""Frames in a row at or above the threshold that make a wake: most false wakes are one frame."""
+"""Frames in a row at or above the threshold that make a wake: false wakes are short peaks."""
 MARGIN: Final = 0.1
 """Logit between the highest score that must not wake and the threshold."""
 ALLOWED: Final = (0, 1, 2, 4, 8)
