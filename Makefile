@@ -22,7 +22,7 @@ MONOTONIC := $(CURDIR)/build/monotonic.so
 # variant for several threads: in the other one, threads write the same variables (waits end in EINVAL).
 FAKED := $(if $(findstring libfaketime,$(value LD_PRELOAD)),env LD_PRELOAD='$(MONOTONIC):$(subst libfaketime.so,libfaketimeMT.so,$(value LD_PRELOAD))')
 
-.PHONY: help setup page demo test unit calendar compat fuzz system-units lint format reference bench rates endpoints soak adversary fleet assist-accuracy early-actions day fixtures lock deb first-day release deb-check arm64 vm home-assistant power-cut image clean
+.PHONY: help setup page demo test unit calendar compat fuzz system-units lint format reference bench rates training endpoints soak adversary fleet assist-accuracy early-actions day fixtures lock deb first-day release deb-check arm64 vm home-assistant power-cut image clean
 
 help: ## list the targets
 	@grep -hE '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -146,6 +146,11 @@ fleet: setup ## two brokers, three archives, PostgreSQL and S3 under a simulated
 
 endpoints: setup ## measure where clips end in quiet and noise, for two voice activity detectors; 10 min
 	env -u OPENBLAS_CORETYPE -u OPENBLAS_L2_SIZE OPENBLAS_NUM_THREADS=1 $(BIN)/python -m benchmarks.endpoints
+
+# VOICES=best needs earmark voices add first, and HOME_OF_VOICES where they are.
+VOICES := fast
+training: setup ## train alexa and jarvis from synthetic speech alone; count misses of real recordings
+	$(BIN)/python -m benchmarks.training --voices $(VOICES) $(if $(HOME_OF_VOICES),--home $(HOME_OF_VOICES))
 
 rates: setup ## evaluate every wake word on real recordings; write manifests, cards and docs
 	env -u OPENBLAS_CORETYPE -u OPENBLAS_L2_SIZE OPENBLAS_NUM_THREADS=1 $(BIN)/python -m benchmarks.rates

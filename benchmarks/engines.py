@@ -12,6 +12,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Final
 
@@ -22,8 +23,8 @@ from listener.audio.pcm import FRAME_SAMPLES, SAMPLE_RATE_HZ, Framer, Samples
 WORD: Final = "alexa"
 SETTLE_S: Final = 4
 """Seconds of warm-up, not counted."""
-FEED_SAMPLES: Final = {"earmark": FRAME_SAMPLES, "openwakeword": FRAME_SAMPLES, "pymicro": 160}
-"""Samples per call of each engine: one step of its features."""
+FEED_SAMPLES: Final = {"pymicro": 160}
+"""Samples per call of an engine, one step of its features, where that is not a frame."""
 
 Score = Callable[[Samples], float | None]
 """Returns the newest score, or None before the first."""
@@ -32,8 +33,15 @@ Score = Callable[[Samples], float | None]
 def main() -> None:
     """Measure one engine and print the result."""
     engine, sound, started_s = sys.argv[1], Path(sys.argv[2]), float(sys.argv[3])
-    score = {"earmark": _earmark, "openwakeword": _openwakeword, "pymicro": _pymicro}[engine]()
-    step = FEED_SAMPLES[engine]
+    engines: dict[str, Callable[[], Score]] = {
+        "earmark": _earmark,
+        "earmark-stages": partial(_earmark, first_stage=True),
+        "earmark-all": partial(_earmark, first_stage=True, every_word=True),
+        "openwakeword": _openwakeword,
+        "pymicro": _pymicro,
+    }
+    score = engines[engine]()
+    step = FEED_SAMPLES.get(engine, FRAME_SAMPLES)
     samples = np.fromfile(sound, np.int16)
     at = step
     while score(samples[at - step : at]) is None:
@@ -73,21 +81,30 @@ def _run(score: Score, samples: Samples, step: int) -> tuple[float, float]:
     return used_s * 1000, peak
 
 
-def _earmark() -> Score:
+def _earmark(*, first_stage: bool = False, every_word: bool = False) -> Score:
+    """Load Earmark's detector.
+
+    Args:
+        first_stage: with the first stage.
+        every_word: all shipped wake words at once; one otherwise.
+    """
     from listener.config import WakeSettings
-    from listener.inference.build import build_detector
+    from listener.inference.build import load_detector
     from listener.inference.catalogue import Catalogue
 
     catalogue = Catalogue(Path(tempfile.gettempdir()) / "earmark-benchmark-home")
-    detector = build_detector(
-        [catalogue.load(WORD)], catalogue.embedding(), WakeSettings(words=(WORD,))
-    )
+    names = [m.name for m in catalogue.manifests() if m.kind == "wake-word"]
+    words = [catalogue.load(name) for name in (names if every_word else [WORD])]
+    if first_stage and catalogue.first_stage(words) is None:
+        raise SystemExit("there is no first stage for these words")
+    settings = WakeSettings(words=tuple(word.name for word in words), first_stage=first_stage)
+    detector = load_detector(catalogue, words, settings)
     framer = Framer()
 
     def score(block: Samples) -> float | None:
         for frame in framer.push(block):
             detector.push(frame)
-        # A score that the energy gate deferred is below every threshold; it counts as a score.
+        # A score that was not computed is below every threshold; it counts as a score.
         return float(detector.scores.get(WORD, 0.0))
 
     return score

@@ -8,11 +8,16 @@ from typing import Any, Final
 Results = Mapping[str, Any]
 
 OURS: Final = "earmark"
+STAGES_ON: Final = "earmark-stages"
 REFERENCE: Final = "openwakeword"
+PEER: Final = "pymicro"
+ALL_WORDS: Final = "earmark-all"
 ENGINES: Final = {
     OURS: "Earmark",
+    STAGES_ON: "Earmark, first stage on",
+    ALL_WORDS: "Earmark, first stage on, all words",
     REFERENCE: "openwakeword 0.4.0",
-    "pymicro": "pymicro-wakeword 2.5.0",
+    PEER: "pymicro-wakeword 2.5.0",
 }
 SOUNDS: Final = {"speech": "speech", "quiet": "quiet room", "silence": "digital silence"}
 STAGES: Final = {
@@ -72,16 +77,22 @@ def percentile(values: Iterable[float], percent: float) -> float:
     return ordered[max(int(rank), 1) - 1]
 
 
-def paired_ratios(runs: Sequence[Mapping[str, Any]], sound: str, figure: str) -> list[float]:
+def paired_ratios(
+    runs: Sequence[Mapping[str, Any]],
+    sound: str,
+    figure: str,
+    ours: str = OURS,
+    reference: str = REFERENCE,
+) -> list[float]:
     """Return the reference engine's ``figure`` divided by Earmark's, for each round with both."""
     by_round: dict[int, dict[str, float]] = {}
     for run in runs:
         if run["sound"] == sound:
             by_round.setdefault(run["round"], {})[run["engine"]] = run[figure]
     return [
-        each[REFERENCE] / each[OURS]
+        each[reference] / each[ours]
         for each in by_round.values()
-        if REFERENCE in each and OURS in each
+        if reference in each and ours in each
     ]
 
 

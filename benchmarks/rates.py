@@ -18,7 +18,13 @@ from benchmarks.sounds import ROOT, recordings_folder
 from listener.errors import EarmarkError, Unavailable
 from listener.evaluate.engines.earmark import earmark_recipe
 from listener.evaluate.metrics.results import Result, WordResult
-from listener.evaluate.plan import CorpusSettings, EngineSettings, EvaluationPlan, complete_plan
+from listener.evaluate.plan import (
+    ConditionSettings,
+    CorpusSettings,
+    EngineSettings,
+    EvaluationPlan,
+    complete_plan,
+)
 from listener.evaluate.pool import Processes
 from listener.evaluate.runner import Evaluation
 
@@ -40,8 +46,8 @@ def measure(recordings: Path, cache: Path) -> dict[str, Any]:
         recordings: the folder of the development recordings.
         cache: folder of the score cache, which the second run reads.
     """
-    default = _evaluate(recordings, cache, None)
-    tuned = _evaluate(recordings, cache, PER_HOUR)
+    default = evaluate(recordings, cache)
+    tuned = evaluate(recordings, cache, target=PER_HOUR)
     pairs = zip(default.words, tuned.words, strict=True)
     return {
         "corpus_sha256": default.hashes["corpus"],
@@ -116,11 +122,30 @@ def quote_rates(name: str, word: Mapping[str, Any]) -> dict[Path, str]:
     }
 
 
-def _evaluate(recordings: Path, cache: Path, target: float | None) -> Result:
+def evaluate(  # noqa: PLR0913 - the parts of a plan that vary here
+    recordings: Path,
+    cache: Path,
+    *,
+    words: Sequence[str] = WORDS,
+    only: Sequence[str] = ONLY,
+    condition: ConditionSettings | None = None,
+    target: float | None = None,
+) -> Result:
+    """Evaluate wake words on the development recordings.
+
+    Args:
+        recordings: the folder of the development recordings.
+        cache: folder of the score cache.
+        words: names of wake-word models.
+        only: patterns of the recordings.
+        condition: the noise; None: the recordings as they are.
+        target: rate of false wakes per hour for which thresholds are chosen; None: the manifests'.
+    """
     plan = EvaluationPlan(
-        engine=(EngineSettings(words=WORDS),),
+        engine=(EngineSettings(words=tuple(words)),),
         corpus=(CorpusSettings(path=str(recordings)),),
-        only=ONLY,
+        condition=(condition or ConditionSettings(),),
+        only=tuple(only),
         claims_per_hour=(PER_HOUR,),
         target_false_wakes_per_hour=target,
     )

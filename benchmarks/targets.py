@@ -5,7 +5,18 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final
 
-from benchmarks.figures import OURS, Results, cpu_runs, number, paired_ratios, spread
+from benchmarks.figures import (
+    ALL_WORDS,
+    OURS,
+    PEER,
+    REFERENCE,
+    STAGES_ON,
+    Results,
+    cpu_runs,
+    number,
+    paired_ratios,
+    spread,
+)
 
 NOT_MEASURED: Final = "not measured"
 
@@ -39,9 +50,11 @@ class Target:
         )
 
 
-def _ratio(sound: str) -> Callable[[Results], tuple[float, str] | None]:
+def _ratio(
+    sound: str, ours: str = OURS, reference: str = REFERENCE
+) -> Callable[[Results], tuple[float, str] | None]:
     def measure(results: Results) -> tuple[float, str] | None:
-        ratios = paired_ratios(cpu_runs(results), sound, "cpu_ms_per_s")
+        ratios = paired_ratios(cpu_runs(results), sound, "cpu_ms_per_s", ours, reference)
         found = spread(ratios) if ratios else None
         return (found.median, str(found)) if found else None
 
@@ -100,6 +113,34 @@ TARGETS: Final = (
         unit=" times",
         at_least=True,
         is_headline=True,
+    ),
+    Target(
+        what="CPU in speech with the first stage, openwakeword 0.4.0 divided by Earmark",
+        measure=_ratio("speech", STAGES_ON),
+        limit=16,
+        unit=" times",
+        at_least=True,
+        is_headline=True,
+    ),
+    Target(
+        what="CPU in speech with the first stage, pymicro-wakeword divided by Earmark",
+        measure=_ratio("speech", STAGES_ON, PEER),
+        limit=1,
+        unit=" times",
+        at_least=True,
+    ),
+    Target(
+        what="CPU in a quiet room with the first stage, openwakeword 0.4.0 divided by Earmark",
+        measure=_ratio("quiet", STAGES_ON),
+        limit=50,
+        unit=" times",
+        at_least=True,
+    ),
+    Target(
+        what="CPU in speech with the first stage, all words divided by one",
+        measure=_ratio("speech", STAGES_ON, ALL_WORDS),
+        limit=2,
+        unit=" times",
     ),
     Target(what="start to first score", measure=_start, limit=0.3, unit=" s"),
     Target(

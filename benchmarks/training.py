@@ -1,10 +1,10 @@
 """``make training``: trains words from synthetic speech alone, and counts misses of real people.
 
-    python -m benchmarks.training AUDIO [--voices fast|best] [WORD ...]
+    python -m benchmarks.training [--voices fast|best] [WORD ...]
 
-AUDIO has a ``manifest.json`` and ``positive/WORD``. The recordings there train nothing and fix no
-threshold. Prints for each word the minutes, the misses at the model's threshold, clean and with
-noise at 10 dB, and the false wakes in the half of the negatives that fixed the threshold.
+The recordings are those of EARMARK_RECORDINGS, with a ``manifest.json`` and ``positive/WORD``. They
+train nothing and fix no threshold. Prints for each word the minutes, and the misses at the model's
+threshold, clean and with noise at 10 dB.
 """
 
 import argparse
@@ -19,6 +19,7 @@ from typing import Any, Final
 
 import numpy as np
 
+from benchmarks.sounds import recordings_folder
 from listener.audio.pcm import SAMPLE_RATE_HZ, Samples
 from listener.errors import Unavailable
 from listener.evaluate.corpus.augmentation import Condition, Mixer, choose_mix
@@ -27,6 +28,7 @@ from listener.inference.catalogue import Catalogue
 from listener.inference.onnx import HeadNet
 from listener.storage.recordings import read_recording
 from listener.train.features import FIRST_WINDOW, WINDOW_FRAMES, Embedder
+from listener.train.thresholds import sustain
 
 WORDS: Final = ("alexa", "jarvis")
 LEAD_S: Final = 2.0
@@ -39,12 +41,14 @@ CONDITIONS: Final = (None, 10.0)
 def main() -> int:
     """Train, measure and print; return 0."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("audio", type=Path)
     parser.add_argument("words", nargs="*", default=WORDS)
     parser.add_argument("--voices", choices=("fast", "best"), default="fast")
     parser.add_argument("--home", type=Path, help="data directory with neural voices")
     parser.add_argument("--seed", default="1")
     arguments = parser.parse_args()
+    audio = recordings_folder()
+    if audio is None:
+        raise Unavailable("no real recordings: set EARMARK_RECORDINGS to their folder")
     for word in arguments.words:
         with tempfile.TemporaryDirectory() as folder:
             home = arguments.home or Path(folder)
@@ -61,7 +65,7 @@ def main() -> int:
             model = Catalogue(home, Path(folder)).load("trained")
             print(f"{word}: {minutes:.1f} min, {len(model.data)} bytes")
             for snr_db in CONDITIONS:
-                scores = score_clips(HeadNet(model.data, word), arguments.audio, word, snr_db)
+                scores = score_clips(HeadNet(model.data, word), audio, word, snr_db)
                 threshold = model.manifest.threshold or 0.5
                 missed = sum(score < threshold for score in scores)
                 rate = wilson(missed, len(scores))
@@ -74,7 +78,7 @@ def main() -> int:
 
 
 def score_clips(head: HeadNet, audio: Path, word: str, snr_db: float | None) -> list[float]:
-    """Return the highest score of each recording of a word.
+    """Return the highest sustained score of each recording of a word.
 
     Args:
         head: the model.
@@ -87,12 +91,11 @@ def score_clips(head: HeadNet, audio: Path, word: str, snr_db: float | None) -> 
     scores = []
     for samples in _clips(audio, word, snr_db):
         embeddings = embedder.embed(samples)
-        scores.append(
-            max(
-                float(head.score(embeddings[end - WINDOW_FRAMES + 1 : end + 1])[0])
-                for end in range(FIRST_WINDOW, len(embeddings))
-            )
-        )
+        steps = [
+            float(head.score(embeddings[end - WINDOW_FRAMES + 1 : end + 1])[0])
+            for end in range(FIRST_WINDOW, len(embeddings))
+        ]
+        scores.append(float(sustain(np.array(steps, np.float32)).max()))
     return scores
 
 

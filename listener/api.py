@@ -55,7 +55,7 @@ from listener.errors import (
     Unavailable,
     UsageError,
 )
-from listener.inference.build import build_detector
+from listener.inference.build import load_detector
 from listener.inference.catalogue import Catalogue
 from listener.storage.recordings import open_recording
 from listener.wakeword.detector import NearMiss, StreamDetector, Wake
@@ -110,7 +110,8 @@ class DetectorOptions(TypedDict, total=False):
     """Score from which a step counts, above 0 and below 1: for all words, or by word. By default
     the threshold in the model's manifest."""
     patience_frames: int
-    """Frames in a row at or above the threshold that make a wake, 1 to 25; by default 1."""
+    """Frames in a row at or above the threshold that make a wake, 1 to 25; by default the
+    model's, or 1."""
     refractory_s: float
     """Time after a wake without another wake of that word, 0 to 60 s; by default 2."""
     near_miss_threshold: float
@@ -120,6 +121,13 @@ class DetectorOptions(TypedDict, total=False):
     lazy: bool
     """Compute only the features in a quiet room: wakes and near misses are the same and use less
     processor time, but `Detector.scores` is then empty. By default False."""
+    second_opinion: bool
+    """Ask a second network about a word that scores faintly, if the word has one. By default
+    True."""
+    first_stage: bool
+    """Run the full network only where a small one finds that a word is possible: a third of the
+    processor time in speech, but `Detector.scores` lacks words elsewhere, some faint near misses
+    go unreported, and very few wakes. By default False."""
     models: str | os.PathLike[str]
     """Directory of further models, as `earmark models add` writes it (``<home>/models``); by
     default only the models that are shipped with Earmark are found."""
@@ -174,7 +182,7 @@ class Detector:
             if model.manifest.kind != "wake-word":
                 raise UsageError(f"{model.name} is not a wake-word model")
         try:
-            return cls(build_detector(models, catalogue.embedding(), settings))
+            return cls(load_detector(catalogue, models, settings))
         except ModuleNotFoundError as error:
             raise _not_installed(error, "device") from error
 
@@ -193,7 +201,8 @@ class Detector:
         """The newest scores by word, 0 to 1.
 
         A model that tells several labels apart adds a score for each label. Empty before the first
-        complete frame, after `restart`, and where ``lazy`` skipped the newest step.
+        complete frame, after `restart`, and where ``lazy`` skipped the newest step; without
+        the words that ``first_stage`` excluded.
         """
         return dict(self._scores)
 

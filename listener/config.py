@@ -162,8 +162,8 @@ class WakeSettings(Settings, frozen=True, kw_only=True):
     remote_threshold: bool = False
     """Whether a message from the broker may set a threshold below the configured one. A message may
     always raise it."""
-    patience_frames: Annotated[int, Meta(ge=1, le=25)] = 1
-    """Frames in a row at or above the threshold."""
+    patience_frames: Annotated[int, Meta(ge=1, le=25)] | None = None
+    """Frames in a row at or above the threshold; by default the model's, or 1."""
     refractory_s: Annotated[float, Meta(ge=0, le=60)] = 2.0
     """Time after a wake without another wake."""
     near_miss_threshold: Probability = 0.2
@@ -172,6 +172,13 @@ class WakeSettings(Settings, frozen=True, kw_only=True):
     """Time between scores; 40 halves the latency for about half as much CPU again."""
     lazy: bool = True
     """Compute only the features in a quiet room; wakes and near misses stay the same."""
+    second_opinion: bool = True
+    """Where a word scores faintly, ask a second network about it, if its model names one, and take
+    the mean of both: fewer false wakes and fewer misses. It runs only at these moments."""
+    first_stage: bool = False
+    """In speech, run the full network only where a small network finds that a word is possible. It
+    takes a third of the CPU; some faint near misses go unreported, and very few wakes. Without
+    effect if a word is not one that the small network was trained for."""
 
 
 class ClipSettings(Settings, frozen=True, kw_only=True):

@@ -40,7 +40,10 @@ ROUNDS = [
     run(number, engine, sound, ms)
     for number, (reference, ours) in enumerate([(30.0, 3.0), (40.0, 5.0), (27.0, 3.0)])
     for sound in figures.SOUNDS
-    for engine, ms in (("openwakeword", reference), ("earmark", ours), ("pymicro", 2.5))
+    for engine, ms in (
+        *(("openwakeword", reference), ("earmark", ours), ("pymicro", 2.5)),
+        *(("earmark-stages", 1.5), ("earmark-all", 2.0)),
+    )
 ]
 
 

@@ -30,8 +30,13 @@ _EMULATOR: Final = "run apt-get install qemu-user"
 RECORDINGS: Final = tuple(
     ROOT / "tests" / "fixtures" / f"{name}.flac" for name in ("alexa_command", "hey_jarvis_command")
 )
-SOUNDS: Final = {"speech": ("alexa_command", "all"), "quiet_room": ("quiet", "lazy")}
-"""Runs whose instructions are counted: a recording, and whether inference is lazy in quiet."""
+SOUNDS: Final = {
+    "speech": ("alexa_command", "all"),
+    "speech_first_stage": ("alexa_command", "first-stage"),
+    "quiet_room": ("quiet", "lazy"),
+}
+"""Runs whose instructions are counted: a recording, and the steps that are computed: all, without
+those of a quiet room, or those of the first stage."""
 MOST_DIFFERENCE: Final = 1e-3
 SETTLED_FRAMES: Final = 30
 """Frames at the start that are not counted, while windows and the interpreter's caches fill."""

@@ -66,9 +66,11 @@ def _counted(file: Path) -> dict[str, object]:
     """Push every frame between two system calls, at which count.c prints its counter."""
     from listener.inference.build import build_detector
 
-    catalogue, words, settings = _models(is_lazy=bool(os.environ["EARMARK_COUNT"] == "lazy"))
+    mode = os.environ["EARMARK_COUNT"]
+    catalogue, words, settings = _models(is_lazy=mode == "lazy")
     alexa = [word for word in words if word.name == "alexa"]
-    detector = build_detector(alexa, catalogue.embedding(), settings)
+    first_stage = catalogue.first_stage(alexa) if mode == "first-stage" else None
+    detector = build_detector(alexa, catalogue.embedding(), settings, first_stage)
     frames = _frames(file)
     for frame in frames:
         os.getppid()

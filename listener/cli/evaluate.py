@@ -16,7 +16,7 @@ from typing import Any, Final
 
 import msgspec
 
-from listener.cli import compare, confusables, voices
+from listener.cli import compare, confusables, merge, voices
 from listener.cli.main import Subcommands, with_examples
 from listener.config import Config, describe_threshold
 from listener.errors import ConfigError, UsageError
@@ -38,7 +38,8 @@ from listener.evaluate.runner import Evaluation, Workers, open_all
 from listener.evaluate.speed import measure_speeds
 from listener.evaluate.survey import metrics
 from listener.evaluate.survey.parquet import write_parquet
-from listener.evaluate.survey.reader import Spans, merge, parse_spans, read_trace
+from listener.evaluate.survey.reader import Spans, parse_spans, read_trace
+from listener.evaluate.survey.reader import merge as merge_traces
 from listener.text_encoding import decode_text
 from listener.wakeword.trace import Line
 
@@ -132,6 +133,16 @@ def add_plan_options(parser: argparse.ArgumentParser) -> None:
         "--plan",
         metavar="FILE",
         help="TOML file with engines, recordings and conditions; options override it",
+    )
+    models.add_argument(
+        "--second-opinion",
+        choices=("on", "off"),
+        help="ask the second network of a word that has one (default: wake.second_opinion)",
+    )
+    models.add_argument(
+        "--first-stage",
+        choices=("on", "off"),
+        help="score only what a device with wake.first_stage computes (default: wake.first_stage)",
     )
     models.add_argument(
         "--model",
@@ -239,6 +250,11 @@ def _engines(arguments: argparse.Namespace, settings: Config) -> list[dict[str, 
             "refractory_s": wake.refractory_s,
             "near_miss_threshold": wake.near_miss_threshold,
             "hop_ms": wake.hop_ms,
+            "second_opinion": arguments.second_opinion == "on"
+            if arguments.second_opinion
+            else wake.second_opinion,
+            "first_stage": kind == "earmark"
+            and (arguments.first_stage or ("on" if wake.first_stage else "off")) == "on",
             "command": (arguments.command or []) if kind == "command" else [],
             "said": dict.fromkeys(words, arguments.said) if arguments.said else {},
         }
@@ -362,7 +378,7 @@ def evaluate_survey(arguments: argparse.Namespace, settings: Config) -> tuple[Re
             raise UsageError(f"--trace and --{option} exclude each other", "pass one of them")
     paths = [Path(name) for name in arguments.trace]
     excluded, stimuli = _spans(arguments.exclude), _spans(arguments.stimuli)
-    merged = merge(paths, excluded, stimuli)
+    merged = merge_traces(paths, excluded, stimuli)
     wanted: Sequence[str] = arguments.model or sorted(merged.words)
     thresholds = {} if arguments.threshold is None else dict.fromkeys(wanted, arguments.threshold)
     words = metrics.compute_rates(merged, stimuli, thresholds)
@@ -377,6 +393,11 @@ def evaluate_survey(arguments: argparse.Namespace, settings: Config) -> tuple[Re
         if given
     ]
     models = {f"model {name}": each.sha256 for name, each in merged.words.items()}
+    models |= {
+        f"second opinion {name}": each.second_opinion
+        for name, each in merged.words.items()
+        if each.second_opinion
+    }
     result = Result(
         plan={
             "traces": [path.name for path in paths],
@@ -449,6 +470,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     compare.add_arguments(
         actions.add("compare", "compare two results on the same items", *compare.EXAMPLES)
     )
+    merge.add_arguments(actions.add("merge", "join the surveys of several homes", *merge.EXAMPLES))
     voices.add_arguments(actions.add("voices", "measure attribution by voice", *voices.EXAMPLES))
     add_plan_options(parser)
     add_trace_options(parser)
@@ -489,7 +511,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     running.add_argument("--json", action="store_true", help="print one JSON object a line")
 
 
-_ACTIONS: Final = {"neighbours": confusables.run, "compare": compare.run, "voices": voices.run}
+_ACTIONS: Final = {
+    "neighbours": confusables.run,
+    "compare": compare.run,
+    "merge": merge.run,
+    "voices": voices.run,
+}
 
 
 def run(arguments: argparse.Namespace, settings: Config) -> int:

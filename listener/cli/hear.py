@@ -51,7 +51,7 @@ from listener.hear.voiceprint import voice_attribution
 from listener.hear.voiceprint.embedding_client import EmbeddingClient, embedding_command
 from listener.hear.voiceprint.enrolled_voices import EnrolledVoices
 from listener.hear.voiceprint.voice_attribution import LONGEST_FAST_S, VoiceAttribution
-from listener.inference.build import build_detector
+from listener.inference.build import load_detector
 from listener.inference.catalogue import Catalogue
 from listener.inference.onnx import SpeechNet
 from listener.inference.speaker_embedding import read_model_sha256
@@ -266,9 +266,7 @@ def run(arguments: argparse.Namespace, settings: config.Config) -> int:  # noqa:
         publisher.publish,
         is_fast=arguments.fast,
         lock=state.lock_microphone,
-        playback=None
-        if runtime is None or settings.microphone.cancels_echo
-        else runtime.playback_monitor(),
+        playback=None if runtime is None else runtime.playback_monitor(),
     )
     detector, speech, models, thresholds = _networks(Catalogue(home.path), settings.wake)
     timed = TimedDetector(detector, time.monotonic, time.process_time)
@@ -464,7 +462,7 @@ def _networks(
         Detector, speech model, SHA-256 by wake word, and threshold (0 to 1) by wake word.
     """
     words = [catalogue.load(name) for name in settings.words]
-    detector = build_detector(words, catalogue.embedding(), settings)
+    detector = load_detector(catalogue, words, settings)
     models = {word.name: word.manifest.sha256 for word in words}
     thresholds = {
         word.name: settings.thresholds.get(word.name, word.manifest.threshold or 0.0)

@@ -24,7 +24,7 @@ from listener.hear.events import to_json, to_text
 from listener.hear.gate import open_gate
 from listener.hear.hardware import build_mute, landlock_paths
 from listener.hear.seccomp import apply_sandbox, overwrite_freed_memory
-from listener.inference.build import build_detector
+from listener.inference.build import load_detector
 from listener.inference.catalogue import Catalogue
 from listener.ipc.control import SOCKET, ControlSocket
 from listener.ipc.hear_locks import HearLocks
@@ -79,7 +79,7 @@ def listen(arguments: argparse.Namespace, settings: Config) -> int:
     )
     catalogue = Catalogue(home)
     words = [catalogue.load(name) for name in wake.words]
-    detector = build_detector(words, catalogue.embedding(), wake)
+    detector = load_detector(catalogue, words, wake)
     # After the models are loaded: their freed memory holds no audio.
     overwrite_freed_memory()
     render = to_json if arguments.json else to_text

@@ -23,7 +23,7 @@ from listener.errors import EarmarkError, Unavailable, UsageError
 from listener.evaluate.corpus.datasets import list_files, skipped_note
 from listener.evaluate.corpus.spelling import find_file
 from listener.evaluate.progress import ProgressLine
-from listener.inference.build import build_detector
+from listener.inference.build import load_detector
 from listener.inference.catalogue import Catalogue
 from listener.storage.recordings import SUFFIXES, Recording, describe_short, open_recording
 from listener.wakeword.detector import Step, StreamDetector, Wake
@@ -156,7 +156,9 @@ each phrase. Audio is resampled to 16 kHz; of several channels, microphone.chann
 
 --json prints an object for every step, from the first:
   {"file":"a.flac","first_sample":0,"end_sample":1280,"scores":{"alexa":0.0}}
-With --lazy, steps of a quiet room, which the device skips, have no scores: {}.
+Every step is scored. With --as-device, steps that the device does not compute have no scores: {};
+those of a word that its first stage excludes have none for that word. --lazy is the part of it that
+skips the steps of a quiet room.
 --json --wakes prints an object for every wake:
   {"file":"a.flac","word":"alexa","score":0.93,"end_sample":30720,"seconds":1.92,"threshold":0.5}
 
@@ -191,6 +193,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--lazy", action="store_true", help="skip steps of a quiet room, as the device does"
     )
     parser.add_argument(
+        "--as-device",
+        action="store_true",
+        help="compute the steps that the device computes: wake.lazy and wake.first_stage apply",
+    )
+    parser.add_argument(
         "--hop-ms",
         type=int,
         choices=(40, 80),
@@ -221,7 +228,7 @@ def run(arguments: argparse.Namespace, settings: Config) -> int:
                 f"{word.name} is not a wake-word model",
                 "choose one of the kind wake-word: earmark models list",
             )
-    detector = build_detector(words, catalogue.embedding(), wake)
+    detector = load_detector(catalogue, words, wake)
     report = _report(arguments, wake.words, paths)
     damaged = 0
     with ProgressLine(len(paths), sys.stderr, sys.stdout) as remaining:
@@ -260,7 +267,8 @@ def wake_settings(arguments: argparse.Namespace, settings: WakeSettings) -> Wake
         settings,
         words=words,
         thresholds=thresholds,
-        lazy=arguments.lazy,
+        lazy=arguments.lazy or (arguments.as_device and settings.lazy),
+        first_stage=arguments.as_device and settings.first_stage,
         hop_ms=arguments.hop_ms or settings.hop_ms,
     )
 

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Final
 
 import msgspec
+from msgspec import UNSET
 
 import listener
 from listener import config
@@ -29,7 +30,7 @@ from listener.hear.gate import open_gate
 from listener.hear.hardware import build_mute, landlock_paths
 from listener.hear.seccomp import apply_sandbox, overwrite_freed_memory
 from listener.hear.survey import StreamClock, Survey, SystemClock
-from listener.inference.build import build_detector, build_rule
+from listener.inference.build import build_rule, load_detector
 from listener.inference.catalogue import Catalogue
 from listener.ipc.control import SOCKET as CONTROL_SOCKET
 from listener.ipc.control import ControlSocket
@@ -42,6 +43,8 @@ from listener.system.malloc import use_single_malloc_arena
 from listener.system.output import bound_logging
 from listener.system.systemd import Notifier, StopSignal
 from listener.wakeword.detector import Rule
+from listener.wakeword.manifest import Model
+from listener.wakeword.streaming import CATCH_UP_FRAMES
 from listener.wakeword.trace import OpenedLine, TraceBuilder, TraceWord, encode, format_time
 
 FLOOR: Final = 0.02
@@ -147,7 +150,8 @@ def run(arguments: argparse.Namespace, settings: config.Config) -> int:
     )
     catalogue = Catalogue(home)
     words = [catalogue.load(name) for name in wake.words]
-    detector = build_detector(words, catalogue.embedding(), wake)
+    detector = load_detector(catalogue, words, wake)
+    has_first_stage = wake.first_stage and catalogue.first_stage(words) is not None
     # After the models are loaded: their freed memory holds no audio.
     overwrite_freed_memory()
     step_samples = wake.hop_ms * SAMPLE_RATE_HZ // 1000
@@ -161,13 +165,26 @@ def run(arguments: argparse.Namespace, settings: config.Config) -> int:
         step_samples=step_samples,
         floor=floor,
         lazy=wake.lazy,
-        words={w.name: _describe_word(w.manifest.sha256, build_rule(w, wake)) for w in words},
+        first_stage=True if has_first_stage else msgspec.UNSET,
+        words={
+            word.name: _describe_word(
+                word,
+                catalogue.second_sha256(word) if wake.second_opinion else None,
+                build_rule(word, wake),
+            )
+            for word in words
+        },
     )
     journal = Journal(Path(arguments.trace))
     journal.append(encode(opened))
     survey = Survey(
         detector,
-        TraceBuilder(wake.words, floor, step_samples),
+        TraceBuilder(
+            wake.words,
+            floor,
+            step_samples,
+            late_frames=CATCH_UP_FRAMES if has_first_stage else 0,
+        ),
         journal,
         StreamClock(clock, lambda: gate.position_samples) if arguments.fast else clock,
     )
@@ -219,9 +236,10 @@ def _floor(value: float) -> float:
         raise UsageError(f"--floor {value}: the range is over 0 and under 1") from error
 
 
-def _describe_word(sha256: str, rule: Rule) -> TraceWord:
+def _describe_word(word: Model, second_opinion: str | None, rule: Rule) -> TraceWord:
     return TraceWord(
-        sha256=sha256,
+        sha256=word.manifest.sha256,
+        second_opinion=second_opinion or UNSET,
         threshold=rule.threshold,
         patience_steps=rule.patience_steps,
         refractory_samples=rule.refractory_samples,

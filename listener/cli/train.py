@@ -49,9 +49,9 @@ MOST_TAKES: Final = 100
 DETAILS: Final = """\
 Voices of this machine speak the phrase, phrases that sound like it, and sentences; simulated rooms
 and noise are added; three heads are trained against these and real recordings, and joined in one
-model in openWakeWord format. Half of the real recordings train nothing and fix the threshold. The
-report names the voice engine that was left out of training and tests the model. A training that was
-ended continues when the same command is run again."""
+model in openWakeWord format. Half of the real recordings train nothing and fix the threshold. Three
+more heads are trained without one voice engine, and tested on it: the report has their misses. A
+training that was ended continues when the same command is run again."""
 EXAMPLES: Final = (
     'earmark train "hey lumen"',
     'earmark train "hey lumen" --say "hey loo men" --record 10',
@@ -184,11 +184,11 @@ def _train(training: Training, recipe: Recipe) -> Trained:
     try:
         with ProgressLine(pending.estimated_s, sys.stderr) as progress:
             made = training.make_batches(pending, progress)
-            ensemble = training.train(made, progress)
+            ensembles = training.train(made, progress)
     except KeyboardInterrupt:
         _note("run the same command again to continue")
         raise
-    return training.measure(ensemble, made)
+    return training.measure(ensembles, made)
 
 
 def _check_options(arguments: argparse.Namespace) -> None:

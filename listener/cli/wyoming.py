@@ -12,7 +12,7 @@ import listener
 from listener.cli.main import with_examples
 from listener.config import Config
 from listener.errors import Unavailable, UsageError
-from listener.inference.build import build_detector
+from listener.inference.build import load_detector
 from listener.inference.catalogue import Catalogue
 from listener.wyoming.server import WakeServer, WakeSession, describe
 
@@ -54,10 +54,10 @@ def run(arguments: argparse.Namespace, settings: Config) -> int:
         if word.manifest.kind != "wake-word":
             raise UsageError(f"{word.name} is not a wake-word model")
     info = describe([word.manifest for word in words], listener.__version__)
-    embedding = catalogue.embedding()
+    load_detector(catalogue, words, settings.wake)  # a refused model is an error at the start
 
     def start_session() -> WakeSession:
-        session = WakeSession(build_detector(words, embedding, settings.wake), info)
+        session = WakeSession(load_detector(catalogue, words, settings.wake), info)
         session.wipe()
         return session
 

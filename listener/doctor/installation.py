@@ -176,13 +176,19 @@ def check_models(catalogue: Catalogue, settings: WakeSettings) -> Finding:
         settings: names the wake words.
     """
     try:
-        for name in settings.words:
-            catalogue.load(name)
+        models = [catalogue.load(name) for name in settings.words]
         catalogue.embedding()
         catalogue.speech()
+        has_first_stage = settings.first_stage and catalogue.first_stage(models) is not None
     except EarmarkError as error:
         return Check("models").fail_with(error)
     words = ", ".join(settings.words)
+    if settings.first_stage and not has_first_stage:
+        return Check("models").finding(
+            "warn",
+            f"wake.first_stage has no effect: no first stage was trained for all of {words}",
+            "remove the words that it was not trained for, or set wake.first_stage = false",
+        )
     return Check("models").ok(f"{words}: each file matches the hash in its manifest")
 
 

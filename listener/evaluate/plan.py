@@ -34,8 +34,10 @@ class EngineSettings(Settings, frozen=True, kw_only=True):
     """Label of a model's word, where it differs from the model's name."""
     thresholds: dict[Name, Probability] = msgspec.field(default_factory=dict)
     """Threshold of each model; the default is that of its manifest."""
-    patience_frames: Annotated[int, Meta(ge=1, le=25)] = 1
-    """Successive frames at or above the threshold."""
+    patience_frames: Annotated[int, Meta(ge=1, le=25)] | None = None
+    """Successive frames at or above the threshold, for every word; by default the model's, or 1."""
+    patience: dict[Name, Annotated[int, Meta(ge=1, le=25)]] = msgspec.field(default_factory=dict)
+    """The same for each model, where ``patience_frames`` says nothing."""
     refractory_s: Annotated[float, Meta(ge=0, le=60)] = 2.0
     """Minimum time between wakes."""
     near_miss_threshold: Probability = 0.2
@@ -44,6 +46,11 @@ class EngineSettings(Settings, frozen=True, kw_only=True):
     """Time between scores: 80 or 40."""
     stepwise: bool = False
     """Run the device's detector step by step: equal scores within 1e-4, at half the speed."""
+    second_opinion: bool = True
+    """Ask the second network of a word whose model names one. For the kind ``earmark``."""
+    first_stage: bool = False
+    """Score only the steps that a device with ``wake.first_stage`` computes; the others have the
+    score 0. For the kind ``earmark``."""
 
 
 class CorpusSettings(Settings, frozen=True, kw_only=True):

@@ -22,6 +22,7 @@ from listener.storage.atomic import (
 from listener.wakeword.manifest import Manifest, to_toml, verify
 
 _FOLDER_MODE: Final = 0o755
+_REPLACED: Final = ".replaced"
 
 
 def add_model(
@@ -29,6 +30,8 @@ def add_model(
     manifest: Manifest,
     data: bytes,
     beside: Mapping[str, bytes] | None = None,
+    *,
+    replaces: bool = False,
 ) -> bool:
     """Add a model of one file to the folder of added models.
 
@@ -38,6 +41,7 @@ def add_model(
         data: content of ``manifest.file``.
         beside: content of other files of the folder, by name; one named ``manifest.toml`` must be
             the text of ``manifest``, with figures.
+        replaces: replace an added model of this name; if killed meanwhile, it may be gone.
 
     Returns:
         False if the same file is already there under this name; nothing is changed then.
@@ -52,7 +56,8 @@ def add_model(
             "choose another name: --name NAME",
         )
     verify(manifest, manifest.files[0], data)
-    if manifest.name in catalogue.names():
+    is_present = manifest.name in catalogue.names()
+    if is_present and not replaces:
         return _check_same_model(catalogue, manifest)
     place = catalogue.added
     try:
@@ -62,7 +67,10 @@ def add_model(
             for name, content in files.items():
                 write_atomic(folder / name, content, PUBLIC_MODE)
             sync_folder(folder)
+            if is_present:
+                (place / manifest.name).rename(folder / _REPLACED)
             folder.rename(place / manifest.name)
+            shutil.rmtree(place / manifest.name / _REPLACED, ignore_errors=True)
         sync_folder(place)
     except OSError as error:
         raise Unavailable(f"cannot write {place}: {error.strerror}") from error

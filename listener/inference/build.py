@@ -5,24 +5,41 @@ from collections.abc import Sequence
 from typing import Final
 
 import numpy as np
+from numpy.typing import NDArray
 
 from listener.audio.pcm import FRAME_SAMPLES, SAMPLE_RATE_HZ
 from listener.config import WakeSettings
 from listener.errors import ModelRefused
-from listener.inference.onnx import HeadNet, LongNet, StreamNet
+from listener.inference.catalogue import Catalogue
+from listener.inference.onnx import HeadNet, LongNet, OpinionNet, StreamNet
 from listener.quantities import quantity
 from listener.wakeword.batch import BATCH_STEPS, BatchModel
 from listener.wakeword.detector import Rule, StreamDetector
-from listener.wakeword.embedding import Embeddings
+from listener.wakeword.embedding import STEP_FRAMES, Embeddings
 from listener.wakeword.features import Floats, Mel
+from listener.wakeword.first_stage import FirstStage
 from listener.wakeword.manifest import Model
+from listener.wakeword.micro_features import MicroFeatures
+from listener.wakeword.second_opinion import (
+    CHUNK_FRAMES,
+    BatchEnsemble,
+    EnsembleModel,
+    Opinion,
+    RecordingModel,
+    SecondOpinions,
+)
 from listener.wakeword.streaming import StreamingModel, Word
+from listener.wakeword.student import LongStudent, StudentNet, StudentWeights, read_weights
 
 _FRAME_MS: Final = FRAME_SAMPLES * 1000 // SAMPLE_RATE_HZ
 
 
 def build_detector(
-    words: Sequence[Model], embedding: Model, settings: WakeSettings
+    words: Sequence[Model],
+    embedding: Model,
+    settings: WakeSettings,
+    first_stage: Model | None = None,
+    opinions: Sequence[Model] = (),
 ) -> StreamDetector:
     """Build the detector for one stream.
 
@@ -30,24 +47,70 @@ def build_detector(
         words: wake-word models, in the order of ``StreamDetector.scores``.
         embedding: the streaming embedding network that they share.
         settings: hop, lazy mode, thresholds, patience and refractory.
+        first_stage: a first stage that knows all words, see ``Catalogue.first_stage``; None: the
+            embedding network runs at every step.
+        opinions: models of second opinions, see ``Catalogue.second_opinions``; a word whose model
+            is not among them is scored by its head alone.
 
     Raises:
         ModelRefused: a file is not a model that can be run.
     """
     network, weights = _embedding(embedding, settings.hop_ms)
     heads = tuple(_word(word) for word in words)
+    longest = max(word.window_frames for word in heads)
+    gate = None
+    if first_stage is not None:
+        student = StudentNet(_student(first_stage), network.hop_frames)
+        gate = FirstStage(
+            Embeddings(student, longest),
+            heads,
+            _bounds(first_stage, words),
+            STEP_FRAMES // network.hop_frames,
+        )
     model = StreamingModel(
         Mel(weights, network.hop_frames),
-        Embeddings(network, max(word.window_frames for word in heads)),
+        Embeddings(network, longest),
         heads,
         lazy=settings.lazy,
+        first_stage=gate,
     )
-    return StreamDetector(model, {word.name: build_rule(word, settings) for word in words})
+    rules = {word.name: build_rule(word, settings) for word in words}
+    second = _second_opinions(words, opinions, FRAME_SAMPLES // model.steps_per_frame)
+    return StreamDetector(model if second is None else EnsembleModel(model, second), rules)
 
 
-def build_batch(
-    words: Sequence[Model], embedding: Model, long: Model, batch_steps: int = BATCH_STEPS
-) -> BatchModel:
+def load_detector(
+    catalogue: Catalogue, words: Sequence[Model], settings: WakeSettings
+) -> StreamDetector:
+    """Build the detector for one stream with all that the settings ask for.
+
+    Args:
+        catalogue: the embedding network, the first stage and the second opinions are loaded
+            from it.
+        words: wake-word models, in the order of ``StreamDetector.scores``.
+        settings: as for ``build_detector``; also whether there are a first stage and second
+            opinions.
+
+    Raises:
+        ModelRefused: a model is missing, or a file is not a model that can be run.
+    """
+    return build_detector(
+        words,
+        catalogue.embedding(),
+        settings,
+        catalogue.first_stage(words) if settings.first_stage else None,
+        catalogue.second_opinions(words) if settings.second_opinion else (),
+    )
+
+
+def build_batch(  # noqa: PLR0913, PLR0917 - each model from its own file
+    words: Sequence[Model],
+    embedding: Model,
+    long: Model,
+    batch_steps: int = BATCH_STEPS,
+    first_stage: Model | None = None,
+    opinions: Sequence[Model] = (),
+) -> RecordingModel:
     """Build the model that scores recordings in batches, at a hop of 80 ms.
 
     Args:
@@ -55,18 +118,49 @@ def build_batch(
         embedding: the streaming embedding network; its mel weights are used.
         long: the embedding network that takes any number of steps.
         batch_steps: steps computed at once.
+        first_stage: scores are absent (NaN) where a device with this first stage has none.
+        opinions: models of second opinions, as for ``build_detector``.
 
     Raises:
         ModelRefused: a file is not a model that can be run.
     """
     network = LongNet(long.data, long.name)
     heads = [(_word(word), HeadNet(word.data, word.name)) for word in words]
-    return BatchModel(
+    model = BatchModel(
         mel_weights(embedding),
         network,
         [word for word, _ in heads],
         [head for _, head in heads],
         batch_steps,
+        None
+        if first_stage is None
+        else (LongStudent(_student(first_stage)), _bounds(first_stage, words)),
+    )
+    second = _second_opinions(words, opinions, FRAME_SAMPLES)
+    return model if second is None else BatchEnsemble(model, second)
+
+
+def build_student_batch(
+    words: Sequence[Model], embedding: Model, weights: StudentWeights
+) -> BatchModel:
+    """Build the model that scores recordings by the student's embeddings at every step.
+
+    Bounds are chosen by these scores; a device only compares them with its bounds.
+
+    Args:
+        words: wake-word models, in the order of the columns of the scores.
+        embedding: the streaming embedding network; its mel weights are used.
+        weights: the student.
+
+    Raises:
+        ModelRefused: a file is not a model that can be run.
+    """
+    heads = [(_word(word), HeadNet(word.data, word.name)) for word in words]
+    return BatchModel(
+        mel_weights(embedding),
+        LongStudent(weights),
+        [word for word, _ in heads],
+        [head for _, head in heads],
     )
 
 
@@ -82,10 +176,11 @@ def build_rule(word: Model, settings: WakeSettings) -> Rule:
             f"{word.name} has no threshold, neither in its manifest nor in the configuration"
         )
     steps_per_frame = _FRAME_MS // settings.hop_ms
+    patience_frames = settings.patience_frames or word.manifest.patience_frames or 1
     return Rule(
         threshold=threshold,
         # Two frames in a row are three steps in a row if a frame has two steps.
-        patience_steps=(settings.patience_frames - 1) * steps_per_frame + 1,
+        patience_steps=(patience_frames - 1) * steps_per_frame + 1,
         refractory_samples=round(settings.refractory_s * SAMPLE_RATE_HZ),
         near_miss_threshold=settings.near_miss_threshold,
     )
@@ -107,6 +202,54 @@ def mel_weights(model: Model) -> Floats:
     """
     weights: Floats = np.load(io.BytesIO(_file(model, "mel.npy")), allow_pickle=False)
     return weights
+
+
+def _second_opinions(
+    words: Sequence[Model], models: Sequence[Model], step_samples: int
+) -> SecondOpinions | None:
+    """Return the second opinions on those words that have one among the models."""
+    loaded = {model.name: model for model in models}
+    opinions = []
+    front_end = None
+    for column, word in enumerate(words):
+        asked = word.manifest.second_opinion
+        if asked is None or asked.model not in loaded:
+            continue
+        model = loaded[asked.model]
+        network = OpinionNet(_file(model, asked.file), f"{model.name}/{asked.file}")
+        opinions.append(Opinion(column, network, asked.from_score))
+        if front_end is None:
+            front_end = MicroFeatures(_filters(model), CHUNK_FRAMES)
+    return None if front_end is None else SecondOpinions(front_end, opinions, step_samples)
+
+
+def _filters(model: Model) -> NDArray[np.int16]:
+    """Return the bands of the front end of a model for second opinions."""
+    filters: NDArray[np.int16] = np.load(
+        io.BytesIO(_file(model, "filters.npy")), allow_pickle=False
+    )
+    return filters
+
+
+def _student(model: Model) -> StudentWeights:
+    """Return the weights of the student of a first stage."""
+    return read_weights(model.data, model.name)
+
+
+def _bounds(first_stage: Model, words: Sequence[Model]) -> list[float]:
+    """Return the bound of each word.
+
+    Raises:
+        ModelRefused: the first stage does not know a word.
+    """
+    known = first_stage.manifest.words
+    for word in words:
+        if word.name not in known or known[word.name].sha256 != word.manifest.sha256:
+            raise ModelRefused(
+                f"{first_stage.name} was not trained for {word.name}",
+                "set wake.first_stage = false",
+            )
+    return [known[word.name].bound for word in words]
 
 
 def _file(model: Model, path: str) -> bytes:

@@ -7,6 +7,7 @@ The openwakeword package is never imported, only its files are read: importing i
 import importlib.resources
 import re
 import sys
+from collections.abc import Sequence
 from importlib.resources.abc import Traversable
 from pathlib import Path
 from typing import Final
@@ -19,6 +20,7 @@ from listener.wakeword.manifest import File, Manifest, Model, parse_manifest
 MANIFEST: Final = "manifest.toml"
 EMBEDDING: Final = "embedding"
 LONG_EMBEDDING: Final = "embedding-long"
+FIRST_STAGE: Final = "first-stage"
 SPEECH: Final = "silero-vad"
 
 _NAME: Final = re.compile(r"[a-z0-9-]{1,32}")
@@ -147,6 +149,62 @@ class Catalogue:
                 )
             contents.append(self.read(place, file))
         return Model(manifest, tuple(contents))
+
+    def first_stage(self, words: Sequence[Model]) -> Model | None:
+        """Load the first stage that knows all of some words; None if there is none.
+
+        An added one, which ``earmark train`` tunes for more words, comes before the shipped one.
+
+        Args:
+            words: wake-word models.
+
+        Raises:
+            ModelRefused: as ``load``.
+        """
+        added = [name for name in _folders(self.added) if not self.is_shipped(name)]
+        for name in (*sorted(added), FIRST_STAGE):
+            if name not in self.names():
+                continue
+            manifest = self.manifest(name)
+            if manifest.kind == "first-stage" and all(
+                word.name in manifest.words
+                and manifest.words[word.name].sha256 == word.manifest.sha256
+                for word in words
+            ):
+                return self.load(name)
+        return None
+
+    def second_opinions(self, words: Sequence[Model]) -> tuple[Model, ...]:
+        """Load the models of the second opinions on some words; each once.
+
+        Args:
+            words: wake-word models.
+
+        Raises:
+            ModelRefused: as ``load``; a model is of another kind.
+        """
+        asked = (word.manifest.second_opinion for word in words)
+        names = dict.fromkeys(each.model for each in asked if each is not None)
+        models = tuple(self.load(name) for name in names)
+        for model in models:
+            if model.manifest.kind != "second-opinion":
+                raise ModelRefused(
+                    f"{model.name} is of the kind {model.manifest.kind}, not a second opinion",
+                    "name a model of the kind second-opinion in the manifest of the word",
+                )
+        return models
+
+    def second_sha256(self, word: Model) -> str | None:
+        """Return the SHA-256 of the second network of a word; None if it has none.
+
+        Raises:
+            ModelRefused: there is no such model, or its manifest is not valid.
+        """
+        asked = word.manifest.second_opinion
+        if asked is None:
+            return None
+        files = {file.path: file.sha256 for file in self.manifest(asked.model).files}
+        return files.get(asked.file)
 
     def embedding(self) -> Model:
         """Load the streaming embedding network that all wake words share.

@@ -1,4 +1,4 @@
-"""The neural networks in onnxruntime: embeddings, wake-word heads and voice activity.
+"""The neural networks in onnxruntime: embeddings, heads, second opinions and voice activity.
 
 The only module that imports onnxruntime. Sessions run on the CPU with one thread, on buffers that
 are bound once where a network runs at every step. The Linux wheels of onnxruntime carry telemetry
@@ -19,6 +19,8 @@ from listener.quantities import quantity
 from listener.wakeword.embedding import FEATURES
 from listener.wakeword.features import BANDS, Floats
 from listener.wakeword.manifest import Model
+from listener.wakeword.micro_features import CHANNELS, Whole
+from listener.wakeword.second_opinion import OPINION_FRAMES
 
 Session: TypeAlias = Any  # onnxruntime ships no types; this is its InferenceSession,
 Binding: TypeAlias = Any  # and this its IOBinding
@@ -331,6 +333,43 @@ class Windows:
         for end in range(first_end, last_end + 1):
             run(self._bindings[end - self._window_frames])
         return self._results[first_end : last_end + 1]
+
+
+class OpinionNet:
+    """A microWakeWord network as ``models/microwakeword`` has it.
+
+    Implements ``wakeword.second_opinion.OpinionNetwork``. Not safe for use by several threads.
+    """
+
+    def __init__(self, data: bytes, name: str) -> None:
+        """Load the network.
+
+        Args:
+            data: an ONNX file.
+            name: name for messages.
+
+        Raises:
+            ModelRefused: it is not such a network.
+        """
+        self._session = open_session(data, name, keeps_memory=False)
+        inputs = [(node.name, node.shape) for node in self._session.get_inputs()]
+        outputs = [(node.name, node.shape) for node in self._session.get_outputs()]
+        if inputs != [("features", [1, "frames", CHANNELS])] or outputs != [
+            ("probabilities", ["steps"])
+        ]:
+            raise ModelRefused(f"{name} is not a network for a second opinion")
+        self._features = np.zeros((1, OPINION_FRAMES, CHANNELS), np.float32)
+
+    def probabilities(self, features: Whole) -> Floats:
+        """See ``OpinionNetwork.probabilities``."""
+        np.copyto(self._features[0], features, casting="unsafe")
+        (probabilities,) = self._session.run(None, {"features": self._features})
+        result: Floats = probabilities
+        return result
+
+    def wipe(self) -> None:
+        """See ``OpinionNetwork.wipe``."""
+        self._features[:] = 0
 
 
 class SpeechNet:

@@ -82,7 +82,7 @@ class HeadTrainer:
             random: draws batches, noise and dropout.
             on_step: called after each batch.
         """
-        optimiser = _Adam(head.parameters, self._steps)
+        optimiser = Adam(head.parameters, self._steps)
         hard: list[Pool] = []
         for step in range(1, self._steps + 1):
             negatives = BATCH - self._positives
@@ -127,11 +127,18 @@ def _draw(pools: Sequence[Pool], count: int, random: Generator) -> list[Floats]:
     ]
 
 
-class _Adam:
+class Adam:
     """Adam (Kingma and Ba 2015) with warm-up, cosine schedule and weight decay."""
 
-    def __init__(self, parameters: list[Floats], steps: int) -> None:
-        self._parameters, self._steps = parameters, steps
+    def __init__(self, parameters: list[Floats], steps: int, rate: float = _RATE) -> None:
+        """Start with moments of 0.
+
+        Args:
+            parameters: changed in place.
+            steps: updates in all, over which the rate falls.
+            rate: highest rate.
+        """
+        self._parameters, self._steps, self._highest_rate = parameters, steps, rate
         self._first = [np.zeros_like(each) for each in parameters]
         self._second = [np.zeros_like(each) for each in parameters]
         self._step = 0
@@ -141,7 +148,7 @@ class _Adam:
         self._step += 1
         step = self._step
         cosine = 0.5 * (1 + np.cos(np.pi * step / self._steps))
-        rate = _RATE * min(1.0, step / _WARM_UP_STEPS) * (cosine + _LAST_RATE)
+        rate = self._highest_rate * min(1.0, step / _WARM_UP_STEPS) * (cosine + _LAST_RATE)
         scale = rate * np.sqrt(1 - _SECOND_MOMENT**step) / (1 - _FIRST_MOMENT**step)
         for index, gradient in enumerate(gradients):
             parameter = self._parameters[index]

@@ -19,7 +19,7 @@ from listener.train.voices.engine import EngineRecord
 from listener.train.voices.registry import Quality
 
 LEFT_OUT_FIRST: Final = ("piper", "festival", "rhvoice", "flite")
-"""Order in which engines are left out of training: a natural voice whose loss costs little."""
+"""Order in which an engine is chosen for the test: natural voices first."""
 
 _CLIP_S: Final[Mapping[str, float]] = {"kokoro": 0.5, "festival": 0.3, "rhvoice": 0.15}
 """Estimated seconds of one core to speak a clip, for the time left; others take `_OTHER_CLIP_S`."""
@@ -45,8 +45,8 @@ class Counts:
 
 
 COUNTS: Final[Mapping[Quality, Counts]] = {
-    "fast": Counts(800, 3, 400, 2, 160, 40, 100, 60, 600),
-    "best": Counts(1600, 3, 900, 2, 300, 40, 200, 120, 1000),
+    "fast": Counts(1200, 3, 600, 2, 240, 40, 100, 60, 800),
+    "best": Counts(1500, 3, 750, 2, 300, 40, 100, 60, 800),
 }
 
 
@@ -58,9 +58,10 @@ class Recipe:
     quality: Quality
     seed: int
     engines: tuple[EngineRecord, ...]
-    """Those that train."""
+    """All that train the model."""
     left_out: EngineRecord | None
-    """The one that tests; None if there is only one."""
+    """The one of them that the heads of the test are trained without; None if it is the only one.
+    """
     counts: Counts
     near: tuple[str, ...]
     """Phrases that sound like the word."""
@@ -76,7 +77,7 @@ class Recipe:
 
 
 def choose_left_out(engines: Sequence[EngineRecord]) -> EngineRecord | None:
-    """Return the engine that is left out of training to test it; None if there is only one."""
+    """Return the engine that the heads of the test do not get; None if there is only one."""
     if len(engines) < 2:  # noqa: PLR2004 - one trains and one tests
         return None
     by_name = {engine.name: engine for engine in engines}

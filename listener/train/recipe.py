@@ -60,7 +60,7 @@ def build_recipe(
         phrase,
         quality,
         request.seed,
-        tuple(record for record in records if record != left_out),
+        records,
         left_out,
         request.counts or COUNTS[quality],
         find_near_phrases(phrase),

@@ -22,10 +22,12 @@ from listener.train.graph import export
 from listener.train.plan import Recipe
 from listener.train.thresholds import (
     ALLOWED,
+    PATIENCE_FRAMES,
     count_false_wakes,
     hours,
     lowest_threshold,
-    measure,
+    measure_false_wakes,
+    measure_misses,
 )
 from listener.train.training import HEAD_WIDTH, HEADS, Trained
 from listener.wakeword.embedding import FEATURES
@@ -96,21 +98,27 @@ def finish(
     """
     tracks = trained.tracks
     least = math.floor(per_hour * hours(tracks) + 1e-9)
-    logits = {
-        allowed: lowest_threshold(tracks, allowed, refractory_samples)
-        for allowed in (least, *(count for count in ALLOWED if count > least))
-    }
-    chosen = logits[least]
-    tests = (trained.quiet, trained.rooms)
-    found = [measure(tracks, tests, logit, refractory_samples) for logit in logits.values()]
+    allowed = (least, *(count for count in ALLOWED if count > least))
+    logits = [lowest_threshold(tracks, count, refractory_samples) for count in allowed]
+    chosen = logits[0]
+    # The heads of the test have a scale of their own.
+    tested = [lowest_threshold(trained.test_tracks, count, refractory_samples) for count in allowed]
     report = TrainingReport(
         recipe,
-        tuple(Point(_score(each.logit - chosen), each.false_wakes, *each.misses) for each in found),
+        tuple(
+            Point(
+                _score(logit - chosen),
+                measure_false_wakes(tracks, logit, refractory_samples),
+                measure_misses(trained.quiet, test_logit),
+                measure_misses(trained.rooms, test_logit),
+            )
+            for logit, test_logit in zip(logits, tested, strict=True)
+        ),
         tuple(
             NearPhrase(
                 each.phrase,
-                _score(max(each.logits) - chosen),
-                sum(logit >= chosen for logit in each.logits),
+                _score(max(each.logits) - tested[0]),
+                sum(logit >= tested[0] for logit in each.logits),
                 len(each.logits),
             )
             for each in trained.near
@@ -155,6 +163,7 @@ def make_manifest(report: TrainingReport, data: bytes, name: str, licence: str) 
         input_shape=(1, WINDOW_FRAMES, FEATURES),
         window_frames=WINDOW_FRAMES,
         threshold=THRESHOLD,
+        patience_frames=PATIENCE_FRAMES,
         files=(File(path=MODEL, sha256=digests.sha256(data).hex(), bytes=len(data)),),
         figures=figures,
     )
@@ -177,6 +186,7 @@ def report_json(report: TrainingReport, manifest: Manifest) -> bytes:
             "bytes": manifest.files[0].bytes,
         },
         "threshold": THRESHOLD,
+        "patience_frames": PATIENCE_FRAMES,
         "seed": recipe.seed,
         "voices": recipe.quality,
         "engines": [asdict(engine) for engine in recipe.engines],
@@ -214,7 +224,7 @@ def report_text(report: TrainingReport, name: str) -> str:
     point, recipe = report.points[0], report.recipe
     left_out = recipe.left_out
     lines = [
-        f"{name}: threshold {THRESHOLD:g}",
+        f"{name}: threshold {THRESHOLD:g}, {PATIENCE_FRAMES} frames in a row",
         f"false wakes   {_per_hour(point.false_wakes)} in {report.hours_threshold:.2f} h of real",
         "              recordings that trained nothing; they fixed the threshold: optimistic",
     ]
@@ -222,7 +232,7 @@ def report_text(report: TrainingReport, name: str) -> str:
         lines.append("misses        not measured: there is only one voice engine")
     else:
         lines += [
-            f"misses        {_share(point.quiet)} spoken by {left_out.name}, an engine left out",
+            f"misses        {_share(point.quiet)} of {left_out.name}, by heads trained without it",
             f"              {_share(point.rooms)} in rooms and noise of 0 to 30 dB",
             "              synthetic speech: optimistic for people",
         ]
@@ -268,7 +278,7 @@ def card_text(report: TrainingReport, data: bytes, name: str, licence: str) -> s
     tested = (
         "Misses were not measured: there was only one voice engine."
         if left_out is None
-        else f"Misses on {left_out.name} {left_out.version}, an engine left out of training:"
+        else f"Misses on {left_out.name} {left_out.version} by heads that were trained without it:"
         f" {_share(point.quiet)} in a quiet room, {_share(point.rooms)} in rooms and noise of 0 to"
         " 30 dB. Synthetic speech is easier than people: these figures are optimistic."
     )
@@ -298,6 +308,7 @@ def card_text(report: TrainingReport, data: bytes, name: str, licence: str) -> s
         licence=licence,
         people=people,
         threshold=f"{THRESHOLD:g}",
+        patience=PATIENCE_FRAMES,
         woken=quantity(round(point.false_wakes.count), "false wake"),
         hours_threshold=f"{report.hours_threshold:.2f}",
         rate=_per_hour(point.false_wakes),

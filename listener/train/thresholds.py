@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import Final
 
 import numpy as np
+from numpy.lib.stride_tricks import sliding_window_view
 
 from listener.audio.pcm import FRAME_SAMPLES
 from listener.evaluate.metrics.counting import find_wakes
@@ -16,22 +17,12 @@ from listener.evaluate.metrics.intervals import Rate, poisson, wilson
 from listener.wakeword.detector import Rule
 from listener.wakeword.features import Floats
 
+PATIENCE_FRAMES: Final = 2
+"""Frames in a row at or above the threshold that make a wake: false wakes are short peaks."""
 MARGIN: Final = 0.1
 """Logit between the highest score that must not wake and the threshold."""
 ALLOWED: Final = (0, 1, 2, 4, 8)
 """Numbers of false wakes for which a report lists thresholds."""
-
-
-@dataclass(frozen=True, slots=True)
-class OperatingPoint:
-    """A threshold, and what was counted at it."""
-
-    logit: float
-    """The threshold as a logit."""
-    false_wakes: Rate
-    """On the recordings that fixed the threshold, per hour."""
-    misses: tuple[Rate, ...]
-    """In each test, per word."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,9 +31,26 @@ class Track:
 
     source: str
     logits: Floats
-    """Of each step that has a score, float32, shape (steps,)."""
+    """Sustained logits of the steps that have a score, see `sustain`, float32, shape (steps,)."""
     seconds: float
     """Length of the recording."""
+
+
+def sustain(logits: Floats) -> Floats:
+    """Return for each step the least logit of the last `PATIENCE_FRAMES` steps.
+
+    A threshold is reached in it where the trigger's patience is.
+
+    Args:
+        logits: of successive steps, float32, shape (steps,).
+
+    Returns:
+        float32, shape (steps - PATIENCE_FRAMES + 1,), empty for fewer steps.
+    """
+    if len(logits) < PATIENCE_FRAMES:
+        return np.zeros(0, np.float32)
+    least: Floats = sliding_window_view(logits, PATIENCE_FRAMES).min(axis=1)
+    return least
 
 
 def count_false_wakes(tracks: Sequence[Track], logit: float, refractory_samples: int) -> int:
@@ -72,20 +80,19 @@ def lowest_threshold(tracks: Sequence[Track], allowed: int, refractory_samples: 
     return float(blocked) + MARGIN
 
 
-def measure(
-    tracks: Sequence[Track], tests: Sequence[Floats], logit: float, refractory_samples: int
-) -> OperatingPoint:
-    """Count false wakes and misses at a threshold.
+def measure_false_wakes(tracks: Sequence[Track], logit: float, refractory_samples: int) -> Rate:
+    """Return the false wakes per hour at a threshold, with the exact Poisson interval."""
+    return poisson(count_false_wakes(tracks, logit, refractory_samples), hours(tracks))
+
+
+def measure_misses(highest: Floats, logit: float) -> Rate:
+    """Return the words missed at a threshold, with Wilson's interval.
 
     Args:
-        tracks: recordings without the word.
-        tests: highest logit of each spoken word, shape (words,), for each test.
+        highest: highest logit of each spoken word, shape (words,).
         logit: the threshold.
-        refractory_samples: time after a wake without another wake.
     """
-    woken = count_false_wakes(tracks, logit, refractory_samples)
-    misses = tuple(wilson(float((each < logit).sum()), len(each)) for each in tests)
-    return OperatingPoint(logit, poisson(woken, hours(tracks)), misses)
+    return wilson(float((highest < logit).sum()), len(highest))
 
 
 def hours(tracks: Sequence[Track]) -> float:

@@ -25,20 +25,24 @@ from listener.train.heads import DenseHead, Ensemble, Standard, fit_standard, ga
 from listener.train.negatives import Negatives, Stream, hours
 from listener.train.optimise import HeadTrainer, Pool
 from listener.train.plan import Recipe, estimate_s, plan_batches, plan_talk
-from listener.train.thresholds import Track
+from listener.train.thresholds import Track, sustain
 from listener.train.voices.synthesis import derive_generator
 from listener.train.work_folder import WorkFolder
 from listener.wakeword.features import Floats
 
+MODEL: Final = "head"
+"""The ensemble that is the model, and the beginning of the names of its heads."""
+TEST: Final = "test-head"
+"""The ensemble that is tested on the engine it was trained without."""
 HEADS: Final = 3
 """Heads whose logits are averaged."""
-HEAD_WIDTH: Final = 64
+HEAD_WIDTH: Final = 128
 """Units in each hidden layer of a head."""
 
 _HEAD_STEP_S: Final = 0.02
 _STANDARD_WINDOWS: Final = 4000
-_FAVOURED: Final = 2.0
-_DISFAVOURED: Final = 0.5
+_FAVOURED: Final = 1.5
+_DISFAVOURED: Final = 0.75
 _SCORED_AT_ONCE: Final = 4096
 _REAL_WEIGHT: Final = 3.0
 _OTHER_WEIGHTS: Final[Mapping[str, float]] = {"word": 0.6, "near": 2.0, "sentence": 1.0}
@@ -58,7 +62,7 @@ class PendingWork:
 
     talk: tuple[BatchTask, ...]
     batches: tuple[BatchTask, ...]
-    heads: tuple[int, ...]
+    heads: tuple[str, ...]
     made: int
     """Batches and heads that are there."""
     estimated_s: float
@@ -76,19 +80,26 @@ class NearScore:
 
 @dataclass(frozen=True, slots=True)
 class Trained:
-    """An ensemble and what it scored."""
+    """The ensemble of the model, that of the test, and what they scored.
+
+    The heads of the test are trained without one engine, and are scored on it. They have
+    thresholds of their own.
+    """
 
     ensemble: Ensemble
     hours_trained: float
     """Real recordings without the word that trained the heads."""
     tracks: tuple[Track, ...]
     """The half of the negatives that fixes thresholds."""
+    test_tracks: tuple[Track, ...]
+    """The same recordings by the heads of the test."""
     quiet: Floats
-    """Highest logit of each word of the engine left out, in a quiet room; shape (words,)."""
+    """Highest logit of each word of the engine left out, in a quiet room, by the heads of the test;
+    shape (words,)."""
     rooms: Floats
     """The same words in rooms and noise."""
     near: tuple[NearScore, ...]
-    """Phrases that sound like the word, highest first."""
+    """Phrases that sound like the word, by the heads of the test, highest first."""
     takes: tuple[float, ...] = ()
     """Highest logit of each of the person's recordings."""
 
@@ -122,8 +133,9 @@ class Training:
         read = self._folder.read
         talk = tuple(task for task in self._talk if read(task.name, unpack_talk) is None)
         missing = tuple(task for task in self._tasks if read(task.name, unpack) is None)
-        heads = tuple(n for n in range(HEADS) if read(f"head-{n}", unpack_head) is None)
-        total = len(self._talk) + len(self._tasks) + HEADS
+        names = [name for part in self._head_parts() for name in _head_names(part)]
+        heads = tuple(name for name in names if read(name, unpack_head) is None)
+        total = len(self._talk) + len(self._tasks) + len(names)
         return PendingWork(
             talk,
             missing,
@@ -151,14 +163,26 @@ class Training:
 
     def train(
         self, made: Sequence[tuple[BatchTask, EmbeddedBatch]], progress: Progress
-    ) -> Ensemble:
-        """Train the heads that are not in the folder yet; return all as an ensemble.
+    ) -> dict[str, Ensemble]:
+        """Train the heads that are not in the folder yet; return all as ensembles.
 
         Args:
             made: what ``make_batches`` returned.
             progress: takes the work.
+
+        Returns:
+            The ensembles `MODEL`, and with several engines `TEST`.
         """
-        names = [engine.name for engine in self._recipe.engines]
+        return {part: self._train_part(part, made, progress) for part in self._head_parts()}
+
+    def _head_parts(self) -> tuple[str, ...]:
+        return (MODEL,) if self._recipe.left_out is None else (MODEL, TEST)
+
+    def _train_part(
+        self, part: str, made: Sequence[tuple[BatchTask, EmbeddedBatch]], progress: Progress
+    ) -> Ensemble:
+        recipe = self._recipe
+        names = [each.name for each in recipe.engines if part == MODEL or each != recipe.left_out]
         pools = build_pools(names, self._negatives, made)
         lock = threading.Lock()
 
@@ -167,43 +191,48 @@ class Training:
                 progress.advance(_HEAD_STEP_S)
 
         def train_one(number: int) -> DenseHead:
-            stored = self._folder.read(f"head-{number}", unpack_head)
+            name = _head_names(part)[number]
+            stored = self._folder.read(name, unpack_head)
             if stored is not None:
                 return stored
-            random = derive_generator(self._recipe.seed, "head", number)
+            random = derive_generator(recipe.seed, part, number)
             head = DenseHead(HEAD_WIDTH, random)
-            trainer = HeadTrainer(
-                standard, _favour(pools, names, number), self._recipe.counts.steps
-            )
+            trainer = HeadTrainer(standard, _favour(pools, names, number), recipe.counts.steps)
             trainer.train(head, random, advance)
-            self._folder.write(f"head-{number}", pack_head(head))
+            self._folder.write(name, pack_head(head))
             return head
 
         with threadpool_limits(1), ThreadPoolExecutor(self._jobs) as threads:
-            standard = _standard(pools, self._recipe.seed)
+            standard = _standard(pools, recipe.seed)
             return Ensemble(standard, tuple(threads.map(train_one, range(HEADS))))
 
     def measure(
-        self, ensemble: Ensemble, made: Sequence[tuple[BatchTask, EmbeddedBatch]]
+        self, ensembles: Mapping[str, Ensemble], made: Sequence[tuple[BatchTask, EmbeddedBatch]]
     ) -> Trained:
-        """Score what trained nothing: the other half of the negatives, and the engine left out."""
+        """Score what trained nothing: half of the negatives, and for the test one engine."""
         tests: dict[str, list[float]] = {"quiet": [], "rooms": []}
         near: dict[str, list[float]] = {}
+        model, test = ensembles[MODEL], ensembles.get(TEST)
+        negatives = self._negatives
         with threadpool_limits(1):
-            tracks = tuple(score_stream(ensemble, each) for each in self._negatives.threshold)
-            for task, batch in made:
+            tracks = tuple(score_stream(model, each) for each in negatives.threshold)
+            test_tracks = tuple(score_stream(test or model, each) for each in negatives.threshold)
+            for task, batch in made if test else ():
                 part = task.name.rpartition("-")[0]
+                if part not in {*tests, "test-near"} or test is None:
+                    continue
+                scores = score_stretches(test, batch)
                 if part in tests:
-                    tests[part] += score_stretches(ensemble, batch)
-                elif part == "test-near":
-                    scores = score_stretches(ensemble, batch)
-                    for clip, logit in zip(batch.clips.tolist(), scores, strict=True):
-                        near.setdefault(task.requests[clip].text, []).append(logit)
+                    tests[part] += scores
+                    continue
+                for clip, logit in zip(batch.clips.tolist(), scores, strict=True):
+                    near.setdefault(task.requests[clip].text, []).append(logit)
         ranked = [NearScore(phrase, tuple(logits)) for phrase, logits in near.items()]
         ranked.sort(key=lambda each: (-max(each.logits), each.phrase))
         quiet, rooms = (np.array(each, np.float32) for each in tests.values())
-        trained_hours = hours(self._negatives.train)
-        return Trained(ensemble, trained_hours, tracks, quiet, rooms, tuple(ranked))
+        return Trained(
+            *(model, hours(negatives.train), tracks, test_tracks, quiet, rooms, tuple(ranked))
+        )
 
 
 def build_pools(
@@ -235,9 +264,10 @@ def build_pools(
 
 
 def score_stream(ensemble: Ensemble, stream: Stream) -> Track:
-    """Return the logits of a recording, of each step that has a score."""
+    """Return the sustained logits of a recording."""
     ends = np.arange(FIRST_WINDOW, len(stream.embeddings))
-    return Track(stream.source, score_ends(ensemble, stream.embeddings, ends), stream.seconds)
+    logits = sustain(score_ends(ensemble, stream.embeddings, ends))
+    return Track(stream.source, logits, stream.seconds)
 
 
 def score_ends(ensemble: Ensemble, embeddings: Floats, ends: NDArray[np.int64]) -> Floats:
@@ -250,15 +280,15 @@ def score_ends(ensemble: Ensemble, embeddings: Floats, ends: NDArray[np.int64]) 
 
 
 def score_stretches(ensemble: Ensemble, batch: EmbeddedBatch) -> list[float]:
-    """Return the highest logit of each stretch of a batch."""
+    """Return the highest sustained logit of each stretch of a batch."""
     return [
-        float(score_ends(ensemble, batch.embeddings, ends).max(initial=-np.inf))
+        float(sustain(score_ends(ensemble, batch.embeddings, ends)).max(initial=-np.inf))
         for ends in batch.test_ends()
     ]
 
 
 def score_takes(ensemble: Ensemble, takes: Sequence[Samples], home: Path) -> tuple[float, ...]:
-    """Return the highest logit of each recording of the word.
+    """Return the highest sustained logit of each recording of the word.
 
     Args:
         ensemble: the heads.
@@ -270,7 +300,7 @@ def score_takes(ensemble: Ensemble, takes: Sequence[Samples], home: Path) -> tup
     lead = np.zeros((FIRST_WINDOW + 1) * FRAME_SAMPLES, np.int16)
     streams = [embedder.embed(np.concatenate([lead, take, lead[:8000]])) for take in takes]
     return tuple(
-        float(score_ends(ensemble, each, np.arange(FIRST_WINDOW, len(each))).max())
+        float(sustain(score_ends(ensemble, each, np.arange(FIRST_WINDOW, len(each)))).max())
         for each in streams
     )
 
@@ -299,6 +329,10 @@ def unpack_head(data: bytes) -> DenseHead:
             raise ValueError("it is a head of another shape")
     head.parameters = parameters
     return head
+
+
+def _head_names(part: str) -> list[str]:
+    return [f"{part}-{number}" for number in range(HEADS)]
 
 
 def _ends(

@@ -12,7 +12,8 @@ import numpy as np
 from listener.audio.pcm import FRAME_SAMPLES, Samples
 from listener.wakeword.embedding import FEATURES, RECEPTIVE_FRAMES, STEP_FRAMES
 from listener.wakeword.features import BANDS, SILENT_LEVEL, START_LEVEL, Floats, Mel
-from listener.wakeword.streaming import SILENT_FRAMES, Word
+from listener.wakeword.first_stage import Mask, OpenSteps, best_output
+from listener.wakeword.streaming import LAZY_WINDOW_FRAMES, SILENT_FRAMES, Word
 
 BATCH_STEPS: Final = 128
 """Steps in a batch: 10 s of audio. An eighth faster than 32; more gains little."""
@@ -67,13 +68,14 @@ class ManyHead(Protocol):
 class BatchModel:
     """Scores of several words in batches, at a hop of 80 ms. Not safe for several threads."""
 
-    def __init__(
+    def __init__(  # noqa: PLR0913, PLR0917 - the parts of the model, each from its own file
         self,
         weights: Floats,
         network: LongNetwork,
         words: Sequence[Word],
         heads: Sequence[ManyHead],
         batch_steps: int = BATCH_STEPS,
+        first_stage: tuple[LongNetwork, Sequence[float]] | None = None,
     ) -> None:
         """Compute the start state; this runs the network for a few milliseconds.
 
@@ -83,6 +85,7 @@ class BatchModel:
             words: name, window and labels of each head.
             heads: heads in the same order.
             batch_steps: steps in a batch.
+            first_stage: the student and the bound of each word; None: every step is scored.
         """
         self.words = tuple(word.name for word in words)
         """Names of the wake words, in the order of the columns of the scores."""
@@ -91,14 +94,24 @@ class BatchModel:
         self._longest = max(word.window_frames for word in words)
         self._samples = np.zeros(batch_steps * FRAME_SAMPLES, np.int16)
         self._batch_steps = batch_steps
-        self._silent = self._settle(SILENT_LEVEL)
-        self._settle(START_LEVEL)
+        self._silent = settle(network, SILENT_LEVEL)
+        settle(network, START_LEVEL)
         self._start = network.state()
         # Embeddings of the previous batch that windows still cover, then the new ones.
         self._embeddings = np.empty((self._longest - 1 + batch_steps, FEATURES), np.float32)
         self._heads = tuple(
             (word.labels, head.over(self._embeddings))
             for word, head in zip(words, heads, strict=True)
+        )
+        self._first_stage = (
+            None
+            if first_stage is None
+            else _BatchFirstStage(
+                *first_stage,
+                [(word.labels, head) for word, head in zip(words, heads, strict=True)],
+                self._embeddings,
+                self._longest - 1,
+            )
         )
         self.restart()
 
@@ -107,6 +120,8 @@ class BatchModel:
         self._mel.restart()
         self._network.resume(self._start)
         self._embeddings[:] = self._silent
+        if self._first_stage:
+            self._first_stage.restart(self._silent)
         self._steps = 0
 
     def push(self, samples: Samples) -> Floats:
@@ -117,7 +132,7 @@ class BatchModel:
                 ``batch_steps`` end the stream; call ``restart`` next.
 
         Returns:
-            float32, shape (n, words), 0 to 1.
+            float32, shape (n, words), 0 to 1; NaN where a first stage lets nothing be computed.
         """
         count = len(samples) // FRAME_SAMPLES
         if count < self._batch_steps:
@@ -127,26 +142,118 @@ class BatchModel:
             samples = self._samples
         mel = self._mel.step(samples)[: count * STEP_FRAMES]
         past = self._longest - 1
-        self._embeddings[:past] = self._embeddings[self._batch_steps :]
-        self._embeddings[past : past + count] = self._network.steps(mel)
         scores = np.zeros((count, len(self.words)), np.float32)
         silent = min(max(SILENT_FRAMES - self._steps, 0), count)
         self._steps += count
+        embeddings = self._network.steps(mel)
+        opened = None
+        if self._first_stage:
+            opened = self._first_stage.push(mel, embeddings, silent)
+        else:
+            self._embeddings[:past] = self._embeddings[self._batch_steps :]
+            self._embeddings[past : past + count] = embeddings
         if silent < count:
-            self._score(scores[silent:], past + silent + 1, past + count)
+            score_windows(self._heads, scores[silent:], past + silent + 1, past + count)
+        if opened is not None:
+            scores[silent:][~opened[silent:]] = np.nan
         return scores
 
-    def _score(self, scores: Floats, first_end: int, last_end: int) -> None:
-        """Run every head on the windows that end at ``first_end`` to ``last_end``."""
-        for column, (labels, head) in enumerate(self._heads):
-            outputs = head.score(first_end, last_end)
-            if labels:
-                scores[:, column] = outputs[:, [output for output, _ in labels]].max(axis=1)
-            else:
-                scores[:, column] = outputs[:, 0]
 
-    def _settle(self, level: float) -> Floats:
-        """Run the network on a constant over its receptive field; return the last embedding."""
-        frames = -(-RECEPTIVE_FRAMES // STEP_FRAMES) * STEP_FRAMES
-        last: Floats = self._network.steps(np.full((frames, BANDS), level, np.float32))[-1]
-        return last.copy()
+def score_windows(
+    heads: Sequence[tuple[Sequence[tuple[int, str]], Scorer]],
+    scores: Floats,
+    first_end: int,
+    last_end: int,
+) -> None:
+    """Run every head on the windows that end at ``first_end`` to ``last_end``.
+
+    Args:
+        heads: labels and head of each word.
+        scores: receives them, shape (last_end - first_end + 1, words).
+        first_end: end of the first window, in rows of the heads' buffer.
+        last_end: end of the last window.
+    """
+    for column, (labels, head) in enumerate(heads):
+        outputs = head.score(first_end, last_end)
+        scores[:, column] = best_output(outputs, [output for output, _ in labels])
+
+
+class _BatchFirstStage:
+    """The first stage of a recording, and the embeddings that a device has with it.
+
+    Beyond the window that a device can compute from its stored mel frames, it has the student's
+    embeddings where the embedding network did not run.
+    """
+
+    def __init__(
+        self,
+        student: LongNetwork,
+        bounds: Sequence[float],
+        heads: Sequence[tuple[Sequence[tuple[int, str]], ManyHead]],
+        mixed: Floats,
+        past_steps: int,
+    ) -> None:
+        self._student = student
+        self._silent = settle(student, SILENT_LEVEL)
+        settle(student, START_LEVEL)
+        self._start = student.state()
+        self._mixed = mixed
+        self._exact = np.empty_like(mixed)
+        self._approximate = np.empty_like(mixed)
+        self._heads = tuple((labels, head.over(self._approximate)) for labels, head in heads)
+        self._is_exact = np.empty(len(mixed), np.bool_)
+        self._open = OpenSteps(bounds)
+        self._past = past_steps
+        window = min(past_steps + 1, LAZY_WINDOW_FRAMES)
+        self._reach = -(-(RECEPTIVE_FRAMES + (window - 1) * STEP_FRAMES) // STEP_FRAMES)
+        self._window = window
+
+    def restart(self, silent: Floats) -> None:
+        """Start anew, with the embedding network's embedding of silence."""
+        self._student.resume(self._start)
+        self._exact[:] = self._mixed[:] = silent
+        self._approximate[:] = self._silent
+        self._is_exact[:] = True
+        self._open.restart()
+        self._behind = 0
+
+    def push(self, mel: Floats, embeddings: Floats, silent: int) -> Mask:
+        """Take the next steps; return which words are open at each, and update ``mixed``.
+
+        Args:
+            mel: shape (8 * n, 32).
+            embeddings: of the embedding network, shape (n, 96).
+            silent: steps at the beginning at which no head runs.
+        """
+        past, count = self._past, len(embeddings)
+        for buffer in (self._exact, self._approximate, self._is_exact):
+            buffer[:past] = buffer[len(buffer) - past :].copy()
+        self._exact[past : past + count] = embeddings
+        self._approximate[past : past + count] = self._student.steps(mel)
+        scores = np.zeros((count, len(self._heads)), np.float32)
+        if silent < count:
+            score_windows(self._heads, scores[silent:], past + silent + 1, past + count)
+        opened = self._open.push(scores)
+        for step, is_open in enumerate(np.any(opened, axis=1), past):
+            self._behind += 1
+            self._is_exact[step] = is_open
+            if is_open:
+                # A state as old as the stored frames is stale: the first steps only warm it up.
+                known = self._behind if self._behind <= self._reach else self._window
+                self._is_exact[max(0, step + 1 - known) : step + 1] = True
+                self._behind = 0
+        np.copyto(self._mixed, self._approximate)
+        self._mixed[self._is_exact] = self._exact[self._is_exact]
+        return opened
+
+
+def settle(network: LongNetwork, level: float) -> Floats:
+    """Run a network on a constant over its receptive field; return the last embedding.
+
+    Args:
+        network: its state is that of the constant afterwards.
+        level: value of every band.
+    """
+    frames = -(-RECEPTIVE_FRAMES // STEP_FRAMES) * STEP_FRAMES
+    last: Floats = network.steps(np.full((frames, BANDS), level, np.float32))[-1]
+    return last.copy()

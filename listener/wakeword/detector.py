@@ -21,6 +21,9 @@ import numpy as np
 from listener.audio.pcm import FRAME_SAMPLES, SAMPLE_RATE_HZ, Frame, Samples, Sound
 from listener.wakeword.features import Floats
 
+SCORED_SAMPLES: Final = 2 * SAMPLE_RATE_HZ
+"""Audio that a score depends on: just under two seconds."""
+
 
 @dataclass(frozen=True, slots=True)
 class Rule:
@@ -48,6 +51,8 @@ class Wake:
     """End of that step, in samples from the start of the stream."""
     threshold: float
     """Threshold of the word, 0 to 1."""
+    has_own_sound: bool = False
+    """Whether the device's own loudspeaker may have sounded in the last two seconds of it."""
 
     @property
     def end_s(self) -> float:
@@ -65,6 +70,8 @@ class NearMiss:
     """Highest score of the run, 0 to 1."""
     end_sample: int
     """End of the step with that score, in samples from the start of the stream."""
+    has_own_sound: bool = False
+    """Whether the device's own loudspeaker may have sounded in the last two seconds of it."""
 
     @property
     def end_s(self) -> float:
@@ -97,8 +104,9 @@ class WakeModel(Protocol):
             samples: int16, shape (1280,).
 
         Returns:
-            float32, shape (steps_per_frame, columns), 0 to 1; NaN in a step that was put off.
-            Valid until the next call.
+            float32, shape (n, columns), 0 to 1: the scores of the newest n steps, oldest first.
+            n is ``steps_per_frame``, or less while scores are computed later, and more when they
+            follow. NaN where a score is not computed. Valid until the next call.
         """
 
 
@@ -111,7 +119,7 @@ class Step:
     end_sample: int
     """End of the step, in samples from the start of the stream."""
     scores: Mapping[str, float]
-    """Scores by word and by label, 0 to 1; empty if the step was put off."""
+    """Scores by word and by label, 0 to 1; without those that were not computed."""
 
 
 class StreamDetector:
@@ -131,29 +139,41 @@ class StreamDetector:
         self.thresholds: Final = {word: rules[word].threshold for word in model.words}
         """Threshold by word, in the order of the scores."""
         self._triggers = tuple(Trigger(word, rules[word]) for word in model.words)
-        self._step_samples = FRAME_SAMPLES // model.steps_per_frame
+        self.step_samples: Final = FRAME_SAMPLES // model.steps_per_frame
+        """Length of a step, in samples."""
         self._latest: Floats = np.empty((0, len(model.columns)), np.float32)
         self._end_sample = 0
+        self._own_sound_sample: int | None = None
+
+    @property
+    def has_own_sound(self) -> bool:
+        """Whether the device's own loudspeaker may have sounded in the last two seconds."""
+        return self._is_own_sound(self._end_sample)
 
     @property
     def scores(self) -> Mapping[str, float]:
-        """Scores of the newest step by name; empty before the first, after a gap, if put off."""
+        """Scores of the newest step by name; those that were not computed are absent."""
         steps = self.steps
         return steps[-1].scores if steps else {}
 
     @property
     def steps(self) -> tuple[Step, ...]:
-        """The steps of the last `push`, oldest first; none if it was a gap."""
-        begin = self._end_sample - len(self._latest) * self._step_samples
+        """The steps that the last `push` scored or put off, oldest first; none after a gap.
+
+        With a first stage they may be fewer than those of the frame, and come with a later one.
+        """
+        begin = self._end_sample - len(self._latest) * self.step_samples
         return tuple(
             Step(
-                begin + index * self._step_samples,
-                begin + (index + 1) * self._step_samples,
-                {}
-                if np.isnan(row[0])
-                else dict(zip(self._model.columns, row.tolist(), strict=True)),
+                begin + index * self.step_samples,
+                begin + (index + 1) * self.step_samples,
+                {
+                    name: score
+                    for name, score in zip(self._model.columns, row, strict=True)
+                    if score == score  # noqa: PLR0124 - NaN differs from itself
+                },
             )
-            for index, row in enumerate(self._latest)
+            for index, row in enumerate(self._latest.tolist())
         )
 
     def push(self, sound: Sound) -> tuple[Wake | NearMiss, ...]:
@@ -163,14 +183,18 @@ class StreamDetector:
             return ()
         self._latest = self._model.push(sound.samples)
         self._end_sample = end_sample = sound.end_sample
+        if sound.has_own_sound:
+            self._own_sound_sample = end_sample
         detections: list[Wake | NearMiss] | None = None
-        sample = end_sample - len(self._latest) * self._step_samples
+        sample = end_sample - len(self._latest) * self.step_samples
         for row in self._latest.tolist():
-            sample += self._step_samples
+            sample += self.step_samples
             # A step that was put off (NaN) would score below every threshold: it counts as 0.
             for trigger, score in zip(self._triggers, row, strict=False):
                 event = trigger.push(score if score == score else 0.0, sample)  # noqa: PLR0124 - NaN differs from itself
                 if event is not None:
+                    if self._is_own_sound(event.end_sample):
+                        event = replace(event, has_own_sound=True)
                     detections = [*(detections or ()), event]
         return tuple(detections) if detections else ()
 
@@ -185,7 +209,13 @@ class StreamDetector:
             self.thresholds[word] = threshold
         self._triggers[self._model.words.index(word)].set_threshold(threshold)
 
+    def _is_own_sound(self, end_sample: int) -> bool:
+        """Return whether a score that ends here depends on the device's own sound."""
+        last = self._own_sound_sample
+        return last is not None and end_sample - last < SCORED_SAMPLES
+
     def _restart(self) -> None:
+        self._own_sound_sample = None
         self._model.restart()
         for trigger in self._triggers:
             trigger.restart()

@@ -75,15 +75,22 @@ class Embeddings:
     def step(self, mel: Floats) -> None:
         """Add the embedding of the window that ends with ``mel``, shape (hop_frames, 32)."""
         embedding = self._network.step(mel)
-        self._phase += 1
-        if self._phase == self._phases:
-            self._phase = 0
-            self._slot += 1
-            if self._slot == self._length:
-                self._slot = 0
-        ring = self._ring[self._phase]
-        ring[self._slot] = embedding
-        ring[self._slot + self._length] = embedding
+        self._advance(1)
+        self._write(embedding)
+
+    def put(self, embedding: Floats) -> None:
+        """Add an embedding of another network, shape (96,), in place of this network's."""
+        self._advance(1)
+        self._write(embedding)
+
+    def rewind(self, steps: int) -> None:
+        """Go back by ``steps`` steps; the next ones overwrite the embeddings from there on."""
+        self._advance(-steps)
+
+    def warm_up(self, mel: Floats) -> None:
+        """Run the network over a step whose embedding is not exact, and keep what is there."""
+        self._network.step(mel)
+        self._advance(1)
 
     def window(self, length: int) -> Floats:
         """Return the newest ``length`` embeddings, 80 ms apart, oldest first.
@@ -93,6 +100,17 @@ class Embeddings:
         """
         end = self._slot + self._length + 1
         return self._ring[self._phase, end - length : end]
+
+    def _advance(self, steps: int) -> None:
+        self._slot, self._phase = divmod(
+            self._slot * self._phases + self._phase + steps, self._phases
+        )
+        self._slot %= self._length
+
+    def _write(self, embedding: Floats) -> None:
+        ring = self._ring[self._phase]
+        ring[self._slot] = embedding
+        ring[self._slot + self._length] = embedding
 
     def _settle(self, level: float, steps: int) -> Floats:
         mel = np.full((self._network.hop_frames, BANDS), level, np.float32)

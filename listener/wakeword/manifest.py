@@ -23,6 +23,10 @@ EMBEDDING_FEATURES: Final = 96
 DEFAULT_THRESHOLD: Final = 0.5
 """openWakeWord's documented default."""
 
+FAINTEST_SCORE: Final = 0.004
+"""Default score of the head from which a second opinion is computed. The second model gives at
+most 255/256, and the mean of its logit and that of a lower score is below a score of 0.5."""
+
 LARGEST_FILE_BYTES: Final = 32 << 20
 """Upper limit of a model's file; openWakeWord's heads have 0.1 to 2 MiB."""
 
@@ -59,11 +63,37 @@ class File(_Table, frozen=True, kw_only=True):
     bytes: Annotated[int, Meta(ge=1, le=LARGEST_FILE_BYTES)]
 
 
+class SecondOpinion(_Table, frozen=True, kw_only=True):
+    """The model of another engine that also scores a wake word where its head scores faintly."""
+
+    model: ShortName
+    """Name of a model of the kind ``second-opinion``."""
+    file: RelativePath
+    """The network of that model which scores this word."""
+    from_score: Annotated[float, Meta(gt=0, lt=1)] = FAINTEST_SCORE
+    """Score of the head from which the second model is asked, 0 to 1."""
+
+
+class KnownWord(_Table, frozen=True, kw_only=True):
+    """A wake word that the student of a first stage was trained for."""
+
+    sha256: Annotated[str, Meta(pattern=r"^[0-9a-f]{64}\Z")]
+    """SHA-256 of the word's head."""
+    bound: Annotated[float, Meta(gt=0, lt=1)]
+    """Score of the head on the student's embeddings from which the word is open, 0 to 1."""
+    speech_share: Annotated[float, Meta(ge=0, le=1)]
+    """Part of the steps of speech without the word at which it is open."""
+    woken: Annotated[int, Meta(ge=0)] = 0
+    """Words of a test that wake without the first stage."""
+    lost: Annotated[int, Meta(ge=0)] = 0
+    """Those of them that do not wake with it."""
+
+
 class Manifest(_Table, frozen=True, kw_only=True):
     """The manifest of a model."""
 
     name: ShortName
-    kind: Literal["wake-word", "speech", "embedding"]
+    kind: Literal["wake-word", "speech", "embedding", "second-opinion", "first-stage"]
     origin: Line
     """Author and place of publication."""
     licence: Line
@@ -75,7 +105,13 @@ class Manifest(_Table, frozen=True, kw_only=True):
     window_frames: Annotated[int, Meta(ge=1, le=_LONGEST_WINDOW_FRAMES)] | None = None
     """Embeddings in the window of a wake-word head; None for other kinds."""
     threshold: Probability | None = None
-    """Default threshold of the score or of the speech probability; None for embeddings."""
+    """Default threshold of the score or of the speech probability; None for other kinds."""
+    patience_frames: Annotated[int, Meta(ge=1, le=25)] | None = None
+    """Default number of frames in a row at or above the threshold; None for 1."""
+    second_opinion: SecondOpinion | None = None
+    """The other engine of an ensemble; None for a word that one engine scores."""
+    words: dict[ShortName, KnownWord] = {}
+    """The words of a first stage by name."""
     labels: dict[Index, Label] = {}
     """Label by output, for heads with several outputs; outputs without a label are ignored."""
     figures: dict[str, Any] = {}
@@ -184,6 +220,14 @@ def to_toml(manifest: Manifest) -> str:
         lines.append(f"window_frames = {manifest.window_frames}")
     if manifest.threshold is not None:
         lines.append(f"threshold = {manifest.threshold!r}")
+    if manifest.patience_frames is not None:
+        lines.append(f"patience_frames = {manifest.patience_frames}")
+    if manifest.second_opinion is not None:
+        opinion = manifest.second_opinion
+        lines += ["", "[second_opinion]"]
+        lines.append(f"model = {_quote(opinion.model)}")
+        lines.append(f"file = {_quote(opinion.file)}")
+        lines.append(f"from_score = {opinion.from_score!r}")
     if manifest.package is not None:
         lines += ["", "[package]"]
         lines.append(f"name = {_quote(manifest.package.name)}")
@@ -191,6 +235,10 @@ def to_toml(manifest: Manifest) -> str:
     for file in manifest.files:
         lines += ["", "[[files]]", f"path = {_quote(file.path)}"]
         lines += [f"sha256 = {_quote(file.sha256)}", f"bytes = {file.bytes}"]
+    for name, word in sorted(manifest.words.items()):
+        lines += ["", f"[words.{name}]", f"sha256 = {_quote(word.sha256)}"]
+        lines += [f"bound = {word.bound!r}", f"speech_share = {word.speech_share!r}"]
+        lines += [f"woken = {word.woken}", f"lost = {word.lost}"]
     if manifest.labels:
         lines += ["", "[labels]"]
         lines += [f"{index} = {_quote(label)}" for index, label in manifest.labels.items()]
@@ -212,8 +260,25 @@ def _contradictions(manifest: Manifest) -> tuple[tuple[bool, str], ...]:
         (not is_word and window is not None, "only a wake word has window_frames"),
         (not is_word and bool(manifest.labels), "only a wake word has labels"),
         (
-            (manifest.kind == "embedding") != (manifest.threshold is None),
-            "wake-word and speech models need a threshold; embeddings have none",
+            not is_word and manifest.patience_frames is not None,
+            "only a wake word has patience_frames",
+        ),
+        (
+            not is_word and manifest.second_opinion is not None,
+            "only a wake word has a second opinion",
+        ),
+        (
+            (manifest.kind in {"embedding", "second-opinion", "first-stage"})
+            != (manifest.threshold is None),
+            "wake-word and speech models need a threshold; other kinds have none",
+        ),
+        (
+            (manifest.kind == "first-stage") != bool(manifest.words),
+            "a first stage, and no other kind, has words",
+        ),
+        (
+            any(word.lost > word.woken for word in manifest.words.values()),
+            "a word has more lost than woken",
         ),
         (
             len(set(manifest.labels.values())) != len(manifest.labels),

@@ -17,6 +17,7 @@ import numpy as np
 from listener.audio.pcm import FRAME_SAMPLES, Samples
 from listener.wakeword.embedding import RECEPTIVE_FRAMES, STEP_FRAMES, Embeddings
 from listener.wakeword.features import BANDS, Floats, Mel
+from listener.wakeword.first_stage import FirstStage
 
 SILENT_FRAMES: Final = 5
 """Frames at the start of a stream for which openWakeWord gives a score of 0."""
@@ -24,6 +25,8 @@ LAZY_WINDOW_FRAMES: Final = 16
 """Longest window of a head for which lazy steps are possible: 196 mel frames, just under 2 s."""
 FAINT_SCORE: Final = 0.02
 """Score from which a room does not count as quiet."""
+CATCH_UP_FRAMES: Final = 3
+"""Frames over which the embedding network catches up when a word opens."""
 
 _GROUPS: Final = 4
 """Groups in which mel bands are averaged: a single band of steady noise varies by 10 dB."""
@@ -131,11 +134,23 @@ class StreamingModel:
     the receptive field of its scores rose above the noise floor, and no score in that time reached
     `FAINT_SCORE`. When something rises, the model computes the steps that were put off from the
     stored mel frames, so that caches and embeddings are exact from then on.
+
+    With a first stage, the embedding network and the heads run only for words that are open. When
+    a word opens, the network catches up from the stored mel frames, over up to `CATCH_UP_FRAMES`
+    frames so that none takes long; scores of these frames come together when it has caught up.
+    Embeddings of a window of `LAZY_WINDOW_FRAMES` are exact then; the older ones of a longer window
+    may be the student's, because no mel frame older than 2 s is stored.
     Implements `wakeword.detector.WakeModel`. Not safe for use by several threads.
     """
 
     def __init__(
-        self, mel: Mel, embeddings: Embeddings, words: Sequence[Word], *, lazy: bool = False
+        self,
+        mel: Mel,
+        embeddings: Embeddings,
+        words: Sequence[Word],
+        *,
+        lazy: bool = False,
+        first_stage: FirstStage | None = None,
     ) -> None:
         """Combine front end, embeddings and heads.
 
@@ -145,9 +160,11 @@ class StreamingModel:
             words: the heads, in the order of the columns of the scores.
             lazy: put off steps in a quiet room. Ignored if a head's window is longer than
                 ``LAZY_WINDOW_FRAMES``: its mel frames would be older than any audio that is stored.
+            first_stage: decides which words are scored; None: all, at every step.
         """
         self._mel = mel
         self._embeddings = embeddings
+        self._first_stage = first_stage
         self.words = tuple(word.name for word in words)
         """Names of the wake words."""
         self.columns = self.words + tuple(label for word in words for _, label in word.labels)
@@ -165,15 +182,26 @@ class StreamingModel:
             )
             column += len(outputs)
         self._silent_steps = SILENT_FRAMES * self.steps_per_frame
-        self._scores = np.zeros((self.steps_per_frame, len(self.columns)), np.float32)
         longest = max(word.window_frames for word in words)
         hop_frames = STEP_FRAMES // self.steps_per_frame
         self._gate = EnergyGate(hop_frames) if lazy and longest <= LAZY_WINDOW_FRAMES else None
         # Receptive field of a score, in steps.
-        reach_steps = -(-(RECEPTIVE_FRAMES + (longest - 1) * STEP_FRAMES) // hop_frames)
-        stored_steps = reach_steps if self._gate else 0
+        window = longest if first_stage is None else min(longest, LAZY_WINDOW_FRAMES)
+        self._reach_steps = -(-(RECEPTIVE_FRAMES + (window - 1) * STEP_FRAMES) // hop_frames)
+        # Steps after which an embedding no longer depends on a stale state.
+        self._stale_steps = -(-RECEPTIVE_FRAMES // hop_frames) - 1
+        stored_steps = self._reach_steps if self._gate or first_stage else 0
         self._stored = np.zeros((stored_steps, hop_frames, BANDS), np.float32)
-        self._steps = self._calm_steps = self._put_off_steps = 0
+        # Rows wait for as many frames; a frame of two steps may begin with a row that waits, too.
+        frames = CATCH_UP_FRAMES + 1 if first_stage else 1
+        self._scores = np.zeros((frames * self.steps_per_frame, len(self.columns)), np.float32)
+        # Steps that the network takes at most for each new one: it has caught up in time.
+        turns = CATCH_UP_FRAMES * self.steps_per_frame
+        self._pace_steps = -(-(self._reach_steps + turns - 1) // turns)
+        self._all_open = (True,) * len(words)
+        self._pending: list[tuple[bool, ...]] = []
+        self._warm_up_steps = self._waiting_rows = 0
+        self._steps = self._calm_steps = self._put_off_steps = self._student_lag_steps = 0
 
     def restart(self) -> None:
         """Overwrite all audio and features, and start anew."""
@@ -181,36 +209,47 @@ class StreamingModel:
         self._embeddings.restart()
         if self._gate:
             self._gate.restart()
+        if self._first_stage:
+            self._first_stage.restart()
         for head, _ in self._heads:
             head.wipe()
         self._stored[:] = 0
         self._scores[:] = 0
-        self._steps = self._calm_steps = self._put_off_steps = 0
+        self._pending.clear()
+        self._warm_up_steps = self._waiting_rows = 0
+        self._steps = self._calm_steps = self._put_off_steps = self._student_lag_steps = 0
 
     def push(self, samples: Samples) -> Floats:
         """Score one frame; see ``WakeModel.push``."""
         hop = self._mel.hop_samples
+        rows = self._waiting_rows
         for index in range(self.steps_per_frame):
             mel = self._mel.step(samples[index * hop : (index + 1) * hop])
-            scores = self._scores[index]
             self._steps += 1
+            if self._first_stage is not None:
+                rows = self._two_stages(self._first_stage, mel, rows)
+                continue
+            scores = self._scores[rows]
+            rows += 1
             if self._gate is not None and self._can_defer(self._gate, mel):
                 scores[:] = np.nan
                 continue
             self._embeddings.step(mel)
             if self._steps > self._silent_steps:
-                self._score(scores)
-                if self._gate is not None and scores.max() >= FAINT_SCORE:
-                    self._calm_steps = 0
-        return self._scores
+                self._score(scores, self._all_open)
+                self._note_faint(scores)
+            else:
+                scores[:] = 0
+        # The last row is always that of the newest step: rows wait until it is scored.
+        self._waiting_rows = rows if self._pending else 0
+        return self._scores[: rows - self._waiting_rows]
 
     def _can_defer(self, gate: EnergyGate, mel: Floats) -> bool:
         """Return whether this step can be put off; if not, compute the steps that were."""
         stored = self._stored
         newest = self._steps % len(stored)
         np.copyto(stored[newest], mel)
-        self._calm_steps = 0 if gate.is_loud(mel) else self._calm_steps + 1
-        if self._calm_steps >= len(stored):
+        if self._is_quiet(gate, mel):
             self._put_off_steps += 1
             return True
         if self._put_off_steps:
@@ -220,9 +259,78 @@ class StreamingModel:
             self._put_off_steps = 0
         return False
 
-    def _score(self, scores: Floats) -> None:
-        """Run every head on the newest window."""
+    def _is_quiet(self, gate: EnergyGate, mel: Floats) -> bool:
+        """Return whether nothing rose over the receptive field of a score."""
+        self._calm_steps = 0 if gate.is_loud(mel) else self._calm_steps + 1
+        return self._calm_steps >= self._reach_steps
+
+    def _two_stages(self, first_stage: FirstStage, mel: Floats, row: int) -> int:
+        """Take a step with a first stage.
+
+        Args:
+            first_stage: decides which words are scored.
+            mel: the mel frames of the step.
+            row: first row of the scores that is free.
+
+        Returns:
+            The first row that is free then; this step has a row unless the network catches up.
+        """
+        stored = self._stored
+        newest = self._steps % len(stored)
+        np.copyto(stored[newest], mel)
+        is_quiet = self._gate is not None and self._is_quiet(self._gate, mel)
+        self._put_off_steps += 1
+        if is_quiet and not self._pending:
+            first_stage.close()
+            self._student_lag_steps += 1
+            self._scores[row] = np.nan
+            return row + 1
+        for back in range(min(self._student_lag_steps, len(stored) - 1), 0, -1):
+            first_stage.skip(stored[newest - back])
+        self._student_lag_steps = 0
+        is_scored = self._steps > self._silent_steps
+        opened = first_stage.step(mel, is_scored=is_scored)
+        if not any(opened) and not self._pending:
+            self._embeddings.put(first_stage.embedding)
+            self._scores[row] = np.nan if is_scored else 0
+            return row + 1
+        if not self._pending:
+            lag = min(self._put_off_steps, len(stored))
+            self._embeddings.rewind(lag - 1)
+            # A state as old as the stored frames is stale.
+            self._warm_up_steps = self._stale_steps if self._put_off_steps > lag else 0
+            self._put_off_steps = lag
+        self._pending.append(opened)
+        return self._catch_up(newest, row)
+
+    def _catch_up(self, newest: int, row: int) -> int:
+        """Run the network on stored steps, oldest first; score those whose words were open."""
+        for _ in range(min(self._pace_steps, self._put_off_steps)):
+            self._put_off_steps -= 1
+            mel = self._stored[newest - self._put_off_steps]
+            if self._warm_up_steps:
+                self._warm_up_steps -= 1
+                self._embeddings.warm_up(mel)
+                continue
+            self._embeddings.step(mel)
+            if self._put_off_steps < len(self._pending):
+                scores = self._scores[row]
+                row += 1
+                scores[:] = np.nan
+                self._score(scores, self._pending.pop(0))
+                self._note_faint(scores)
+        return row
+
+    def _note_faint(self, scores: Floats) -> None:
+        """Let a room with a faint score not count as quiet."""
+        if self._gate is not None and np.fmax.reduce(scores) >= FAINT_SCORE:
+            self._calm_steps = 0
+
+    def _score(self, scores: Floats, opened: tuple[bool, ...]) -> None:
+        """Run the heads of the open words on the newest window."""
         for column, (head, window_frames) in enumerate(self._heads):
+            if not opened[column]:
+                continue
             outputs = head.score(self._embeddings.window(window_frames))
             labels = self._labels[column]
             if labels is None:

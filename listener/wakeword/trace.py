@@ -12,11 +12,12 @@ summed over 2 s with that of its neighbours; it keeps no sample.
 import math
 from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime, timedelta
+from itertools import pairwise
 from typing import Annotated, Final, Literal
 
 import msgspec
 import numpy as np
-from msgspec import Meta
+from msgspec import UNSET, Meta, UnsetType
 
 from listener.audio.pcm import FRAME_SAMPLES, SAMPLE_RATE_HZ, Frame, GapReason, Samples
 from listener.config import Probability, ShortName
@@ -55,6 +56,8 @@ class TraceWord(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
 
     sha256: Hash
     """SHA-256 of the model's file."""
+    second_opinion: Hash | UnsetType = UNSET
+    """SHA-256 of the file of the second network; absent if there is none."""
     threshold: Score
     patience_steps: Annotated[int, Meta(ge=1, le=100)]
     refractory_samples: Sample
@@ -76,6 +79,8 @@ class OpenedLine(_TraceLine, frozen=True, kw_only=True, tag="opened"):
     floor: Probability
     """Lowest score that is stored, 0 to 1; thresholds below it cannot be evaluated."""
     lazy: bool
+    first_stage: Literal[True] | msgspec.UnsetType = msgspec.UNSET
+    """Whether a first stage chose the steps that were computed."""
     words: Annotated[dict[ShortName, TraceWord], Meta(min_length=1, max_length=64)]
 
 
@@ -97,7 +102,7 @@ class WordScores(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
     """Score of each of these steps: the shortest decimal of the float32."""
 
 
-class HeardLine(_TraceLine, frozen=True, kw_only=True, tag="heard"):
+class HeardLine(_TraceLine, frozen=True, kw_only=True, omit_defaults=True, tag="heard"):
     """A stretch of audio without a gap."""
 
     first_sample: Sample
@@ -112,6 +117,14 @@ class HeardLine(_TraceLine, frozen=True, kw_only=True, tag="heard"):
     scores: dict[ShortName, WordScores]
     """Scores by word; a word that never reached the floor is absent."""
     found: tuple[TraceDetection, ...]
+    own_sound: (
+        Annotated[tuple[tuple[Sample, Sample], ...], Meta(min_length=1, max_length=PART_FRAMES)]
+        | UnsetType
+    ) = UNSET
+    """Stretches in which the device's own loudspeaker may have sounded, begin and end in samples;
+    absent if there are none."""
+    skipped: dict[ShortName, tuple[Annotated[int, Meta(ge=0, le=PART_FRAMES * 8)], ...]] = {}
+    """Steps of the stretch that were not computed, by word: begin and end of each run, rising."""
 
 
 class GapLine(_TraceLine, frozen=True, kw_only=True, tag="gap"):
@@ -184,14 +197,19 @@ def line_start(line: HeardLine | GapLine) -> datetime:
 class TraceBuilder:
     """Builder of stretches from frames and scores. Not safe for use by several threads."""
 
-    def __init__(self, words: Sequence[str], floor: float, step_samples: int) -> None:
+    def __init__(
+        self, words: Sequence[str], floor: float, step_samples: int, late_frames: int = 0
+    ) -> None:
         """Start the first stretch.
 
         Args:
             words: names of the words whose scores are stored.
             floor: lowest score that is stored, 0 to 1.
             step_samples: samples between scores.
+            late_frames: frames by which scores may come late. A stretch ends as many before its
+                greatest length, unless scores are pending then.
         """
+        self._late_frames = late_frames
         self._words = tuple(words)
         self._floor = floor
         self._step_samples = step_samples
@@ -209,15 +227,23 @@ class TraceBuilder:
         """
         if not self._frames:
             self._clear(frame.first_sample)
+        if frame.has_own_sound:
+            if self._own_sound and self._own_sound[-1][1] == frame.first_sample:
+                self._own_sound[-1] = (self._own_sound[-1][0], frame.end_sample)
+            else:
+                self._own_sound.append((frame.first_sample, frame.end_sample))
         if self._frames % LEVEL_FRAMES == 0:
             self._powers.append(_Power())
         self._powers[-1].push(frame.samples)
         self._frames += 1
         for step in steps:
             place = (step.end_sample - self._first_sample) // self._step_samples - 1
+            self._steps = place + 1
             for word in self._words:
-                score = step.scores.get(word, 0.0)
-                if score >= self._floor:
+                score = step.scores.get(word)
+                if score is None:
+                    self._skip(word, place)
+                elif score >= self._floor:
                     places, values = self._scores.setdefault(word, ([], []))
                     places.append(place)
                     values.append(shorten_score(score))
@@ -234,8 +260,9 @@ class TraceBuilder:
 
     @property
     def is_full(self) -> bool:
-        """True once the stretch has a minute of audio."""
-        return self._frames >= PART_FRAMES
+        """True once the stretch has a minute of audio, or ends before it with no score pending."""
+        is_pending = self._steps * self._step_samples < self._frames * FRAME_SAMPLES
+        return self._frames >= PART_FRAMES - (0 if is_pending else self._late_frames)
 
     def take(self, utc: datetime, monotonic_s: float) -> HeardLine | None:
         """Return the stretch since the previous one, if any, and start a new one.
@@ -247,6 +274,10 @@ class TraceBuilder:
         if not self._frames:
             return None
         end_sample = self._first_sample + self._frames * FRAME_SAMPLES
+        # Scores that are pending at a gap are never computed.
+        for place in range(self._steps, self._frames * FRAME_SAMPLES // self._step_samples):
+            for word in self._words:
+                self._skip(word, place)
         heard = HeardLine(
             first_sample=self._first_sample,
             end_sample=end_sample,
@@ -258,6 +289,8 @@ class TraceBuilder:
                 for word, (places, values) in self._scores.items()
             },
             found=tuple(self._found),
+            own_sound=tuple(self._own_sound) or UNSET,
+            skipped={word: tuple(runs) for word, runs in self._skipped.items()},
         )
         self._clear(end_sample)
         return heard
@@ -268,6 +301,17 @@ class TraceBuilder:
         self._powers: list[_Power] = []
         self._scores: dict[str, tuple[list[int], list[float]]] = {}
         self._found: list[TraceDetection] = []
+        self._own_sound: list[tuple[int, int]] = []
+        self._skipped: dict[str, list[int]] = {}
+        self._steps = 0
+
+    def _skip(self, word: str, place: int) -> None:
+        """Add a step to the runs of those that were not computed."""
+        runs = self._skipped.setdefault(word, [])
+        if runs and runs[-1] == place:
+            runs[-1] = place + 1
+        else:
+            runs += [place, place + 1]
 
 
 class _Power:
@@ -302,11 +346,25 @@ def _is_consistent(line: HeardLine) -> bool:
         and length == frames * FRAME_SAMPLES
         and len(line.levels_db) == -(-frames // LEVEL_FRAMES)
         and all(
-            len(word.steps) == len(word.scores)
-            and all(a < b for a, b in zip(word.steps, word.steps[1:], strict=False))
+            len(word.steps) == len(word.scores) and all(a < b for a, b in pairwise(word.steps))
             for word in line.scores.values()
         )
+        and _is_within(line)
+        and all(
+            len(runs) % 2 == 0 and all(a < b for a, b in pairwise(runs))
+            for runs in line.skipped.values()
+        )
     )
+
+
+def _is_within(line: HeardLine) -> bool:
+    """Return whether the stretches of own sound rise and lie within the line."""
+    at = line.first_sample
+    for begin, end in line.own_sound or ():
+        if not at <= begin < end:
+            return False
+        at = end
+    return at <= line.end_sample
 
 
 def _seconds(samples: int) -> timedelta:

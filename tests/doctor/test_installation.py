@@ -8,6 +8,7 @@ import pytest
 
 from listener.config import AttributionSettings, BrokerSettings, Config, SpoolSettings, WakeSettings
 from listener.doctor import installation
+from listener.inference.catalogue import Catalogue
 from listener.mqtt.client import (
     BrokerEvent,
     BrokerLimits,
@@ -76,6 +77,18 @@ def test_word_without_a_model_fails(home: Path) -> None:
     settings = msgspec.structs.replace(settings_of(home), wake=WakeSettings(words=("xyzzy",)))
 
     assert run_checks(settings)["models"].verdict == "fail"
+
+
+def test_first_stage_that_knows_no_word_is_a_warning(
+    home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Catalogue, "first_stage", lambda _self, _words: None)
+    wake = WakeSettings(words=("alexa",), first_stage=True)
+
+    models = run_checks(msgspec.structs.replace(settings_of(home), wake=wake))["models"]
+
+    assert models.verdict == "warn"
+    assert "no first stage was trained for all of alexa" in models.text
 
 
 def test_spool_path_that_is_a_file_fails(home: Path) -> None:

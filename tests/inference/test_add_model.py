@@ -74,3 +74,14 @@ def test_model_that_root_adds_can_be_read_by_the_services(home: Path) -> None:
     places = [added.parent, added, *added.iterdir()]
     assert {place.stat().st_uid for place in places} == {SERVICE}
     assert {stat.S_IMODE(place.stat().st_mode) for place in places[1:]} == {0o755, 0o644}
+
+
+def test_replaced_model_leaves_nothing_of_the_old_one(home: Path, added: Path) -> None:
+    replaced = add_model(
+        Catalogue(home), manifest_of("pineapple", b"other"), b"other", replaces=True
+    )
+
+    assert replaced
+    assert Catalogue(home).load("pineapple").data == b"other"
+    assert sorted(path.name for path in added.iterdir()) == ["manifest.toml", "model.onnx"]
+    assert [path.name for path in added.parent.iterdir()] == ["pineapple"]

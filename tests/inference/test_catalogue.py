@@ -6,12 +6,15 @@ import subprocess
 import sys
 from pathlib import Path
 
+import msgspec
 import pytest
 
 from listener.errors import ModelRefused
+from listener.inference.add_model import add_model
 from listener.inference.catalogue import Catalogue
 from listener.wakeword.manifest import to_toml
 from tests.sample_model import DATA, add_pineapple
+from tests.wakeword.students import first_stage, random_student
 
 WORDS = ("alexa", "hey-jarvis", "hey-marvin", "hey-mycroft", "timer", "weather")
 
@@ -178,3 +181,38 @@ def test_unrelated_files_and_folders_are_not_models(home: Path, added: Path) -> 
     names = Catalogue(home).names()
 
     assert [name for name in names if not Catalogue(home).is_shipped(name)] == ["pineapple"]
+
+
+def add_first_stage(home: Path, name: str, *words: str) -> None:
+    """Add a first stage that knows some shipped words."""
+    catalogue = Catalogue(home)
+    known = {f"word{number}": (catalogue.load(word), 0.1) for number, word in enumerate(words)}
+    stage = first_stage(random_student(8, (2,)), **known)
+    manifest = msgspec.structs.replace(stage.manifest, name=name)
+    add_model(catalogue, manifest, stage.data)
+
+
+def test_first_stage_must_know_every_word(home: Path) -> None:
+    catalogue = Catalogue(home)
+    add_pineapple(home)
+    pineapple = catalogue.load("pineapple")
+    add_first_stage(home, "first-stage-added", "alexa", "timer")
+
+    alexa, timer = catalogue.load("alexa"), catalogue.load("timer")
+
+    found = catalogue.first_stage([alexa, timer])
+    assert found is not None
+    assert found.name == "first-stage-added"
+    assert catalogue.first_stage([alexa, pineapple]) is None
+
+
+def test_first_stage_knows_a_word_by_the_hash_of_its_head(home: Path) -> None:
+    add_first_stage(home, "first-stage-added", "alexa")
+    path = home / "models" / "first-stage-added" / "manifest.toml"
+    catalogue = Catalogue(home)
+    alexa = catalogue.load("alexa")
+
+    rewrite(path, alexa.manifest.sha256, "0" * 64)
+
+    other = catalogue.first_stage([alexa])
+    assert other is None or other.name == "first-stage"

@@ -13,15 +13,15 @@ from listener.train.training import Training
 from listener.train.work_folder import WorkFolder
 
 COUNTS = Counts(
-    words=40,
+    words=12,
     copies=1,
-    near=20,
+    near=6,
     near_copies=1,
-    sentences=10,
-    talk=4,
-    test_words=10,
-    test_near=10,
-    steps=80,
+    sentences=4,
+    talk=2,
+    test_words=4,
+    test_near=4,
+    steps=12,
 )
 
 

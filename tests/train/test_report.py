@@ -34,13 +34,22 @@ RECIPE = Recipe(
     parse_phrase("hey lumen", "hey loo men"),
     "fast",
     3,
-    (EngineRecord("espeak-ng", "1.51", "GPL-3.0-or-later", 900),),
+    (
+        EngineRecord("espeak-ng", "1.51", "GPL-3.0-or-later", 900),
+        EngineRecord("festival", "2.5.0", "MIT", 3),
+    ),
     EngineRecord("festival", "2.5.0", "MIT", 3),
     Counts(10, 1, 5, 1, 5, 2, 4, 2, 10),
     ("hey human",),
     ("good morning",),
     "0" * 64,
     "1" * 64,
+)
+
+
+TRACKS = (
+    Track("a", np.array([-9, -2, -1, -9], np.float32), 1800.0),
+    Track("b", np.array([-9, -3, -9], np.float32), 1800.0),
 )
 
 
@@ -51,13 +60,12 @@ def trained() -> Trained:
     return Trained(
         Ensemble(Standard(0 * ones, ones), heads),
         1.0,
-        (
-            Track("a", np.array([-9, -2, -1, -9], np.float32), 1800.0),
-            Track("b", np.array([-9, -3, -9], np.float32), 1800.0),
-        ),
-        np.array([2, 3, -1.5, 4], np.float32),
-        np.array([2, -3, -1.5, 4], np.float32),
-        (NearScore("hey human", (-0.5, -4.0)),),
+        TRACKS,
+        # The heads of the test have a scale of their own: one logit higher.
+        tuple(replace(track, logits=track.logits + 1) for track in TRACKS),
+        np.array([3, 4, -0.5, 5], np.float32),
+        np.array([3, -2, -0.5, 5], np.float32),
+        (NearScore("hey human", (0.5, -3.0)),),
     )
 
 

@@ -5,13 +5,18 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from listener.audio.pcm import FRAME_SAMPLES
+from listener.evaluate.metrics.counting import find_wakes
 from listener.train.thresholds import (
     MARGIN,
+    PATIENCE_FRAMES,
     Track,
     count_false_wakes,
     lowest_threshold,
-    measure,
+    measure_false_wakes,
+    measure_misses,
+    sustain,
 )
+from listener.wakeword.detector import Rule
 
 logits = st.lists(
     st.lists(st.integers(-20, 20), min_size=1, max_size=40), min_size=1, max_size=4
@@ -38,12 +43,26 @@ def test_run_of_high_scores_is_one_false_wake() -> None:
     assert count_false_wakes([track], 4.0, 20 * FRAME_SAMPLES) == 1
 
 
-def test_operating_point_has_exact_intervals() -> None:
+def test_rates_have_exact_intervals() -> None:
     track = Track("one", np.zeros(10, np.float32), 7200.0)
-    point = measure([track], [np.array([1, 3, 5, 7], np.float32)], 4.0, 0)
+    woken = measure_false_wakes([track], 4.0, 0)
+    missed = measure_misses(np.array([1, 3, 5, 7], np.float32), 4.0)
 
-    assert point.false_wakes.count == 0
-    assert point.false_wakes.high is not None
-    assert abs(point.false_wakes.high - 3.689 / 2) < 0.001
-    assert point.misses[0].count == 2
-    assert point.misses[0].exposure == 4
+    assert woken.count == 0
+    assert woken.high is not None
+    assert abs(woken.high - 3.689 / 2) < 0.001
+    assert (missed.count, missed.exposure) == (2, 4)
+
+
+@given(st.lists(st.integers(-5, 5), max_size=20), st.integers(-5, 5))
+def test_sustained_logits_reach_a_threshold_where_the_trigger_wakes(
+    values: list[int], threshold: int
+) -> None:
+    logits = np.array(values, np.float32)
+    rule = Rule(threshold=float(threshold), patience_steps=PATIENCE_FRAMES)
+    ends = np.arange(1, len(logits) + 1) * FRAME_SAMPLES
+
+    woken = find_wakes(ends, logits, rule).tolist()
+    sustained = np.flatnonzero(sustain(logits) >= threshold) + PATIENCE_FRAMES - 1
+
+    assert woken == sustained.tolist()

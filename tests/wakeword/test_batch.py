@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from listener.audio.pcm import FRAME_SAMPLES, Frame, Gap, GapReason, Samples
 from listener.inference.build import build_batch
 from listener.inference.catalogue import Catalogue
-from listener.wakeword.batch import BATCH_STEPS, BatchModel
+from listener.wakeword.batch import BATCH_STEPS, RecordingModel
 from listener.wakeword.detector import StreamDetector
 from listener.wakeword.features import Mel
 
@@ -25,7 +25,7 @@ Scores = np.ndarray[Any, np.dtype[np.float32]]
 
 
 @pytest.fixture(scope="module")
-def model(catalogue: Catalogue) -> BatchModel:
+def model(catalogue: Catalogue) -> RecordingModel:
     words = [catalogue.load(word) for word in WORDS]
     return build_batch(words, catalogue.embedding(), catalogue.long_embedding())
 
@@ -35,7 +35,7 @@ def device(build: Callable[..., StreamDetector]) -> StreamDetector:
     return build(*WORDS, lazy=False)
 
 
-def at_once(model: BatchModel, samples: Samples) -> Scores:
+def at_once(model: RecordingModel, samples: Samples) -> Scores:
     """Score ``samples`` from a fresh start, as many steps at once as there may be."""
     model.restart()
     longest = BATCH_STEPS * FRAME_SAMPLES
@@ -56,7 +56,7 @@ def step_by_step(device: StreamDetector, frames: Iterator[Frame]) -> Scores:
 
 
 def test_batch_scores_equal_streaming_scores_for_recordings(
-    model: BatchModel,
+    model: RecordingModel,
     device: StreamDetector,
     spoken: dict[str, Samples],
     cut: Callable[[Samples], Iterator[Frame]],
@@ -75,7 +75,7 @@ def test_batch_scores_equal_streaming_scores_for_recordings(
 @given(at=st.integers(0, 40_000), steps=st.integers(0, 3 * BATCH_STEPS + 1))
 @settings(max_examples=20)
 def test_batch_scores_equal_streaming_scores_at_any_length(
-    model: BatchModel,
+    model: RecordingModel,
     device: StreamDetector,
     spoken: dict[str, Samples],
     cut: Callable[[Samples], Iterator[Frame]],
@@ -92,7 +92,7 @@ def test_batch_scores_equal_streaming_scores_at_any_length(
 
 @pytest.mark.parametrize("level", [0, 1, 32_767, -32_768])
 def test_batch_scores_equal_streaming_scores_at_extreme_levels(
-    model: BatchModel,
+    model: RecordingModel,
     device: StreamDetector,
     spoken: dict[str, Samples],
     cut: Callable[[Samples], Iterator[Frame]],
@@ -107,7 +107,7 @@ def test_batch_scores_equal_streaming_scores_at_extreme_levels(
 
 
 def test_audio_before_a_reset_does_not_change_scores(
-    model: BatchModel, spoken: dict[str, Samples]
+    model: RecordingModel, spoken: dict[str, Samples]
 ) -> None:
     first = at_once(model, spoken["talk"])
 
@@ -132,7 +132,7 @@ def test_batch_mel_frames_equal_single_step_mel_frames(spoken: dict[str, Samples
 def test_batch_scores_equal_streaming_scores_for_real_speech(
     recordings: Path,
     read_folder: Callable[[Path, float], Samples],
-    model: BatchModel,
+    model: RecordingModel,
     device: StreamDetector,
     cut: Callable[[Samples], Iterator[Frame]],
 ) -> None:

@@ -1,5 +1,6 @@
 import types
 import typing
+from dataclasses import replace
 from datetime import timedelta, timezone
 
 import msgspec
@@ -46,7 +47,7 @@ def test_score_round_trip_keeps_the_float32(score: float) -> None:
     assert np.float32(line.scores["alexa"].scores[0]) == np.float32(score)
 
 
-def test_trace_schema_has_no_field_for_audio() -> None:
+def test_trace_schema_has_no_field_for_audio() -> None:  # noqa: C901 - a case for each kind of type
     leaves: list[inspect.Type] = []
 
     def walk(found: inspect.Type) -> None:
@@ -59,6 +60,12 @@ def test_trace_schema_has_no_field_for_audio() -> None:
                 walk(found.value_type)
             case inspect.VarTupleType():
                 walk(found.item_type)
+            case inspect.TupleType():
+                for item in found.item_types:
+                    walk(item)
+            case inspect.UnionType():
+                for option in found.types:
+                    walk(option)
             case _:
                 leaves.append(found)
 
@@ -167,6 +174,35 @@ def test_scores_from_the_floor_up_are_kept_with_their_step() -> None:
     assert (heard.first_sample, heard.end_sample) == (12_800, 12_800 + 5 * FRAME_SAMPLES)
 
 
+def test_stretches_of_own_sound_are_kept() -> None:
+    tracer = TraceBuilder(("alexa",), 0.1, FRAME_SAMPLES)
+    sounding = [False, True, True, False, True]
+    for frame, sounds in zip(
+        frames(np.zeros(5 * FRAME_SAMPLES, np.int16), 12_800), sounding, strict=True
+    ):
+        tracer.frame(replace(frame, has_own_sound=sounds), [], [])
+
+    heard = tracer.take(NOW, 2.0)
+
+    assert heard is not None
+    assert heard.own_sound == ((14_080, 16_640), (17_920, 19_200))
+    assert trace.decode(trace.encode(heard)) == heard
+    tracer.frame(next(iter(frames(np.zeros(FRAME_SAMPLES, np.int16), 19_200))), [], [])
+    silent = tracer.take(NOW, 2.0)
+    assert silent is not None
+    assert b"own_sound" not in trace.encode(silent)
+
+
+@pytest.mark.parametrize(
+    "stretches", [[], [[0, 640], [600, 1280]], [[640, 640]], [[0, 2560]], [[1280, 640]]]
+)
+def test_stretches_of_own_sound_outside_the_line_are_refused(stretches: list[list[int]]) -> None:
+    line = traced(np.ones(FRAME_SAMPLES, np.int16))
+
+    with pytest.raises(ValueError, match=r"contradict|not a line"):
+        trace.decode(change(line, own_sound=stretches))
+
+
 def test_steps_at_a_40_ms_hop_have_separate_indices() -> None:
     tracer = TraceBuilder(("alexa",), 0.1, 640)
     (frame,) = frames(np.zeros(FRAME_SAMPLES, np.int16), 6400)
@@ -261,3 +297,71 @@ def test_quiet_minute_takes_less_than_300_bytes() -> None:
     quiet = traced(np.full(trace.PART_FRAMES * FRAME_SAMPLES, 1000, np.int16))
 
     assert len(trace.encode(quiet)) < 300
+
+
+def test_steps_that_were_not_computed_are_marked_by_word() -> None:
+    tracer = TraceBuilder(("alexa", "timer"), 0.02, FRAME_SAMPLES)
+    for number, frame in enumerate(frames(np.zeros(8 * FRAME_SAMPLES, np.int16))):
+        scores = {"timer": 0.1} if number < 6 else {}
+        if number in {2, 3, 5}:
+            scores["alexa"] = 0.3
+        tracer.frame(frame, [step(frame, **scores)], [])
+
+    heard = tracer.take(NOW, 1.0)
+
+    assert heard is not None
+    assert heard.skipped == {"alexa": (0, 2, 4, 5, 6, 8), "timer": (6, 8)}
+    assert heard.scores["alexa"].steps == (2, 3, 5)
+    assert trace.decode(trace.encode(heard)) == heard
+
+
+def test_line_whose_steps_were_all_computed_marks_none() -> None:
+    assert b"skipped" not in trace.encode(traced(np.zeros(FRAME_SAMPLES, np.int16)))
+
+
+def late(count: int, pending: range) -> TraceBuilder:
+    """A tracer after so many frames; the scores of some came with the one after the last."""
+    tracer = TraceBuilder(("alexa",), 0.02, FRAME_SAMPLES, late_frames=3)
+    waiting = []
+    for number, frame in enumerate(frames(np.zeros(count * FRAME_SAMPLES, np.int16))):
+        waiting.append(step(frame, alexa=0.5))
+        if number not in pending:
+            tracer.frame(frame, waiting, [])
+            waiting.clear()
+        else:
+            tracer.frame(frame, [], [])
+    return tracer
+
+
+def test_late_scores_keep_their_steps() -> None:
+    heard = late(10, range(4, 6)).take(NOW, 1.0)
+
+    assert heard is not None
+    assert heard.scores["alexa"].steps == tuple(range(10))
+    assert not heard.skipped
+
+
+def test_scores_that_are_pending_at_a_gap_were_not_computed() -> None:
+    heard = late(10, range(8, 10)).take(NOW, 1.0)
+
+    assert heard is not None
+    assert heard.scores["alexa"].steps == tuple(range(8))
+    assert heard.skipped == {"alexa": (8, 10)}
+
+
+def test_stretch_does_not_end_while_scores_are_pending() -> None:
+    most = trace.PART_FRAMES
+
+    assert late(most - 3, range(0)).is_full
+    assert not late(most - 4, range(0)).is_full
+    assert not late(most - 1, range(most - 3, most - 1)).is_full
+    assert late(most, range(most - 2, most - 1)).is_full
+
+
+@pytest.mark.parametrize("runs", [[1], [2, 2], [3, 1], [0, 2, 1, 4], [-1, 2]])
+def test_runs_that_do_not_rise_are_refused(runs: list[int]) -> None:
+    line = msgspec.json.decode(trace.encode(traced(np.zeros(5 * FRAME_SAMPLES, np.int16))))
+    line["skipped"] = {"alexa": runs}
+
+    with pytest.raises(ValueError, match=r"contradict|skipped"):
+        trace.decode(msgspec.json.encode(line))

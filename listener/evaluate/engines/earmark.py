@@ -1,16 +1,16 @@
 """Earmark's models as an engine: in batches, or with the device's detector step by step."""
 
-import math
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from types import MappingProxyType
 from typing import Final
 
 import numpy as np
 
 from listener.audio.pcm import FRAME_SAMPLES, Framer, Gap, GapReason, Samples
 from listener.config import WakeSettings
-from listener.errors import UsageError
+from listener.errors import ModelRefused, UsageError
 from listener.evaluate.engines.interface import Engine, Scores, ScoreTrack
 from listener.evaluate.engines.provenance import (
     PACKAGES,
@@ -21,9 +21,10 @@ from listener.evaluate.engines.provenance import (
 )
 from listener.inference.build import build_batch, build_detector
 from listener.inference.catalogue import Catalogue
-from listener.wakeword.batch import BATCH_STEPS, BatchModel
+from listener.wakeword.batch import BATCH_STEPS
 from listener.wakeword.detector import StreamDetector
 from listener.wakeword.manifest import DEFAULT_THRESHOLD, Model
+from listener.wakeword.second_opinion import RecordingModel
 
 HOP_MS: Final = 80
 """The only hop that the batch engine supports."""
@@ -40,6 +41,8 @@ class EarmarkRecipe:
     stepwise: bool
     key: str
     model_hashes: tuple[tuple[str, str], ...]
+    first_stage: bool = False
+    second_opinion: bool = True
 
     def hashes(self) -> Mapping[str, str]:
         """See ``EngineRecipe.hashes``."""
@@ -54,19 +57,34 @@ class EarmarkRecipe:
         catalogue = Catalogue(self.home)
         words = [catalogue.load(word) for word in self.words]
         thresholds = {word.name: word.manifest.threshold or DEFAULT_THRESHOLD for word in words}
+        patience = {word.name: word.manifest.patience_frames or 1 for word in words}
+        first_stage = _load_first_stage(catalogue, words) if self.first_stage else None
+        opinions = catalogue.second_opinions(words) if self.second_opinion else ()
         if not self.stepwise:
-            batch = build_batch(words, catalogue.embedding(), catalogue.long_embedding())
-            return BatchEngine(batch, thresholds)
+            batch = build_batch(
+                words,
+                catalogue.embedding(),
+                catalogue.long_embedding(),
+                first_stage=first_stage,
+                opinions=opinions,
+            )
+            return BatchEngine(batch, thresholds, patience)
         settings = WakeSettings(
             words=self.words, lazy=False, hop_ms=80 if self.hop_ms == HOP_MS else 40
         )
-        return StepEngine(
-            build_detector(words, catalogue.embedding(), settings), self.words, thresholds
-        )
+        detector = build_detector(words, catalogue.embedding(), settings, first_stage, opinions)
+        return StepEngine(detector, self.words, thresholds, patience)
 
 
-def earmark_recipe(
-    name: str, home: Path, words: tuple[str, ...], hop_ms: int = HOP_MS, *, stepwise: bool = False
+def earmark_recipe(  # noqa: PLR0913 - the keys of an engine in a plan
+    name: str,
+    home: Path,
+    words: tuple[str, ...],
+    hop_ms: int = HOP_MS,
+    *,
+    stepwise: bool = False,
+    first_stage: bool = False,
+    second_opinion: bool = True,
 ) -> EarmarkRecipe:
     """Return the recipe of an engine.
 
@@ -76,9 +94,12 @@ def earmark_recipe(
         words: names of wake-word models.
         hop_ms: time between scores, 80 or 40; 40 uses the device's detector step by step.
         stepwise: use the device's detector at 80 ms also, at about half the speed.
+        second_opinion: ask the second network of a word whose model names one.
+        first_stage: give a score of 0 to the steps that a device with a first stage skips.
 
     Raises:
-        ModelRefused: a model is missing, or does not match its manifest.
+        ModelRefused: a model is missing, or does not match its manifest; no first stage was
+            trained for all words.
         UsageError: a model is not a wake-word model.
     """
     catalogue = Catalogue(home)
@@ -92,20 +113,45 @@ def earmark_recipe(
     shared = (
         [catalogue.embedding()] if stepwise else [catalogue.embedding(), catalogue.long_embedding()]
     )
+    if second_opinion:
+        shared += catalogue.second_opinions(models)
+    if first_stage:
+        shared.append(_load_first_stage(catalogue, models))
     hashes = tuple((model.name, _model_hash(model)) for model in (*models, *shared))
+    # The bounds stand in the manifest.
+    bounds = tuple(sorted((n, w.bound) for m in shared for n, w in m.manifest.words.items()))
+    asked = tuple(repr(each.manifest.second_opinion) for each in models if second_opinion)
     installed = versions()
     packages = tuple((package, installed.get(package)) for package in PACKAGES)
-    key = digest_values("earmark", hashes, hop_ms, stepwise, code_hash(SCORING), packages)
-    return EarmarkRecipe(name, home, words, hop_ms, stepwise, key, hashes)
+    key = digest_values(
+        "earmark", hashes, bounds, asked, hop_ms, stepwise, code_hash(SCORING), packages
+    )
+    return EarmarkRecipe(
+        name, home, words, hop_ms, stepwise, key, hashes, first_stage, second_opinion
+    )
+
+
+def _load_first_stage(catalogue: Catalogue, words: Sequence[Model]) -> Model:
+    first_stage = catalogue.first_stage(words)
+    if first_stage is None:
+        names = ", ".join(word.name for word in words)
+        raise ModelRefused(f"there is no first stage that was trained for {names}")
+    return first_stage
 
 
 class BatchEngine:
     """Engine that scores many steps at once; see ``Engine``."""
 
-    def __init__(self, model: BatchModel, thresholds: Mapping[str, float]) -> None:
+    def __init__(
+        self,
+        model: RecordingModel,
+        thresholds: Mapping[str, float],
+        patience_frames: Mapping[str, int] = MappingProxyType({}),
+    ) -> None:
         self._model = model
         self.words = model.words
         self.thresholds = dict(thresholds)
+        self.patience_frames = dict(patience_frames)
 
     def track(self, blocks: Iterable[Samples]) -> ScoreTrack:
         """See ``Engine.track``."""
@@ -115,7 +161,8 @@ class BatchEngine:
             length += len(block)
             whole = len(block) // FRAME_SAMPLES * FRAME_SAMPLES
             if whole:
-                parts.append(self._model.push(block[:whole]))
+                # A step that a first stage skips would score below every threshold.
+                parts.append(np.nan_to_num(self._model.push(block[:whole])))
         return _track(self.words, np.concatenate(parts), FRAME_SAMPLES, length)
 
 
@@ -123,26 +170,32 @@ class StepEngine:
     """Engine that runs the device's detector; see ``Engine``."""
 
     def __init__(
-        self, detector: StreamDetector, words: tuple[str, ...], thresholds: Mapping[str, float]
+        self,
+        detector: StreamDetector,
+        words: tuple[str, ...],
+        thresholds: Mapping[str, float],
+        patience_frames: Mapping[str, int] = MappingProxyType({}),
     ) -> None:
         self._detector = detector
         self.words = words
         self.thresholds = dict(thresholds)
+        self.patience_frames = dict(patience_frames)
 
     def track(self, blocks: Iterable[Samples]) -> ScoreTrack:
         """See ``Engine.track``."""
         self._detector.push(Gap(GapReason.START, 0))
         framer, length = Framer(), 0
-        step_samples = FRAME_SAMPLES
+        step_samples = self._detector.step_samples
         parts = [np.zeros((0, len(self.words)), np.float32)]
         for block in blocks:
             length += len(block)
             for frame in framer.push(block):
                 self._detector.push(frame)
-                steps = self._detector.steps
-                step_samples = FRAME_SAMPLES // len(steps)
-                rows = [[step.scores.get(word, math.nan) for word in self.words] for step in steps]
-                parts.append(np.array(rows, np.float32))
+                rows = [
+                    [step.scores.get(word, 0.0) for word in self.words]
+                    for step in self._detector.steps
+                ]
+                parts.append(np.array(rows, np.float32).reshape(-1, len(self.words)))
         return _track(self.words, np.concatenate(parts), step_samples, length)
 
 

@@ -33,6 +33,8 @@ def build_recipe(settings: EngineSettings, home: Path) -> EngineRecipe:
                 settings.words,
                 settings.hop_ms,
                 stepwise=settings.stepwise,
+                first_stage=settings.first_stage,
+                second_opinion=settings.second_opinion,
             )
         case "openwakeword":
             return openwakeword_recipe(settings.name, home, settings.words)

@@ -157,11 +157,16 @@ def _rows(
     for index, level_db in enumerate(line.levels_db):
         begin = first + index * _LEVEL_SAMPLES
         yield row("level", begin, min(begin + _LEVEL_SAMPLES, end_sample), value=float(level_db))
+    for begin, end in line.own_sound or ():
+        yield row("own_sound", begin, end)
     step = opened.step_samples
     for word, kept in line.scores.items():
         for place, score in zip(kept.steps, kept.scores, strict=True):
             end = first + (place + 1) * step
             yield row("score", end - step, end, word=word, value=score)
+    for word, runs in line.skipped.items():
+        for begin, after in zip(runs[::2], runs[1::2], strict=True):
+            yield row("skipped", first + begin * step, first + after * step, word=word)
     for found in line.found:
         end = found.end_sample
         yield row(found.kind, end - step, end, word=found.word, value=found.score)
@@ -185,6 +190,7 @@ def _line(rows: list[dict[str, Any]], opened: OpenedLine) -> trace.Line:
         )
     scores: dict[str, tuple[list[int], list[float]]] = {}
     found: list[TraceDetection] = []
+    skipped: dict[str, list[int]] = {}
     for row in rest:
         kind = row["kind"]
         if kind == "score":
@@ -192,6 +198,11 @@ def _line(rows: list[dict[str, Any]], opened: OpenedLine) -> trace.Line:
             after = row["end_sample"] - head["first_sample"]
             places.append(after // opened.step_samples - 1)
             values.append(trace.shorten_score(row["value"]))
+        elif kind == "skipped":
+            skipped.setdefault(row["word"], []).extend(
+                (row[end] - head["first_sample"]) // opened.step_samples
+                for end in ("first_sample", "end_sample")
+            )
         elif kind in {"wake", "near_miss"}:
             detection: Literal["wake", "near_miss"] = "wake" if kind == "wake" else "near_miss"
             found.append(
@@ -213,6 +224,11 @@ def _line(rows: list[dict[str, Any]], opened: OpenedLine) -> trace.Line:
             for word, (places, values) in scores.items()
         },
         found=tuple(found),
+        own_sound=tuple(
+            (row["first_sample"], row["end_sample"]) for row in rest if row["kind"] == "own_sound"
+        )
+        or msgspec.UNSET,
+        skipped={word: tuple(runs) for word, runs in skipped.items()},
     )
     # The file may come from anywhere: validate the line by its schema.
     return trace.decode(msgspec.json.encode(line))

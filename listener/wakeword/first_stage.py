@@ -1,0 +1,151 @@
+"""First stage: decides from the student's embeddings at which steps the full network must run.
+
+The head of each word scores the student's embeddings. Where that score reaches the word's bound,
+the word is open for `HOLD_FRAMES` frames, and its scores come from the full network; elsewhere they
+are not computed. ``docs/decisions/0073`` gives the measurements behind the constants.
+"""
+
+from collections.abc import Sequence
+from typing import Any, Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from listener.wakeword.embedding import Embeddings
+from listener.wakeword.features import Floats
+
+Mask = NDArray[np.bool_]
+
+HOLD_FRAMES: Final = 6
+"""Frames that a word stays open, the one that opened it included."""
+
+
+LONGEST_TURN_STEPS: Final = 4
+"""Steps after which each head has scored the student's embeddings again, if there are many words.
+An open word stays open for longer, so that a word is open at most so much later."""
+_HEADS_A_STEP: Final = 2
+
+
+def turn_steps(words: int) -> int:
+    """Return the steps between two scores of one head, so that heads of many words take turns."""
+    return min(LONGEST_TURN_STEPS, -(-words // _HEADS_A_STEP))
+
+
+def hold_steps(steps_per_frame: int) -> int:
+    """Return the steps that a word stays open, the one that opened it included."""
+    return HOLD_FRAMES * steps_per_frame
+
+
+def best_output(outputs: Floats, labels: list[int]) -> Any:  # noqa: ANN401 - a scalar or an array, as numpy reduces
+    """Return the score of a word from the outputs of its head.
+
+    Args:
+        outputs: shape (outputs,) or (n, outputs).
+        labels: outputs that count; none means the first.
+    """
+    return outputs[..., labels].max(axis=-1) if labels else outputs[..., 0]
+
+
+class FirstStage:
+    """First stage of one stream. Not safe for use by several threads."""
+
+    def __init__(
+        self,
+        embeddings: Embeddings,
+        heads: Sequence[Any],
+        bounds: Sequence[float],
+        steps_per_frame: int,
+    ) -> None:
+        """Combine the student with the heads.
+
+        Args:
+            embeddings: the student and its ring buffer.
+            heads: a `streaming.Word` for each word, in the order of the scores.
+            bounds: score of each head on the student's embeddings at which its word opens.
+            steps_per_frame: steps in a frame.
+        """
+        self._embeddings = embeddings
+        self._heads = tuple(
+            (word.head, word.window_frames, [output for output, _ in word.labels]) for word in heads
+        )
+        self._bounds = tuple(bounds)
+        self._hold = hold_steps(steps_per_frame)
+        self._turn = turn_steps(len(self._heads))
+        self._left = [0] * len(self._heads)
+        self._steps = 0
+
+    def restart(self) -> None:
+        """Overwrite all features and start anew."""
+        self._embeddings.restart()
+        for head, _, _ in self._heads:
+            head.wipe()
+        self._left = [0] * len(self._left)
+        self._steps = 0
+
+    @property
+    def embedding(self) -> Floats:
+        """The student's newest embedding, float32, shape (96,), a view."""
+        newest: Floats = self._embeddings.window(1)[0]
+        return newest
+
+    def skip(self, mel: Floats) -> None:
+        """Take a step that no head scores; no word opens by it, and open words do not age."""
+        self._embeddings.step(mel)
+
+    def close(self) -> None:
+        """Close every word."""
+        self._left = [0] * len(self._left)
+
+    def step(self, mel: Floats, *, is_scored: bool) -> tuple[bool, ...]:
+        """Take the mel frames of a step; return which words are open at it.
+
+        Args:
+            mel: shape (hop_frames, 32).
+            is_scored: whether heads run; they do not in the first frames of a stream.
+        """
+        self._embeddings.step(mel)
+        left = self._left
+        for index, (head, window_frames, labels) in enumerate(self._heads):
+            if is_scored and (self._steps + index) % self._turn == 0:
+                outputs = head.score(self._embeddings.window(window_frames))
+                if best_output(outputs, labels) >= self._bounds[index]:
+                    left[index] = self._hold + 1
+            left[index] = max(left[index] - 1, 0)
+        self._steps += 1
+        return tuple(steps > 0 for steps in left)
+
+
+class OpenSteps:
+    """Open steps of a recording from scores on the student's embeddings, in batches."""
+
+    def __init__(self, bounds: Sequence[float]) -> None:
+        """Start with every word closed, at one step in a frame.
+
+        Args:
+            bounds: score at which each word opens.
+        """
+        self._bounds = np.array(bounds, np.float32)
+        self._hold = hold_steps(1)
+        self._turn = turn_steps(len(bounds))
+        self.restart()
+
+    def restart(self) -> None:
+        """Close every word."""
+        self._past = np.zeros((self._hold - 1, len(self._bounds)), np.bool_)
+        self._steps = 0
+
+    def push(self, scores: Floats) -> Mask:
+        """Return whether each word is open at each step.
+
+        Args:
+            scores: of the student's embeddings, shape (n, words).
+        """
+        step = self._steps + np.arange(len(scores))[:, None]
+        is_turn = (step + np.arange(len(self._bounds))) % self._turn == 0
+        self._steps += len(scores)
+        reached = np.concatenate([self._past, (scores >= self._bounds) & is_turn])
+        self._past = reached[len(reached) - len(self._past) :].copy()
+        mask = np.zeros(scores.shape, np.bool_)
+        for back in range(self._hold):
+            mask |= reached[self._hold - 1 - back : len(reached) - back]
+        return mask

@@ -1,0 +1,244 @@
+"""The student of the embedding network: a small causal network that approximates embeddings.
+
+A dense layer takes the 8 mel frames of a step; convolutions over the last steps follow, each added
+to its input; a dense layer gives the 96 numbers. ``docs/decisions/0073`` gives the reasons and
+``models/first-stage/card.md`` the figures. Everything is numpy: a step costs less than a call of
+onnxruntime, and buffers are allocated once, so that no copy of a feature is freed without being
+overwritten.
+
+The file of weights is a sequence of arrays in numpy's ``.npy`` format: 16-bit matrices and 32-bit
+biases, layer by layer.
+"""
+
+import io
+from dataclasses import dataclass
+from typing import Any, Final
+
+import numpy as np
+
+from listener.errors import ModelRefused
+from listener.wakeword.embedding import FEATURES, RECEPTIVE_FRAMES, STEP_FRAMES
+from listener.wakeword.features import BANDS, Floats
+
+INPUTS: Final = STEP_FRAMES * BANDS
+"""Inputs of a step: its mel frames."""
+LONGEST_CONTEXT_STEPS: Final = -(-RECEPTIVE_FRAMES // STEP_FRAMES)
+"""Steps of 80 ms that an embedding may depend on: those of the embedding network."""
+_WIDEST: Final = 1024
+_MOST_LAYERS: Final = 8
+
+
+@dataclass(frozen=True, slots=True)
+class StudentWeights:
+    """The weights of a student, float32."""
+
+    first: Floats
+    """Shape (256, width)."""
+    first_bias: Floats
+    """Shape (width,)."""
+    convolutions: tuple[Floats, ...]
+    """One for each layer, shape (taps, width, width), the oldest step first."""
+    biases: tuple[Floats, ...]
+    """One for each convolution, shape (width,)."""
+    last: Floats
+    """Shape (width, 96)."""
+    last_bias: Floats
+    """Shape (96,)."""
+
+    @property
+    def context_steps(self) -> int:
+        """Steps that an embedding depends on, 80 ms apart."""
+        return 1 + sum(len(kernel) - 1 for kernel in self.convolutions)
+
+    @property
+    def multiplications(self) -> int:
+        """Multiplications of a step."""
+        return sum(matrix.size for matrix in (self.first, *self.convolutions, self.last))
+
+
+def read_weights(data: bytes, name: str) -> StudentWeights:
+    """Read a file of weights.
+
+    Args:
+        data: any bytes are safe.
+        name: name of the model for messages.
+
+    Raises:
+        ModelRefused: the bytes are not the weights of a student.
+    """
+    arrays: list[Any] = []
+    stream = io.BytesIO(data)
+    try:
+        while stream.tell() < len(data) and len(arrays) <= 2 * _MOST_LAYERS + 4:
+            # Not numpy.load, which takes archives, too, and loads zipfile for them.
+            arrays.append(np.lib.format.read_array(stream, allow_pickle=False))
+    except Exception as error:  # the parser of headers raises many kinds, by version
+        raise ModelRefused(f"{name} is not a sequence of numpy arrays: {error}") from error
+    _check(arrays, name)
+    matrices, biases = arrays[::2], arrays[1::2]
+    whole = [np.ascontiguousarray(array, np.float32) for array in matrices]
+    offsets = [np.ascontiguousarray(array, np.float32) for array in biases]
+    return StudentWeights(
+        whole[0], offsets[0], tuple(whole[1:-1]), tuple(offsets[1:-1]), whole[-1], offsets[-1]
+    )
+
+
+def write_weights(weights: StudentWeights) -> bytes:
+    """Return the file of weights; matrices are rounded to 16 bits."""
+    stream = io.BytesIO()
+    matrices = (weights.first, *weights.convolutions, weights.last)
+    biases = (weights.first_bias, *weights.biases, weights.last_bias)
+    for matrix, bias in zip(matrices, biases, strict=True):
+        np.save(stream, matrix.astype("<f2"))
+        np.save(stream, bias.astype("<f4"))
+    return stream.getvalue()
+
+
+def _check(arrays: list[Any], name: str) -> None:
+    """Raise unless the arrays are the layers of a student."""
+    reason = f"{name} is not the weights of a student of the embedding network"
+    if len(arrays) < 4 or len(arrays) % 2 or len(arrays) > 2 * _MOST_LAYERS + 4:  # noqa: PLR2004 - the first and the last layer
+        raise ModelRefused(f"{reason}: it has {len(arrays)} arrays")
+    width = arrays[1].shape[0] if arrays[1].ndim == 1 else 0
+    expected = [(INPUTS, width), *[(None, width, width)] * (len(arrays) // 2 - 2)]
+    expected.append((width, FEATURES))
+    if not 1 <= width <= _WIDEST:
+        raise ModelRefused(f"{reason}: its width is {width}")
+    taps = 0
+    for matrix, bias, shape in zip(arrays[::2], arrays[1::2], expected, strict=True):
+        sizes = tuple(matrix.shape)
+        wanted = tuple(
+            size if want is None else want for size, want in zip(sizes, shape, strict=False)
+        )
+        if len(sizes) != len(shape) or sizes != wanted or bias.shape != (sizes[-1],):
+            raise ModelRefused(f"{reason}: a layer has the shape {sizes}")
+        if matrix.dtype != np.dtype("<f2") or bias.dtype != np.dtype("<f4"):
+            raise ModelRefused(f"{reason}: a layer has the type {matrix.dtype}")
+        taps += sizes[0] - 1 if len(sizes) == 3 else 0  # noqa: PLR2004 - taps, inputs, outputs
+        if not (np.isfinite(matrix).all() and np.isfinite(bias).all()):
+            raise ModelRefused(f"{reason}: a number is not finite")
+    if not 0 <= taps < LONGEST_CONTEXT_STEPS:
+        raise ModelRefused(f"{reason}: it depends on {taps + 1} steps")
+
+
+class StudentNet:
+    """The student at one step after the other.
+
+    Implements ``wakeword.embedding.Network``. Not safe for use by several threads.
+    """
+
+    def __init__(self, weights: StudentWeights, hop_frames: int) -> None:
+        """Allocate the buffers.
+
+        Args:
+            weights: the layers.
+            hop_frames: mel frames in a step, 8 or 4. With 4, each of two phases takes every second
+                step, as in the embedding network.
+        """
+        self.hop_frames: int = hop_frames
+        """Mel frames in a step."""
+        width = len(weights.first_bias)
+        self._weights = weights
+        self._phases = STEP_FRAMES // hop_frames
+        self._mel = np.zeros(INPUTS, np.float32)
+        self._parts = self._mel.reshape(self._phases, hop_frames, BANDS)
+        # Each output of a layer is written twice, so that the last steps are contiguous.
+        self._rings = tuple(
+            np.zeros((self._phases, 2 * len(kernel), width), np.float32)
+            for kernel in weights.convolutions
+        )
+        self._kernels = tuple(kernel.reshape(-1, width) for kernel in weights.convolutions)
+        self._slots = np.zeros((len(self._rings), self._phases), np.int64)
+        self._hidden = np.zeros(width, np.float32)
+        self._sum = np.zeros(width, np.float32)
+        self._result = np.zeros(FEATURES, np.float32)
+        self._phase = 0
+
+    def step(self, mel: Floats) -> Floats:
+        """See ``Network.step``."""
+        weights = self._weights
+        for part in range(1, self._phases):
+            np.copyto(self._parts[part - 1], self._parts[part])
+        np.copyto(self._parts[-1], mel)
+        phase = self._phase
+        self._phase = (phase + 1) % self._phases
+        hidden = np.dot(self._mel, weights.first, out=self._hidden)
+        hidden += weights.first_bias
+        np.maximum(hidden, 0, out=hidden)
+        for layer, (rings, kernel, bias) in enumerate(
+            zip(self._rings, self._kernels, weights.biases, strict=True)
+        ):
+            ring = rings[phase]
+            taps = len(ring) // 2
+            slot = int(self._slots[layer, phase])
+            ring[slot] = hidden
+            ring[slot + taps] = hidden
+            slot = (slot + 1) % taps
+            self._slots[layer, phase] = slot
+            total = np.dot(ring[slot : slot + taps].reshape(-1), kernel, out=self._sum)
+            total += bias
+            np.maximum(total, 0, out=total)
+            hidden += total
+        result = np.dot(hidden, weights.last, out=self._result)
+        result += weights.last_bias
+        return result
+
+    def state(self) -> tuple[Any, ...]:
+        """See ``Network.state``."""
+        rings = tuple(ring.copy() for ring in self._rings)
+        return self._mel.copy(), rings, self._slots.copy(), self._phase
+
+    def resume(self, state: tuple[Any, ...]) -> None:
+        """See ``Network.resume``."""
+        mel, rings, slots, self._phase = state
+        np.copyto(self._mel, mel)
+        np.copyto(self._slots, slots)
+        for ring, start in zip(self._rings, rings, strict=True):
+            np.copyto(ring, start)
+        for buffer in (self._hidden, self._sum, self._result):
+            buffer[:] = 0
+
+
+class LongStudent:
+    """The student at many steps of 80 ms at once.
+
+    Implements ``wakeword.batch.LongNetwork``. Not safe for use by several threads.
+    """
+
+    def __init__(self, weights: StudentWeights) -> None:
+        """Begin with silent inputs.
+
+        Args:
+            weights: the layers.
+        """
+        self._weights = weights
+        width = len(weights.first_bias)
+        self._past = tuple(
+            np.zeros((len(kernel) - 1, width), np.float32) for kernel in weights.convolutions
+        )
+
+    def steps(self, mel: Floats) -> Floats:
+        """See ``LongNetwork.steps``."""
+        weights = self._weights
+        hidden = np.maximum(mel.reshape(-1, INPUTS) @ weights.first + weights.first_bias, 0)
+        kept = []
+        for kernel, bias, past in zip(
+            weights.convolutions, weights.biases, self._past, strict=True
+        ):
+            both = np.concatenate([past, hidden])
+            kept.append(both[len(both) - len(past) :].copy())
+            total = np.tile(bias, (len(hidden), 1))
+            for tap, matrix in enumerate(kernel):
+                total += both[tap : tap + len(hidden)] @ matrix
+            hidden += np.maximum(total, 0)
+        self._past = tuple(kept)
+        embeddings: Floats = hidden @ weights.last + weights.last_bias
+        return embeddings
+
+    def state(self) -> tuple[Floats, ...]:
+        """See ``LongNetwork.state``."""
+        return self._past
+
+    def resume(self, state: tuple[Floats, ...]) -> None:
+        """See ``LongNetwork.resume``."""
+        self._past = state

@@ -1,0 +1,160 @@
+"""Fix the bounds of the first stage, and measure how many words it loses; write the manifest.
+
+Run it with ``python -m models.first_stage.measure AUDIO [FOLDER]``. The bound of a word is the
+score of its head on the student's embeddings that `SPEECH_SHARE` of the steps of speech reach, with
+the steps that a word stays open: speech of the half of the recordings that fixes thresholds. Then
+words are played in five conditions, and those that wake without the first stage are counted, and
+those that no longer wake with it. Real recordings of a word are used where AUDIO has them
+(``positive/``); they train nothing and fix no bound. For every word there are synthetic clips, by
+the same voices, that the student was not trained with.
+"""
+
+import argparse
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Final
+
+import msgspec
+import numpy as np
+
+from listener.audio.pcm import Samples
+from listener.evaluate.corpus.augmentation import Condition, Mixer, choose_mix
+from listener.inference.catalogue import FIRST_STAGE, Catalogue
+from listener.storage.recordings import open_recording
+from listener.train.clips import plan_clips, speak_clips
+from listener.train.negatives import THRESHOLD
+from listener.train.tuning import SPEECH_SHARE, WEIGHTS, Pair, fix_word, pack_first_stage
+from listener.train.voices.engine import VoiceEngine
+from listener.train.voices.registry import find_engines
+from listener.wakeword.manifest import KnownWord, to_toml
+from listener.wakeword.student import read_weights
+from models.first_stage.train import ENGINES, FOLDER, SPOKEN, play
+from models.negatives.make import SPLIT, read_sources
+
+REAL: Final[Mapping[str, str]] = {"alexa": "positive/alexa", "hey-jarvis": "positive/jarvis"}
+"""Folders with recordings of a word. Those for hey-jarvis say "jarvis": some of them wake it."""
+SYNTHETIC_CLIPS: Final = 21
+SEED: Final = 1001
+_LEAD_SAMPLES: Final = 24_000
+_TAIL_SAMPLES: Final = 12_800
+_ORIGIN: Final = (
+    "Earmark's own, trained by models/first_stage/train.py on the embeddings of models/embedding"
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Loss:
+    """Words of one kind in one condition."""
+
+    condition: str
+    woken: int
+    """Words that wake without the first stage."""
+    lost: int
+    """Those of them that do not wake with it."""
+
+
+def conditions(audio: Path) -> tuple[Condition, ...]:
+    """Return the five conditions: noises of the half that fixes thresholds, and rooms."""
+    noises = tuple(
+        audio / name
+        for name, half in SPLIT.items()
+        if half == THRESHOLD and name.startswith("noise/")
+    )
+    rooms = tuple(sorted((audio / "rir").iterdir()))
+    noisy = (Condition(f"{snr} dB", float(snr), noises) for snr in (20, 10, 5))
+    return (Condition(), *noisy, Condition("room", rooms=rooms))
+
+
+def lose(pair: Pair, clips: Mapping[str, Samples], chosen: Sequence[Condition]) -> Iterator[Loss]:
+    """Yield the words woken and lost in each condition.
+
+    Args:
+        pair: scores without and with the first stage.
+        clips: recordings of the word by name, each played once in each condition.
+        chosen: the conditions.
+    """
+    mixer = Mixer()
+    for condition in chosen:
+        woken = lost = 0
+        for name, clip in clips.items():
+            silence = np.random.default_rng(SEED).integers(-3, 4, _LEAD_SAMPLES).astype(np.int16)
+            padded = np.concatenate([silence, clip, silence[:_TAIL_SAMPLES]])
+            choice = choose_mix(condition, SEED, name, 0)
+            played = np.concatenate(list(mixer.mix(partial(play, padded), choice)))
+            without, with_it = pair.wakes(played)
+            woken += without
+            lost += without and not with_it
+        yield Loss(condition.name, woken, lost)
+
+
+def synthesize_clips(engines: Sequence[VoiceEngine], word: str) -> dict[str, Samples]:
+    """Return synthetic clips of a word that the student was not trained with."""
+    plan = plan_clips(
+        "word", SPOKEN[word], [e.name for e in engines if e.name in ENGINES], SYNTHETIC_CLIPS
+    )
+    return {
+        f"{clip.request.engine} {clip.request.number}": clip.speech.samples
+        for clip in speak_clips(plan, engines, SEED)
+    }
+
+
+def read_clips(folder: Path) -> dict[str, Samples]:
+    """Return the recordings of a folder by name."""
+    clips = {}
+    for file in sorted(folder.iterdir()):
+        with open_recording(file) as recording:
+            samples = recording.read(recording.length_samples)
+        if samples is not None:
+            clips[file.name] = samples
+    return clips
+
+
+def main() -> None:
+    """Fix the bounds, measure, print, and write the manifest."""
+    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    parser.add_argument("audio", type=Path, help="folder of recordings with manifest.json")
+    parser.add_argument("folder", type=Path, nargs="?", default=FOLDER, help="of the weights")
+    parser.add_argument("--home", type=Path, default=Path(), help="data directory with voices")
+    parser.add_argument("--share", type=float, default=SPEECH_SHARE)
+    parser.add_argument("--word", action="append", help="measure only these words")
+    arguments = parser.parse_args()
+    audio: Path = arguments.audio
+    catalogue = Catalogue(arguments.home)
+    engines, _ = find_engines(arguments.home)
+    chosen = conditions(audio)
+    speech = [
+        source.samples
+        for source in read_sources(audio)
+        if source.half == THRESHOLD and not source.name.startswith("noise/")
+    ]
+    data = (arguments.folder / WEIGHTS).read_bytes()
+    weights = read_weights(data, WEIGHTS)
+    known: dict[str, KnownWord] = {}
+    for name in arguments.word or [w for w in SPOKEN if w in catalogue.names()]:
+        word = catalogue.load(name)
+        entry = fix_word(catalogue, word, weights, speech, arguments.share)
+        pair = Pair(catalogue, word, pack_first_stage(FIRST_STAGE, data, {name: entry}, _ORIGIN))
+        sets = {"synthetic": synthesize_clips(engines, name)}
+        if name in REAL:
+            sets["real"] = read_clips(audio / REAL[name])
+        woken = lost = 0
+        for kind, clips in sets.items():
+            for loss in lose(pair, clips, chosen):
+                _say(f"{name} {kind} {loss.condition}: {loss.lost} of {loss.woken} lost")
+                woken += loss.woken
+                lost += loss.lost
+        share = f"open in {entry.speech_share:.2%} of speech"
+        _say(f"{name}: bound {entry.bound}, {share}, {lost} of {woken} lost")
+        known[name] = msgspec.structs.replace(entry, woken=woken, lost=lost)
+    manifest = pack_first_stage(FIRST_STAGE, data, known, _ORIGIN).manifest
+    (arguments.folder / "manifest.toml").write_text(to_toml(manifest), "utf-8")
+
+
+def _say(text: str) -> None:
+    print(text, flush=True)  # noqa: T201 - progress of a program
+
+
+if __name__ == "__main__":
+    main()

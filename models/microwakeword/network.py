@@ -1,0 +1,136 @@
+"""Writes a microWakeWord network as ONNX: the same integers, on many frames at once.
+
+TensorFlow Lite computes the network in 8-bit integers, one step of three frames after the other.
+Every number here is a whole one in floating point, which convolutions add exactly, and each layer
+is rounded as TensorFlow Lite rounds it: twice, upwards at a half. So the probabilities are the same
+to the last bit. The columns that the original keeps from step to step are silence at the start of a
+stream; here they are the padding before the first frame.
+"""
+
+from collections.abc import Sequence
+from typing import Final
+
+import numpy as np
+from numpy.typing import NDArray
+from onnx import TensorProto
+
+from listener.errors import ModelRefused
+from listener.wakeword.micro_features import CHANNELS, FEATURE_SCALE
+from listener.inference.graph import Writer
+from models.microwakeword.tflite_file import CONVOLUTION, DENSE, DEPTHWISE, Layer
+
+_LOWEST: Final = -128
+_HIGHEST: Final = 127
+_MULTIPLIER_BITS: Final = 31
+_PROBABILITIES: Final = 256
+_LARGEST_EXACT: Final = 1 << 24
+"""Whole numbers up to here are exact in 32 bits of floating point, and so are their sums."""
+
+
+def write_network(layers: Sequence[Layer], mean_steps: int, name: str) -> bytes:
+    """Return the ONNX file of a network.
+
+    Its input is ``features``, shape (1, n, 40): the front end's whole numbers; its output is
+    ``probabilities``, shape (steps - mean_steps + 1,): the mean of each ``mean_steps`` steps in a
+    row, each of three frames, from the first step on.
+
+    Args:
+        layers: the layers, as `read_layers` returns them.
+        mean_steps: probabilities that are averaged.
+        name: name of the graph.
+
+    Raises:
+        ModelRefused: a sum of a layer could be too large to be exact.
+    """
+    graph = Writer()
+    half = graph.constant("half", np.float64(0.5))
+    features = graph.input("features", [1, "frames", CHANNELS])
+    x = graph.operator("Transpose", [features], perm=[0, 2, 1])
+    x = graph.operator("Cast", [x], to=TensorProto.DOUBLE)
+    # Divided in this order, as pymicro-wakeword does: a product of constants would round elsewhere.
+    scale = graph.constant("feature_scale", np.float64(FEATURE_SCALE))
+    x = graph.operator("Mul", [x, scale])
+    step = graph.constant("input_scale", np.float64(layers[0].input_scale))
+    x = graph.operator("Round", [graph.operator("Div", [x, step])])
+    x = _clip(graph, x, "input", 0, _HIGHEST - _LOWEST)
+    channels = CHANNELS
+    for index, layer in enumerate(layers):
+        x = graph.operator("Cast", [x], to=TensorProto.FLOAT)
+        x, channels = _sum(graph, x, index, layer, channels)
+        x = graph.operator("Cast", [x], to=TensorProto.DOUBLE)
+        multiplier, exponent = _multiplier(layer)
+        for factor_name, factor in (("multiplier", multiplier), ("power", exponent)):
+            factor_node = graph.constant(f"{factor_name}.{index:02}", factor[None, :, None])
+            x = graph.operator("Mul", [x, factor_node])
+            x = graph.operator("Floor", [graph.operator("Add", [x, half])])
+        lowest = 0 if layer.has_relu else _LOWEST - layer.output_zero
+        x = _clip(graph, x, f"{index:02}", lowest, _HIGHEST - layer.output_zero)
+    last = layers[-1]
+    x = graph.operator("Add", [x, graph.constant("zero", np.float64(last.output_zero - _LOWEST))])
+    x = graph.operator("Cast", [x], to=TensorProto.INT64)
+    table = graph.constant("table", _probabilities(last))
+    x = graph.operator("Gather", [table, x])
+    x = graph.operator("AveragePool", [x], kernel_shape=[mean_steps])
+    axes = graph.constant("axes", np.array([0, 1], np.int64))
+    graph.output(graph.operator("Squeeze", [x, axes]), "probabilities", ["steps"])
+    return graph.serialise(name)
+
+
+def _sum(graph: Writer, x: str, index: int, layer: Layer, channels: int) -> tuple[str, int]:
+    """Add the convolution of a layer; return its sums and their number of channels."""
+    weights, groups = _kernel(layer, channels)
+    outputs, _, taps = weights.shape
+    reach = np.abs(weights).sum(axis=(1, 2)) * (_HIGHEST - _LOWEST) + np.abs(layer.bias)
+    if reach.max() >= _LARGEST_EXACT:
+        raise ModelRefused(f"layer {index} of the network has sums that are not exact in 32 bits")
+    kernel = graph.constant(f"kernel.{index:02}", weights.astype(np.float32))
+    bias = graph.constant(f"bias.{index:02}", layer.bias.astype(np.float32))
+    sums = graph.operator(
+        "Conv",
+        [x, kernel, bias],
+        kernel_shape=[taps],
+        strides=[layer.stride],
+        pads=[taps - layer.stride, 0],
+        group=groups,
+    )
+    return sums, outputs
+
+
+def _kernel(layer: Layer, channels: int) -> tuple[NDArray[np.float64], int]:
+    """Return the weights of a layer as (outputs, inputs of a group, taps), and its groups."""
+    weights = layer.weights.astype(np.float64)
+    if layer.operator == CONVOLUTION:
+        return np.ascontiguousarray(weights[:, :, 0, :].transpose(0, 2, 1)), 1
+    if layer.operator == DEPTHWISE:
+        return np.ascontiguousarray(weights[0, :, 0, :].T[:, None, :]), channels
+    if layer.operator == DENSE and weights.shape[1] % channels == 0:
+        taps = weights.reshape(len(weights), -1, channels)
+        return np.ascontiguousarray(taps.transpose(0, 2, 1)), 1
+    raise ModelRefused(f"the network has a layer of {weights.shape} after {channels} channels")
+
+
+def _multiplier(layer: Layer) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Return the factor of each output as a 31-bit fraction and a power of two."""
+    scales = np.float64(layer.input_scale) * layer.weight_scales.astype(np.float64)
+    fraction, exponent = np.frexp(scales / np.float64(layer.output_scale))
+    whole = np.floor(fraction * 2.0**_MULTIPLIER_BITS + 0.5)
+    factor = whole / 2.0**_MULTIPLIER_BITS
+    return factor, np.ldexp(1.0, exponent)
+
+
+def _probabilities(last: Layer) -> NDArray[np.float32]:
+    """Return the probability for each value of the last layer."""
+    values = np.arange(_LOWEST, _HIGHEST + 1) - last.output_zero
+    logits = values.astype(np.float32) * np.float32(last.output_scale)
+    shares = np.float32(1) / (np.float32(1) + np.exp(-logits))
+    whole = np.clip(np.floor(shares * _PROBABILITIES + 0.5), 0, _PROBABILITIES - 1)
+    table: NDArray[np.float32] = (whole / _PROBABILITIES).astype(np.float32)
+    return table
+
+
+def _clip(graph: Writer, x: str, name: str, lowest: float, highest: float) -> str:
+    bounds = [
+        graph.constant(f"{kind}.{name}", np.float64(bound))
+        for kind, bound in (("lowest", lowest), ("highest", highest))
+    ]
+    return graph.operator("Clip", [x, *bounds])

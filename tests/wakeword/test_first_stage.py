@@ -1,0 +1,281 @@
+"""A first stage chooses the steps that are scored; those that are scored are exact."""
+
+from collections.abc import Callable
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from listener.audio.pcm import FRAME_SAMPLES, Frame, Gap, GapReason, Samples
+from listener.inference.onnx import StreamNet
+from listener.wakeword.detector import Rule, StreamDetector, Wake
+from listener.wakeword.embedding import Embeddings
+from listener.wakeword.features import Floats, Mel
+from listener.wakeword.first_stage import HOLD_FRAMES, FirstStage, OpenSteps
+from listener.wakeword.streaming import CATCH_UP_FRAMES, StreamingModel, Word
+from listener.wakeword.student import StudentNet
+from models.embedding.convert import MODELS
+from tests.wakeword.students import random_student
+
+WEIGHTS = np.load(MODELS / "embedding" / "mel.npy")
+NETWORKS = {
+    hop: StreamNet((MODELS / "embedding" / f"stream-{hop * 10}.onnx").read_bytes(), "test")
+    for hop in (8, 4)
+}
+STUDENT = random_student(16, (4, 4, 4))
+SAME = 1e-4
+
+
+class CalledHead:
+    """Scores 1 at the calls whose numbers are given, else a number of the window."""
+
+    def __init__(self, *ones: int) -> None:
+        self.ones = ones
+        self.windows: list[Floats] = []
+
+    def score(self, window: Floats) -> Floats:
+        self.windows.append(window.copy())
+        number = 0.5 * float(np.tanh(window.mean() / 20)) ** 2
+        return np.array([1.0 if len(self.windows) in self.ones else number], np.float32)
+
+    def wipe(self) -> None:
+        self.windows.clear()
+
+
+def two_stages(
+    hop: int, window: int, opens_at: tuple[int, ...], *, lazy: bool = False
+) -> tuple[StreamingModel, CalledHead, CalledHead]:
+    """A model, the head on the student's embeddings, and the head on the network's.
+
+    The first stage opens at the calls of its head with the given numbers; no head is called in the
+    first 5 frames.
+    """
+    gate_head, head = CalledHead(*opens_at), CalledHead()
+    first = FirstStage(
+        Embeddings(StudentNet(STUDENT, hop), window),
+        [Word("alexa", gate_head, window)],
+        [0.75],
+        8 // hop,
+    )
+    model = StreamingModel(
+        Mel(WEIGHTS, hop),
+        Embeddings(NETWORKS[hop], window),
+        [Word("alexa", head, window)],
+        lazy=lazy,
+        first_stage=first,
+    )
+    return model, gate_head, head
+
+
+def full_scores(hop: int, window: int, frames: list[Samples]) -> Floats:
+    model = StreamingModel(
+        Mel(WEIGHTS, hop), Embeddings(NETWORKS[hop], window), [Word("alexa", CalledHead(), window)]
+    )
+    model.restart()
+    return np.concatenate([model.push(frame).copy() for frame in frames])[:, 0]
+
+
+def noise(frames: int, seed: int = 3) -> list[Samples]:
+    random = np.random.default_rng(seed)
+    return list(random.integers(-6000, 6000, (frames, FRAME_SAMPLES)).astype(np.int16))
+
+
+@pytest.mark.parametrize("hop", [8, 4])
+@pytest.mark.parametrize("opens_at", [(1,), (20,), (30, 33), (40, 70), (45, 45 + 4 * HOLD_FRAMES)])
+def test_scored_steps_are_exact_and_the_others_have_no_score(
+    hop: int, opens_at: tuple[int, ...]
+) -> None:
+    frames = noise(90)
+    expected = full_scores(hop, 16, frames)
+    model, _, _ = two_stages(hop, 16, opens_at)
+
+    pushed = [model.push(frame)[:, 0].copy() for frame in frames]
+
+    scores = np.concatenate(pushed)
+    steps = 8 // hop
+    opened = np.zeros(len(scores), np.bool_)
+    for call in opens_at:
+        first = 5 * steps + call - 1
+        opened[first : first + HOLD_FRAMES * steps] = True
+    assert len(scores) == len(expected)
+    np.testing.assert_array_equal(~np.isnan(scores[5 * steps :]), opened[5 * steps :])
+    np.testing.assert_allclose(scores[opened], expected[opened], rtol=0, atol=SAME)
+    assert not scores[: 5 * steps].any()
+
+
+@pytest.mark.parametrize("hop", [8, 4])
+def test_network_catches_up_over_several_frames(hop: int) -> None:
+    steps = 8 // hop
+    model, _, head = two_stages(hop, 16, (60 * steps,))
+    taken: list[int] = []
+    network = NETWORKS[hop]
+    step = network.step
+    count = 0
+
+    def counted(mel: Floats) -> Floats:
+        nonlocal count
+        count += 1
+        return step(mel)
+
+    network.step = counted  # type: ignore[method-assign]
+    try:
+        rows = []
+        for frame in noise(80):
+            count = 0
+            rows.append(len(model.push(frame)))
+            taken.append(count)
+    finally:
+        network.step = step  # type: ignore[method-assign]
+
+    at = 5 + 60 - 1
+    assert sum(taken[:at]) == 0
+    assert max(taken) <= 9 * steps
+    # Rows wait while the network catches up, then come together; none is lost.
+    assert rows[at] < steps
+    assert max(rows) > steps
+    assert rows.index(max(rows)) - at <= CATCH_UP_FRAMES
+    assert sum(rows) == 80 * steps
+    assert len(head.windows) == HOLD_FRAMES * steps
+
+
+def test_older_part_of_a_long_window_is_the_students() -> None:
+    model, gate_head, head = two_stages(8, 34, (60,))
+    for frame in noise(70):
+        model.push(frame)
+    exact = StreamingModel(
+        Mel(WEIGHTS, 8), Embeddings(NETWORKS[8], 34), [Word("alexa", full := CalledHead(), 34)]
+    )
+    exact.restart()
+    for frame in noise(70):
+        exact.push(frame)
+
+    window, expected = head.windows[0], full.windows[59]
+
+    np.testing.assert_allclose(window[-16:], expected[-16:], rtol=0, atol=1e-3)
+    np.testing.assert_array_equal(window[:-16], gate_head.windows[59][:-16])
+
+
+def test_words_open_by_themselves() -> None:
+    heads = CalledHead(10), CalledHead(12)
+    words = [Word(name, CalledHead(), 16) for name in ("alexa", "mycroft")]
+    first = FirstStage(
+        Embeddings(StudentNet(STUDENT, 8), 16),
+        [Word(w.name, h, 16) for w, h in zip(words, heads, strict=True)],
+        [0.75, 0.75],
+        1,
+    )
+    model = StreamingModel(Mel(WEIGHTS, 8), Embeddings(NETWORKS[8], 16), words, first_stage=first)
+
+    scores = np.concatenate([model.push(frame).copy() for frame in noise(30)])[5:]
+
+    opened = ~np.isnan(scores)
+    np.testing.assert_array_equal(np.flatnonzero(opened[:, 0]), np.arange(9, 15))
+    np.testing.assert_array_equal(np.flatnonzero(opened[:, 1]), np.arange(11, 17))
+
+
+def test_quiet_room_runs_neither_network() -> None:
+    model, gate_head, head = two_stages(8, 16, (), lazy=True)
+    silence = np.zeros(FRAME_SAMPLES, np.int16)
+
+    for _ in range(60):
+        model.push(silence)
+
+    # 25 steps hold the mel frames of a window; the first counts as loud, and 5 have no score.
+    assert len(gate_head.windows) == 20
+    assert not head.windows
+
+
+def test_student_catches_up_after_a_quiet_room() -> None:
+    model, gate_head, _ = two_stages(8, 16, (), lazy=True)
+    awake, awake_head, _ = two_stages(8, 16, ())
+    frames = [*[np.zeros(FRAME_SAMPLES, np.int16)] * 60, *noise(20)]
+
+    for frame in frames:
+        model.push(frame)
+    for frame in frames:
+        awake.push(frame)
+
+    for ours, expected in zip(gate_head.windows[-20:], awake_head.windows[-20:], strict=True):
+        np.testing.assert_allclose(ours, expected, rtol=0, atol=SAME)
+
+
+def test_restart_overwrites_everything_and_starts_anew() -> None:
+    model, _, _ = two_stages(8, 16, (30,))
+    frames = noise(40)
+    first = np.concatenate([model.push(frame).copy() for frame in frames[:39]])
+
+    model.restart()
+
+    assert not model._stored.any()  # noqa: SLF001 - nothing of the sound may stay
+    assert not model._scores.any()  # noqa: SLF001 - nothing of the sound may stay
+    again = np.concatenate([model.push(frame).copy() for frame in frames[:39]])
+    np.testing.assert_array_equal(first, again)
+
+
+def test_wake_in_pending_steps_has_the_end_of_its_step() -> None:
+    model, _, head = two_stages(8, 16, (60,))
+    head.ones = (1,)
+    detector = StreamDetector(model, {"alexa": Rule(0.9)})
+    detector.push(Gap(GapReason.START, 0))
+    found: list[tuple[int, Wake]] = []
+    ends: list[int] = []
+
+    for number, samples in enumerate(noise(80)):
+        frame = Frame(samples, number * FRAME_SAMPLES)
+        for event in detector.push(frame):
+            assert isinstance(event, Wake)
+            found.append((frame.end_sample, event))
+        ends += [step.end_sample for step in detector.steps]
+
+    ((pushed, wake),) = found
+    assert wake.end_sample == (5 + 60) * FRAME_SAMPLES
+    assert 0 < pushed - wake.end_sample < CATCH_UP_FRAMES * FRAME_SAMPLES
+    assert ends == [(number + 1) * FRAME_SAMPLES for number in range(80)]
+
+
+@given(
+    st.lists(st.floats(0, 1, width=32), min_size=1, max_size=60),
+    st.lists(st.integers(1, 20), min_size=1, max_size=10),
+)
+def test_open_steps_do_not_depend_on_the_batches(scores: list[float], sizes: list[int]) -> None:
+    column = np.array(scores, np.float32)[:, None]
+    whole = OpenSteps([0.75]).push(column)
+    parts, rest = OpenSteps([0.75]), column
+    pieces = []
+    turn = 0
+    while len(rest):
+        size = sizes[turn % len(sizes)]
+        pieces.append(parts.push(rest[:size]))
+        rest = rest[size:]
+        turn += 1
+
+    np.testing.assert_array_equal(np.concatenate(pieces), whole)
+    expected = [
+        any(score >= 0.75 for score in scores[max(0, at - HOLD_FRAMES + 1) : at + 1])
+        for at in range(len(scores))
+    ]
+    assert whole[:, 0].tolist() == expected
+
+
+def test_steps_without_scores_have_none_in_the_report(
+    frames_of: Callable[[list[Samples]], list[Frame]],
+) -> None:
+    model, _, _ = two_stages(8, 16, (30,))
+    detector = StreamDetector(model, {"alexa": Rule(0.9)})
+
+    steps = []
+    for frame in frames_of(noise(60)):
+        detector.push(frame)
+        steps += detector.steps
+
+    scored = [bool(step.scores) for step in steps]
+    assert scored == [True] * 5 + [False] * 29 + [True] * HOLD_FRAMES + [False] * 20
+
+
+@pytest.fixture
+def frames_of() -> Callable[[list[Samples]], list[Frame]]:
+    def frames(blocks: list[Samples]) -> list[Frame]:
+        return [Frame(block, number * FRAME_SAMPLES) for number, block in enumerate(blocks)]
+
+    return frames
