@@ -34,7 +34,7 @@ def test_gradients_are_those_of_the_loss() -> None:
     random = np.random.default_rng(3)
     network = training._Network.draw(7, (3, 2), random)  # noqa: SLF001 - its gradients are the point
     # In 64 bits, so that differences of the loss are exact enough.
-    network.parameters = [each.astype(np.float64) for each in network.parameters]  # type: ignore[misc]
+    network.parameters = [each.astype(np.float64) for each in network.parameters]
     inputs: Any = random.standard_normal((2, 9, INPUTS))
     wanted: Any = random.standard_normal((2, 6, 96))
 
