@@ -67,10 +67,7 @@ def train_student(
         The weights.
     """
     scale = _Scale.of(streams)
-    if start is None:
-        network = _Network.draw(WIDTH, TAPS, random)
-    else:
-        network = _Network.unfold(start, scale)
+    network = _Network.draw(WIDTH, TAPS, random) if start is None else _Network.unfold(start, scale)
     rate = _FIRST_RATE if start is None else _TUNING_RATE
     optimiser = Adam(network.parameters, batches, rate)
     draw = _Stretches(streams, network.context_steps, random)

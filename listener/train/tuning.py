@@ -23,11 +23,12 @@ from listener.train.student import TeacherStream, train_student
 from listener.train.teacher import Teacher
 from listener.train.texts import make_sentences
 from listener.train.voices.engine import VoiceEngine
-from listener.wakeword.batch import BATCH_STEPS, BatchModel
+from listener.wakeword.batch import BATCH_STEPS
 from listener.wakeword.detector import Rule, Trigger, Wake
 from listener.wakeword.features import Floats
 from listener.wakeword.first_stage import OpenSteps
 from listener.wakeword.manifest import DEFAULT_THRESHOLD, File, KnownWord, Manifest, Model
+from listener.wakeword.second_opinion import RecordingModel
 from listener.wakeword.student import StudentWeights, read_weights, write_weights
 
 SPEECH_SHARE: Final = 0.04
@@ -170,7 +171,7 @@ def fix_word(
     return KnownWord(sha256=word.manifest.sha256, bound=bound, speech_share=actual)
 
 
-def score_recording(model: BatchModel, samples: Samples) -> Floats:
+def score_recording(model: RecordingModel, samples: Samples) -> Floats:
     """Return the scores of a recording, shape (steps, words), from the start of a stream."""
     model.restart()
     whole = samples[: len(samples) // FRAME_SAMPLES * FRAME_SAMPLES]

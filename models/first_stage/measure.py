@@ -19,7 +19,7 @@ from typing import Final
 import msgspec
 import numpy as np
 
-from listener.audio.pcm import Samples
+from listener.audio.pcm import SAMPLE_RATE_HZ, Samples
 from listener.evaluate.corpus.augmentation import Condition, Mixer, choose_mix
 from listener.inference.catalogue import FIRST_STAGE, Catalogue
 from listener.storage.recordings import open_recording
@@ -35,6 +35,8 @@ from models.negatives.make import SPLIT, read_sources
 
 REAL: Final[Mapping[str, str]] = {"alexa": "positive/alexa", "hey-jarvis": "positive/jarvis"}
 """Folders with recordings of a word. Those for hey-jarvis say "jarvis": some of them wake it."""
+SPEECH_S: Final = 120
+"""Speech of each recording that fixes bounds, from its beginning."""
 SYNTHETIC_CLIPS: Final = 21
 SEED: Final = 1001
 _LEAD_SAMPLES: Final = 24_000
@@ -125,7 +127,7 @@ def main() -> None:
     engines, _ = find_engines(arguments.home)
     chosen = conditions(audio)
     speech = [
-        source.samples
+        source.samples[: SPEECH_S * SAMPLE_RATE_HZ]
         for source in read_sources(audio)
         if source.half == THRESHOLD and not source.name.startswith("noise/")
     ]

@@ -1,12 +1,20 @@
 """Training of a student: exact gradients, and weights that follow from streams and seed."""
 
+from typing import Any
+
 import numpy as np
 import pytest
 
 from listener.train import student as training
 from listener.train.student import TeacherStream, train_student
 from listener.train.tuning import fix_bound, open_share
-from listener.wakeword.student import INPUTS, LongStudent, read_weights, write_weights
+from listener.wakeword.student import (
+    INPUTS,
+    LongStudent,
+    StudentWeights,
+    read_weights,
+    write_weights,
+)
 
 
 def teacher_stream(steps: int, seed: int) -> TeacherStream:
@@ -25,9 +33,10 @@ STREAMS = [teacher_stream(200, 1), teacher_stream(90, 2)]
 def test_gradients_are_those_of_the_loss() -> None:
     random = np.random.default_rng(3)
     network = training._Network.draw(7, (3, 2), random)  # noqa: SLF001 - its gradients are the point
+    # In 64 bits, so that differences of the loss are exact enough.
     network.parameters = [each.astype(np.float64) for each in network.parameters]
-    inputs = random.standard_normal((2, 9, INPUTS))
-    wanted = random.standard_normal((2, 6, 96))
+    inputs: Any = random.standard_normal((2, 9, INPUTS))
+    wanted: Any = random.standard_normal((2, 6, 96))
 
     def loss() -> float:
         return float(np.square(network.forward(inputs)[0] - wanted).sum())
@@ -47,7 +56,7 @@ def test_gradients_are_those_of_the_loss() -> None:
         assert gradient[place] == pytest.approx((above - below) / 2e-5, rel=1e-4, abs=1e-6)
 
 
-def error_of(weights: training.StudentWeights, stream: TeacherStream) -> float:
+def error_of(weights: StudentWeights, stream: TeacherStream) -> float:
     given = LongStudent(weights).steps(stream.mel.astype(np.float32).reshape(-1, 32))
     return float(np.square(given[10:] - stream.embeddings[10:].astype(np.float32)).mean())
 

@@ -14,7 +14,8 @@ def random_student(width: int, taps: tuple[int, ...], seed: int = 1) -> StudentW
 
     def layer(*shape: int) -> Floats:
         scale = float(np.prod(shape[:-1])) ** -0.5
-        return (scale * random.standard_normal(shape)).astype(np.float32)
+        drawn: Floats = (scale * random.standard_normal(shape)).astype(np.float32)
+        return drawn
 
     return StudentWeights(
         first=layer(256, width),

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from listener.audio.pcm import FRAME_SAMPLES, Frame, Gap, GapReason, Samples
 from listener.inference.onnx import StreamNet
-from listener.wakeword.detector import Rule, StreamDetector, Wake
+from listener.wakeword.detector import Rule, Step, StreamDetector, Wake
 from listener.wakeword.embedding import Embeddings
 from listener.wakeword.features import Floats, Mel
 from listener.wakeword.first_stage import HOLD_FRAMES, FirstStage, OpenSteps
@@ -264,7 +264,7 @@ def test_steps_without_scores_have_none_in_the_report(
     model, _, _ = two_stages(8, 16, (30,))
     detector = StreamDetector(model, {"alexa": Rule(0.9)})
 
-    steps = []
+    steps: list[Step] = []
     for frame in frames_of(noise(60)):
         detector.push(frame)
         steps += detector.steps
