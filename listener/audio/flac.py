@@ -21,6 +21,19 @@ from listener.audio.pcm import Samples
 
 BLOCK_SAMPLES: Final = 4096
 _BLOCK_CODE: Final = 0b1100  # code of 4096 in a frame header; 0b0111: the length follows
+RATE_CODES_HZ: Final = {
+    4: 8_000,
+    5: 16_000,
+    6: 22_050,
+    7: 24_000,
+    8: 32_000,
+    9: 44_100,
+    10: 48_000,
+}
+"""Sample rates by their code in a frame header, in Hz (RFC 9639, section 9.1.2)."""
+_RATE_OF_THE_STREAM: Final = 0
+_RATE_CODES: Final = {rate_hz: code for code, rate_hz in RATE_CODES_HZ.items()}
+"""Codes in a frame header. Chromium plays no file whose frames name the rate of the stream."""
 _PARTITIONS: Final = 16
 _MOST_ORDER: Final = 4
 _MOST_RICE: Final = 14  # 15 is an escape code
@@ -55,7 +68,12 @@ def to_flac(samples: Samples, rate_hz: int, comment: str, multiple_bytes: int = 
     # One block at a time: its arrays are small enough for malloc to reuse their memory, which costs
     # less than numpy's calls (see `system.malloc`).
     frames = [
-        _frame(number, len(samples) - first, _encode_block(samples[first : first + BLOCK_SAMPLES]))
+        _frame(
+            number,
+            len(samples) - first,
+            _encode_block(samples[first : first + BLOCK_SAMPLES]),
+            _RATE_CODES.get(rate_hz, _RATE_OF_THE_STREAM),
+        )
         for number, first in enumerate(range(0, len(samples), BLOCK_SAMPLES))
     ]
     lengths = [len(frame) for frame in frames]
@@ -85,11 +103,12 @@ def _block(kind: int, data: bytes) -> bytes:
     return bytes([kind]) + len(data).to_bytes(3, "big") + data
 
 
-def _frame(number: int, left_samples: int, body: bytes) -> bytes:
+def _frame(number: int, left_samples: int, body: bytes, rate_code: int) -> bytes:
     """Return a frame: header, packed samples, and a checksum of both."""
     is_whole = left_samples >= BLOCK_SAMPLES
-    # Sync code and fixed block size; block size, rate of the stream; mono, 16 bits.
-    header = bytes([0xFF, 0xF8, (_BLOCK_CODE if is_whole else 0b0111) << 4, 0b100 << 1])
+    block_code = _BLOCK_CODE if is_whole else 0b0111
+    # Sync code and fixed block size; block size and rate; mono, 16 bits.
+    header = bytes([0xFF, 0xF8, block_code << 4 | rate_code, 0b100 << 1])
     header += chr(number).encode("utf-8", "surrogatepass")
     if not is_whole:
         header += (left_samples - 1).to_bytes(2, "big")

@@ -17,7 +17,7 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from listener.audio.flac import crc_8, crc_16
+from listener.audio.flac import RATE_CODES_HZ, crc_8, crc_16
 
 MAGIC: Final = b"fLaC"
 LEAST_BLOCK_SAMPLES: Final = 1024
@@ -40,15 +40,6 @@ _BLOCK_8_BITS: Final = 6  # code in a frame header: the block size follows in 8 
 _BLOCK_16_BITS: Final = 7
 _BLOCK_256: Final = 8  # and each code above it, twice as many
 _BLOCK_SIZES: Final = {1: 192, 2: 576, 3: 1152, 4: 2304, 5: 4608}
-_RATE_CODES_HZ: Final = {
-    4: 8_000,
-    5: 16_000,
-    6: 22_050,
-    7: 24_000,
-    8: 32_000,
-    9: 44_100,
-    10: 48_000,
-}
 _RATE_BYTES: Final = {12: (1, 1000), 13: (2, 1), 14: (2, 10)}
 """Codes after which the rate follows: in how many bytes, and in which unit in Hz."""
 _BITS_CODES: Final = (0, 4)  # as in STREAMINFO, or 16
@@ -211,7 +202,7 @@ def _check_header(frame: bytes, number: int, count: int, rate_hz: int) -> int:
     named_hz = (
         int.from_bytes(frame[at : at + more], "big") * unit_hz
         if more
-        else _RATE_CODES_HZ.get(rate_code)
+        else RATE_CODES_HZ.get(rate_code)
     )
     at += more
     if (

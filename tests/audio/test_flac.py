@@ -115,3 +115,12 @@ def test_encoder_runs_without_writable_executable_memory() -> None:
     assert done.returncode == 0, done.stderr.decode()
     samples, _ = soundfile.read(io.BytesIO(done.stdout), dtype="int16")
     assert np.array_equal(samples, np.arange(48_000, dtype=np.int16))
+
+
+@pytest.mark.parametrize(("rate_hz", "code"), [(16_000, 5), (48_000, 10), (12_345, 0)])
+def test_frames_name_their_rate(rate_hz: int, code: int) -> None:
+    data = to_flac(np.arange(5000, dtype=np.int16), rate_hz, "")
+
+    at = data.index(b"\xff\xf8")
+    assert data[at + 2] & 0xF == code
+    assert soundfile.read(io.BytesIO(data), dtype="int16")[1] == rate_hz
