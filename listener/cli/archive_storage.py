@@ -94,15 +94,16 @@ def _open_files(settings: Config, home: Home, stack: contextlib.ExitStack) -> Ar
 
 
 def _open_fleet(settings: Config, home: Home, stack: contextlib.ExitStack) -> ArchiveStorage:
-    # Loads psycopg and obstore, which the extra "fleet" installs.
-    from listener.archive.fleet.background_sweep import BackgroundSweep  # noqa: PLC0415 - see above
-    from listener.archive.fleet.election import Election  # noqa: PLC0415 - see above
-    from listener.archive.fleet.sharded_log import ShardedLog  # noqa: PLC0415 - see above
-    from listener.archive.fleet.shared_home import SharedHome  # noqa: PLC0415 - see above
-    from listener.archive.fleet.tickets import SharedTickets, ticket_secret  # noqa: PLC0415 - see above
-
     key = home.archive_key()
-    store = open_fleet_store(settings, RowMac.for_key(key), stack)
+    store = open_fleet_store(
+        settings, RowMac.for_key(key), stack
+    )  # first: it names a missing extra
+    from listener.archive.fleet.background_sweep import BackgroundSweep  # noqa: PLC0415 - loads psycopg
+    from listener.archive.fleet.election import Election  # noqa: PLC0415 - loads psycopg
+    from listener.archive.fleet.sharded_log import ShardedLog  # noqa: PLC0415 - loads psycopg
+    from listener.archive.fleet.shared_home import SharedHome  # noqa: PLC0415 - loads psycopg
+    from listener.archive.fleet.tickets import SharedTickets, ticket_secret  # noqa: PLC0415 - loads psycopg
+
     database = store.database
     make_folder(archive_folder(settings))
     instance = settings.archive.instance

@@ -274,3 +274,44 @@ def test_missing_identity_is_not_replaced_by_a_new_key(
     assert code == 78
     assert "age-keygen" not in errors
     assert "only this key opens the owner's clips" in errors
+
+
+def fleet_configuration(home: Path) -> str:
+    path = home / "fleet.toml"
+    path.write_text(
+        '[archive]\ndatabase = "postgresql://127.0.0.1:1/none"\nobjects = "s3://none"\n', "utf-8"
+    )
+    return str(path)
+
+
+@pytest.mark.parametrize("action", ["serve", "list"])
+def test_fleet_without_its_packages_names_the_extra(
+    home: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, action: str
+) -> None:
+    for name in [name for name in sys.modules if name.startswith("listener.archive.fleet")]:
+        monkeypatch.delitem(sys.modules, name)
+    monkeypatch.setitem(sys.modules, "psycopg", None)
+
+    assert archive(home, action, "--config", fleet_configuration(home)) == 2
+    assert "pip install 'earmark[fleet]'" in capsys.readouterr().err
+
+
+def test_fleet_without_its_servers_is_unavailable(
+    home: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert archive(home, "list", "--config", fleet_configuration(home)) == 69
+    assert "cannot use the database" in capsys.readouterr().err
+
+
+def test_clock_of_a_fleet_is_in_its_logs(home: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert archive(home, "clock", "--config", fleet_configuration(home)) == 2
+    assert "journalctl" in capsys.readouterr().err
+
+
+def test_archive_on_files_loads_no_package_of_a_fleet() -> None:
+    code = (
+        "import sys, listener.cli.archive, listener.cli.archive_storage;"
+        "print({'psycopg', 'obstore'} & set(sys.modules))"
+    )
+    done = subprocess.run((sys.executable, "-c", code), capture_output=True, check=True)
+    assert done.stdout == b"set()\n"
