@@ -12,7 +12,7 @@ import time
 import zlib
 from collections import OrderedDict
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final, Generic, TypeVar
 
 from listener.mqtt import topics
@@ -32,7 +32,16 @@ class _Held(Generic[Source]):
     source: Source
     message: Message
     sha256: str
+    since_s: float
     due_s: float
+
+    def with_pause(self, now_s: float) -> tuple[Source, Message]:
+        """Return source and message; what the clip waited here counts as waiting, too.
+
+        Otherwise it would seem to have been made later than it was, after an order to erase.
+        """
+        waited_s = self.message.waited_s + int(now_s - self.since_s)
+        return self.source, replace(self.message, waited_s=waited_s)
 
 
 class IntakeTurns(Generic[Source]):
@@ -72,9 +81,9 @@ class IntakeTurns(Generic[Source]):
         if place == 0:
             return True
         sha256 = hashlib.sha256(message.payload).hexdigest()
-        due_s = self._monotonic_s() + place * PAUSE_S
+        now_s = self._monotonic_s()
         self._drop((clip, source))
-        self._held[clip, source] = _Held(source, message, sha256, due_s)
+        self._held[clip, source] = _Held(source, message, sha256, now_s, now_s + place * PAUSE_S)
         self._held_bytes += len(message.payload)
         while self._held_bytes > MOST_BYTES:
             self._drop(next(iter(self._held)))
@@ -100,7 +109,7 @@ class IntakeTurns(Generic[Source]):
         """Remove and return the clips that no other archive has answered in time."""
         now_s = self._monotonic_s()
         due = [key for key, held in self._held.items() if held.due_s <= now_s]
-        taken = [(self._held[key].source, self._held[key].message) for key in due]
+        taken = [self._held[key].with_pause(now_s) for key in due]
         for key in due:
             self._drop(key)
         self.taken_over += len(taken)

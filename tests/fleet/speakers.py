@@ -209,7 +209,12 @@ class Simulation:
 
     def _publish(self, link: _Link, now_s: float, released: float, allowed: float) -> float:
         for speaker in link.speakers:
-            if speaker.flight is None and speaker.waiting and released < allowed:
+            if (
+                speaker.flight is None
+                and speaker.waiting
+                and released < allowed
+                and (self._is_second_round or not speaker.waiting[0].again)
+            ):
                 speaker.flight = speaker.waiting.popleft()
                 speaker.flight.first_s = now_s
                 self._by_clip[speaker.flight.clip] = (speaker, speaker.flight)
@@ -223,6 +228,11 @@ class Simulation:
                 clip.sent_s = now_s
                 self.report.published += 1
         return released
+
+    @property
+    def _is_second_round(self) -> bool:
+        """Whether every clip was answered once."""
+        return len(self.report.waits_s) == sum(one.clips for one in self.plan.speakers)
 
     def _take(self, message: Message, now_s: float) -> int:
         """Take an answer; return 1 if it ends a clip's flight."""

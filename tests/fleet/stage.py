@@ -199,6 +199,7 @@ class SpeakerProcess:
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
         )
+        self.clips: Final = sum(one.clips for one in plan.speakers)
         self.answered = 0
         self.report: FleetReport | None = None
         self._ready = threading.Event()

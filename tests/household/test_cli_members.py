@@ -439,7 +439,7 @@ def test_wrong_options_of_a_service_are_refused(
 ) -> None:
     code, _, err = ready("household", "add-service", *words, "--to", str(tmp_path / "x"))
 
-    assert code == 64
+    assert code == 2
     assert message in err
     assert not (tmp_path / "x").exists()
 
@@ -458,6 +458,6 @@ def test_wrong_brokers_are_refused(
     words = [word for address in addresses for word in ("--broker", address)]
     code, _, err = earmark("household", "init", *words)
 
-    assert code == 64
+    assert code == 2
     assert message in err
     assert not (home / "household").exists()
