@@ -30,6 +30,8 @@ from tests.evaluate import sample
 
 FOLDER: Final = ROOT / "docs" / "pictures"
 REPORT: Final = "report.png"
+BROWSER: Final = ("browser-key.png", "browser-clips.png", "browser-log.png", "browser-phone.png")
+"""Photographs of the browser page, which ``tests/page/test_pictures.py`` takes."""
 REPORT_PX: Final = (1200, 940)
 MONITOR_COLUMNS: Final = 100
 NOW: Final = datetime(2026, 11, 28, 19, 30, tzinfo=UTC)

@@ -9,12 +9,12 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from benchmarks.pictures import BROWSER, FOLDER
+
 if TYPE_CHECKING:
     from tests.page.conftest import Clips, Scene
 
 ROOT = Path(__file__).resolve().parents[2]
-FOLDER = ROOT / "docs" / "pictures"
-NAMES = ("browser-key.png", "browser-clips.png", "browser-log.png", "browser-phone.png")
 LARGEST_BYTES = 120_000
 
 
@@ -60,12 +60,12 @@ def test_pictures_of_the_page_are_taken(
     browser.evaluate("scrollTo(0, document.body.scrollHeight)")
     browser.photograph(target / "browser-phone.png")
 
-    for name in NAMES:
+    for name in BROWSER:
         width, height = struct.unpack(">II", (target / name).read_bytes()[16:24])
         assert (width, height) == ((360, 760) if name == "browser-phone.png" else (900, 760))
         assert (target / name).stat().st_size <= LARGEST_BYTES
 
 
 def test_documents_have_small_pictures_of_the_page() -> None:
-    for name in NAMES:
+    for name in BROWSER:
         assert (FOLDER / name).stat().st_size <= LARGEST_BYTES, "make pictures"
