@@ -1,7 +1,8 @@
 """Heads of a wake word in numpy: network, gradients, and the mean of several.
 
 A head takes a window of 16 embeddings and gives a logit. `DenseHead` has the shape of
-openWakeWord's own heads. All arithmetic is float32 and of one thread, so that a seed gives the same weights. Pure.
+openWakeWord's own heads. All arithmetic is float32 and of one thread, so that a seed gives the
+same weights. Pure.
 """
 
 from collections.abc import Sequence
