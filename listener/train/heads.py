@@ -53,7 +53,7 @@ def fit_standard(windows: Floats) -> Standard:
     )
 
 
-class Head(Protocol):
+class TrainableHead(Protocol):
     """A trainable network. Not safe for use by several threads."""
 
     parameters: list[Floats]
@@ -80,7 +80,7 @@ class Head(Protocol):
 
 
 class DenseHead:
-    """Two hidden layers of equal width; see `Head`."""
+    """Two hidden layers of equal width; see `TrainableHead`."""
 
     def __init__(self, width: int, random: Generator) -> None:
         """Draw the weights.
@@ -96,7 +96,7 @@ class DenseHead:
         ]
 
     def forward(self, inputs: Floats, random: Generator | None) -> tuple[Floats, Any]:
-        """See ``Head.forward``."""
+        """See ``TrainableHead.forward``."""
         first, first_bias, second, second_bias, last, last_bias = self.parameters
         x = _disturb(inputs, random)
         a, kept_a = _dropout(np.maximum(x @ first + first_bias, 0), random)
@@ -104,7 +104,7 @@ class DenseHead:
         return (b @ last + last_bias)[:, 0], (x, a, kept_a, b, kept_b)
 
     def backward(self, cache: Any, gradient: Floats) -> list[Floats]:  # noqa: ANN401 - the head's own
-        """See ``Head.backward``."""
+        """See ``TrainableHead.backward``."""
         x, a, kept_a, b, kept_b = cache
         _, _, second, _, last, _ = self.parameters
         top = gradient[:, None]
@@ -122,7 +122,7 @@ class Ensemble:
     """The mean of the logits of several heads with the same inputs."""
 
     standard: Standard
-    heads: tuple[Head, ...]
+    heads: tuple[TrainableHead, ...]
 
     def score(self, windows: Floats) -> Floats:
         """Return the mean logit of each window.
