@@ -1,8 +1,8 @@
-"""Heads of a wake word in numpy: two network shapes, their gradients, and the mean of several.
+"""Heads of a wake word in numpy: network, gradients, and the mean of several.
 
 A head takes a window of 16 embeddings and gives a logit. `DenseHead` has the shape of
-openWakeWord's own heads; `AttentionHead` is that of LiveKit's trainer, convolutions over time and
-attention. All arithmetic is float32 and of one thread, so that a seed gives the same weights. Pure.
+openWakeWord's own heads. All arithmetic is float32 and of one thread, so that a seed gives the
+same weights. Pure.
 """
 
 from collections.abc import Sequence
@@ -24,7 +24,6 @@ _INPUT_KEPT: Final = 0.9
 """Part of the inputs that dropout keeps in training; in use, inputs are scaled by it."""
 _HIDDEN_KEPT: Final = 0.7
 _INPUT_NOISE: Final = 0.2
-_TAPS: Final = 3
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,7 +53,7 @@ def fit_standard(windows: Floats) -> Standard:
     )
 
 
-class Head(Protocol):
+class TrainableHead(Protocol):
     """A trainable network. Not safe for use by several threads."""
 
     parameters: list[Floats]
@@ -81,7 +80,7 @@ class Head(Protocol):
 
 
 class DenseHead:
-    """Two hidden layers of equal width; see `Head`."""
+    """Two hidden layers of equal width; see `TrainableHead`."""
 
     def __init__(self, width: int, random: Generator) -> None:
         """Draw the weights.
@@ -97,7 +96,7 @@ class DenseHead:
         ]
 
     def forward(self, inputs: Floats, random: Generator | None) -> tuple[Floats, Any]:
-        """See ``Head.forward``."""
+        """See ``TrainableHead.forward``."""
         first, first_bias, second, second_bias, last, last_bias = self.parameters
         x = _disturb(inputs, random)
         a, kept_a = _dropout(np.maximum(x @ first + first_bias, 0), random)
@@ -105,7 +104,7 @@ class DenseHead:
         return (b @ last + last_bias)[:, 0], (x, a, kept_a, b, kept_b)
 
     def backward(self, cache: Any, gradient: Floats) -> list[Floats]:  # noqa: ANN401 - the head's own
-        """See ``Head.backward``."""
+        """See ``TrainableHead.backward``."""
         x, a, kept_a, b, kept_b = cache
         _, _, second, _, last, _ = self.parameters
         top = gradient[:, None]
@@ -118,63 +117,12 @@ class DenseHead:
         ]
 
 
-class AttentionHead:
-    """Two convolutions over time, attention over the steps, a dense layer; see `Head`."""
-
-    def __init__(self, width: int, random: Generator) -> None:
-        """Draw the weights.
-
-        Args:
-            width: channels of both convolutions.
-            random: draws the weights.
-        """
-        place = np.zeros((WINDOW_FRAMES, 1), np.float32)
-        self.parameters: list[Floats] = [
-            *_layer(_TAPS * FEATURES, width, random),
-            *_layer(_TAPS * width, width, random),
-            _layer(width, 1, random)[0],
-            place,
-            *_layer(width, 1, random),
-        ]
-
-    def forward(self, inputs: Floats, random: Generator | None) -> tuple[Floats, Any]:
-        """See ``Head.forward``."""
-        first, first_bias, second, second_bias, query, place, last, last_bias = self.parameters
-        x = _unfold(_disturb(inputs, random).reshape(-1, WINDOW_FRAMES, FEATURES))
-        a, kept_a = _dropout(np.maximum(x @ first + first_bias, 0), random)
-        u = _unfold(a)
-        b, kept_b = _dropout(np.maximum(u @ second + second_bias, 0), random)
-        attention = b @ query + place
-        attention = np.exp(attention - attention.max(axis=1, keepdims=True))
-        attention /= attention.sum(axis=1, keepdims=True)
-        pooled = (attention * b).sum(axis=1)
-        cache = (x, a, kept_a, u, b, kept_b, attention, pooled)
-        return (pooled @ last + last_bias)[:, 0], cache
-
-    def backward(self, cache: Any, gradient: Floats) -> list[Floats]:  # noqa: ANN401 - the head's own
-        """See ``Head.backward``."""
-        x, a, kept_a, u, b, kept_b, attention, pooled = cache
-        _, _, second, _, query, _, last, _ = self.parameters
-        top = gradient[:, None]
-        at_pooled = (top @ last.T)[:, None, :]
-        along = (at_pooled * b).sum(axis=2, keepdims=True)
-        at_attention = attention * (along - (attention * along).sum(axis=1, keepdims=True))
-        at_b = (at_pooled * attention + at_attention * query[:, 0]) * (b > 0) * kept_b
-        at_a = _fold(at_b @ second.T) * (a > 0) * kept_a
-        return [
-            *(_product(x, at_a), at_a.sum(axis=(0, 1))),
-            *(_product(u, at_b), at_b.sum(axis=(0, 1))),
-            *(_product(b, at_attention), at_attention.sum(axis=0)),
-            *(pooled.T @ top, top.sum(axis=0)),
-        ]
-
-
 @dataclass(frozen=True, slots=True)
 class Ensemble:
     """The mean of the logits of several heads with the same inputs."""
 
     standard: Standard
-    heads: tuple[Head, ...]
+    heads: tuple[TrainableHead, ...]
 
     def score(self, windows: Floats) -> Floats:
         """Return the mean logit of each window.
@@ -228,25 +176,3 @@ def _dropout(values: Floats, random: Generator | None) -> tuple[Floats, Floats |
     kept = (random.random(values.shape, np.float32) < _HIDDEN_KEPT).astype(np.float32)
     kept /= np.float32(_HIDDEN_KEPT)
     return values * kept, kept
-
-
-def _unfold(steps: Floats) -> Floats:
-    """Return each step with its two neighbours, shape (n, steps, 3 * channels)."""
-    padded = np.pad(steps, ((0, 0), (1, 1), (0, 0)))
-    return np.concatenate([padded[:, :-2], padded[:, 1:-1], padded[:, 2:]], axis=2)
-
-
-def _fold(gradient: Floats) -> Floats:
-    """Return the gradient of `_unfold`."""
-    before, at, after = np.split(gradient, _TAPS, axis=2)
-    total: Floats = at.copy()
-    total[:, :-1] += before[:, 1:]
-    total[:, 1:] += after[:, :-1]
-    return total
-
-
-def _product(inputs: Floats, gradient: Floats) -> Floats:
-    product: Floats = inputs.reshape(-1, inputs.shape[-1]).T @ gradient.reshape(
-        -1, gradient.shape[-1]
-    )
-    return product

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.random import Generator
 from numpy.typing import NDArray
 
-from listener.train.heads import Head, Standard, gather
+from listener.train.heads import Standard, TrainableHead, gather
 from listener.wakeword.features import Floats
 
 BATCH: Final = 512
@@ -73,7 +73,7 @@ class HeadTrainer:
         self._weights[:positives] = 1 / BATCH
 
     def train(
-        self, head: Head, random: Generator, on_step: Callable[[], None] = lambda: None
+        self, head: TrainableHead, random: Generator, on_step: Callable[[], None] = lambda: None
     ) -> None:
         """Train a head in place.
 
@@ -100,7 +100,7 @@ class HeadTrainer:
                 hard = [self._find_hard(head, pool, random) for pool in self._others]
             on_step()
 
-    def _find_hard(self, head: Head, pool: Pool, random: Generator) -> Pool:
+    def _find_hard(self, head: TrainableHead, pool: Pool, random: Generator) -> Pool:
         """Return the windows of a pool that score highest."""
         ends = pool.ends
         if len(ends) > _SEARCHED:

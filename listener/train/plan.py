@@ -29,7 +29,7 @@ _COPY_S: Final = 0.018
 
 
 @dataclass(frozen=True, slots=True)
-class Counts:
+class ClipCounts:
     """Numbers of clips; a test clip is one of the engine left out."""
 
     words: int
@@ -44,9 +44,9 @@ class Counts:
     """Batches of each head's training."""
 
 
-COUNTS: Final[Mapping[Quality, Counts]] = {
-    "fast": Counts(1200, 3, 600, 2, 240, 40, 100, 60, 800),
-    "best": Counts(1500, 3, 750, 2, 300, 40, 100, 60, 800),
+COUNTS: Final[Mapping[Quality, ClipCounts]] = {
+    "fast": ClipCounts(1200, 3, 600, 2, 240, 40, 100, 60, 800),
+    "best": ClipCounts(1500, 3, 750, 2, 300, 40, 100, 60, 800),
 }
 
 
@@ -62,7 +62,7 @@ class Recipe:
     left_out: EngineRecord | None
     """The one of them that the heads of the test are trained without; None if it is the only one.
     """
-    counts: Counts
+    counts: ClipCounts
     near: tuple[str, ...]
     """Phrases that sound like the word."""
     sentences: tuple[str, ...]
@@ -86,7 +86,7 @@ def choose_left_out(engines: Sequence[EngineRecord]) -> EngineRecord | None:
 
 def plan_talk(recipe: Recipe, home: Path) -> tuple[BatchTask, ...]:
     """Return the batches of the kind ``talk``, which the others need."""
-    part = _Part("talk", "sentence", "talk", recipe.sentences[::-1], recipe.counts.talk)
+    part = _ClipPart("talk", "sentence", "talk", recipe.sentences[::-1], recipe.counts.talk)
     # Another seed: talk must not be what is trained as sentences.
     return _batches(part, _names(recipe.engines), recipe.seed + 1, home, ())
 
@@ -101,14 +101,14 @@ def plan_batches(recipe: Recipe, home: Path, talk: Sequence[Path]) -> tuple[Batc
     """
     counts, spoken = recipe.counts, (recipe.phrase.spoken,)
     trained = (
-        _Part("word", "word", "train", spoken, counts.words, counts.copies),
-        _Part("near", "near", "train", recipe.near, counts.near, counts.near_copies),
-        _Part("sentence", "sentence", "train", recipe.sentences, counts.sentences),
+        _ClipPart("word", "word", "train", spoken, counts.words, counts.copies),
+        _ClipPart("near", "near", "train", recipe.near, counts.near, counts.near_copies),
+        _ClipPart("sentence", "sentence", "train", recipe.sentences, counts.sentences),
     )
     tested = (
-        _Part("quiet", "word", "quiet", spoken, counts.test_words),
-        _Part("rooms", "word", "rooms", spoken, counts.test_words),
-        _Part("test-near", "near", "quiet", recipe.near, counts.test_near),
+        _ClipPart("quiet", "word", "quiet", spoken, counts.test_words),
+        _ClipPart("rooms", "word", "rooms", spoken, counts.test_words),
+        _ClipPart("test-near", "near", "quiet", recipe.near, counts.test_near),
     )
     parts = [(part, _names(recipe.engines)) for part in trained]
     if recipe.left_out is not None:
@@ -127,7 +127,7 @@ def estimate_s(task: BatchTask) -> float:
 
 
 @dataclass(frozen=True, slots=True)
-class _Part:
+class _ClipPart:
     """Clips of one purpose."""
 
     name: str
@@ -143,7 +143,7 @@ def _names(engines: Sequence[EngineRecord]) -> list[str]:
 
 
 def _batches(
-    part: _Part, engines: Sequence[str], seed: int, home: Path, talk: tuple[Path, ...]
+    part: _ClipPart, engines: Sequence[str], seed: int, home: Path, talk: tuple[Path, ...]
 ) -> tuple[BatchTask, ...]:
     requests = plan_clips(part.kind, part.texts, engines, part.count) if part.texts else ()
     return tuple(

@@ -8,7 +8,7 @@ from listener.evaluate.engines.provenance import code_hash, digest_values, versi
 from listener.inference.catalogue import Catalogue
 from listener.train.negatives import Negatives
 from listener.train.phrase import Phrase
-from listener.train.plan import COUNTS, Counts, Recipe, choose_left_out
+from listener.train.plan import COUNTS, ClipCounts, Recipe, choose_left_out
 from listener.train.texts import find_near_phrases, make_sentences
 from listener.train.voices.engine import describe_engine
 from listener.train.voices.registry import Quality, find_engines, require_engines
@@ -29,7 +29,7 @@ class TrainingRequest:
     """Which engines are used."""
     seed: int
     """Seed of everything random."""
-    counts: Counts | None = None
+    counts: ClipCounts | None = None
     """Numbers of clips, in place of those of the quality."""
 
 

@@ -44,7 +44,7 @@ NEAR_SHOWN: Final = 10
 
 
 @dataclass(frozen=True, slots=True)
-class Point:
+class ThresholdRow:
     """A row of the table of thresholds."""
 
     threshold: float
@@ -71,7 +71,7 @@ class TrainingReport:
     """What is known of a trained word."""
 
     recipe: Recipe
-    points: tuple[Point, ...]
+    points: tuple[ThresholdRow, ...]
     """By rising number of false wakes; the first is that of the manifest."""
     near: tuple[NearPhrase, ...]
     """Highest first."""
@@ -106,7 +106,7 @@ def finish(
     report = TrainingReport(
         recipe,
         tuple(
-            Point(
+            ThresholdRow(
                 _score(logit - chosen),
                 measure_false_wakes(tracks, logit, refractory_samples),
                 measure_misses(trained.quiet, test_logit),

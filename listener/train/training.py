@@ -49,7 +49,7 @@ _OTHER_WEIGHTS: Final[Mapping[str, float]] = {"word": 0.6, "near": 2.0, "sentenc
 """Weights of windows without the word, by the part that they are from."""
 
 
-class Progress(Protocol):
+class WorkProgress(Protocol):
     """Takes the work that is done, in estimated seconds of one core."""
 
     def advance(self, amount: float) -> None:
@@ -146,7 +146,7 @@ class Training:
         )
 
     def make_batches(
-        self, pending: PendingWork, progress: Progress
+        self, pending: PendingWork, progress: WorkProgress
     ) -> tuple[tuple[BatchTask, EmbeddedBatch], ...]:
         """Make the batches that are missing; return all but those of talk.
 
@@ -162,7 +162,7 @@ class Training:
         return tuple((task, self._folder.require(task.name, unpack)) for task in self._tasks)
 
     def train(
-        self, made: Sequence[tuple[BatchTask, EmbeddedBatch]], progress: Progress
+        self, made: Sequence[tuple[BatchTask, EmbeddedBatch]], progress: WorkProgress
     ) -> dict[str, Ensemble]:
         """Train the heads that are not in the folder yet; return all as ensembles.
 
@@ -179,7 +179,7 @@ class Training:
         return (MODEL,) if self._recipe.left_out is None else (MODEL, TEST)
 
     def _train_part(
-        self, part: str, made: Sequence[tuple[BatchTask, EmbeddedBatch]], progress: Progress
+        self, part: str, made: Sequence[tuple[BatchTask, EmbeddedBatch]], progress: WorkProgress
     ) -> Ensemble:
         recipe = self._recipe
         names = [each.name for each in recipe.engines if part == MODEL or each != recipe.left_out]

@@ -6,13 +6,13 @@ from pathlib import Path
 
 from listener.train.negatives import load_negatives
 from listener.train.phrase import parse_phrase
-from listener.train.plan import Counts, Recipe
+from listener.train.plan import ClipCounts, Recipe
 from listener.train.recipe import TrainingRequest, build_recipe
 from listener.train.report import finish
 from listener.train.training import Training
 from listener.train.work_folder import WorkFolder
 
-COUNTS = Counts(
+COUNTS = ClipCounts(
     words=12,
     copies=1,
     near=6,
@@ -26,7 +26,7 @@ COUNTS = Counts(
 
 
 class Counter:
-    """Counts the work."""
+    """ClipCounts the work."""
 
     def __init__(self) -> None:
         self.done = 0.0

@@ -12,7 +12,7 @@ from listener.inference.onnx import HeadNet
 from listener.train.features import WINDOW_FRAMES
 from listener.train.heads import INPUTS, DenseHead, Ensemble, Standard
 from listener.train.phrase import parse_phrase
-from listener.train.plan import Counts, Recipe
+from listener.train.plan import ClipCounts, Recipe
 from listener.train.report import (
     CARD,
     REPORT,
@@ -39,7 +39,7 @@ RECIPE = Recipe(
         EngineRecord("festival", "2.5.0", "MIT", 3),
     ),
     EngineRecord("festival", "2.5.0", "MIT", 3),
-    Counts(10, 1, 5, 1, 5, 2, 4, 2, 10),
+    ClipCounts(10, 1, 5, 1, 5, 2, 4, 2, 10),
     ("hey human",),
     ("good morning",),
     "0" * 64,
