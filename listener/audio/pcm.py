@@ -42,6 +42,9 @@ class Frame:
     """int16, shape (1280,), read-only."""
     first_sample: int
     """Position of the first sample."""
+    has_own_sound: bool = False
+    """Whether the device's own loudspeaker may sound in it: where the card cancels its echo, and
+    during a chime at the wake. Elsewhere its sound is a gap."""
 
     @property
     def end_sample(self) -> int:
@@ -77,17 +80,19 @@ class Framer:
         self._pending = np.zeros(FRAME_SAMPLES, np.int16)
         self._filled = 0
         self._next_sample = 0
+        self._has_own_sound = False
 
     @property
     def position_samples(self) -> int:
         """Position of the next sample."""
         return self._next_sample + self._filled
 
-    def push(self, block: Samples) -> tuple[Frame, ...]:
+    def push(self, block: Samples, *, has_own_sound: bool = False) -> tuple[Frame, ...]:
         """Return the frames completed by ``block``.
 
         Args:
             block: int16, shape (n,), any n. Copied; the caller may overwrite it afterwards.
+            has_own_sound: whether the device's own loudspeaker may sound in it.
         """
         frames: list[Frame] = []
         read = 0
@@ -96,11 +101,13 @@ class Framer:
             self._pending[self._filled : self._filled + take] = block[read : read + take]
             self._filled += take
             read += take
+            self._has_own_sound |= has_own_sound
             if self._filled == FRAME_SAMPLES:
                 samples = self._pending.copy()
                 samples.flags.writeable = False
                 self._filled = 0
-                frames.append(Frame(samples, self._next_sample))
+                frames.append(Frame(samples, self._next_sample, self._has_own_sound))
+                self._has_own_sound = False
                 self._next_sample += FRAME_SAMPLES
         return tuple(frames)
 
@@ -115,5 +122,6 @@ class Framer:
         first = self._next_sample
         self._pending[:] = 0
         self._filled = 0
+        self._has_own_sound = False
         self._next_sample += cut + length_samples
         return Gap(reason, first, cut + length_samples, cut)

@@ -177,7 +177,7 @@ def _engine_settings(arguments: argparse.Namespace, settings: Config) -> EngineS
         kind=arguments.engine,
         words=(arguments.word,),
         thresholds={} if threshold is None else {arguments.word: threshold},
-        patience_frames=wake.patience_frames or 1,
+        patience_frames=wake.patience_frames,
         refractory_s=wake.refractory_s,
     )
 

@@ -266,9 +266,7 @@ def run(arguments: argparse.Namespace, settings: config.Config) -> int:  # noqa:
         publisher.publish,
         is_fast=arguments.fast,
         lock=state.lock_microphone,
-        playback=None
-        if runtime is None or settings.microphone.cancels_echo
-        else runtime.playback_monitor(),
+        playback=None if runtime is None else runtime.playback_monitor(),
     )
     detector, speech, models, thresholds = _networks(Catalogue(home.path), settings.wake)
     timed = TimedDetector(detector, time.monotonic, time.process_time)

@@ -113,13 +113,16 @@ def get_engine(recipe: EngineRecipe) -> Engine:
     return recipe.build()
 
 
-def build_item_rule(settings: EngineSettings, threshold: float, step_samples: int) -> Rule:
-    """Return the trigger rule for scores at intervals of ``step_samples``."""
+def build_item_rule(
+    settings: EngineSettings, threshold: float, step_samples: int, word: str = ""
+) -> Rule:
+    """Return the trigger rule of a word for scores at intervals of ``step_samples``."""
     steps_per_frame = FRAME_SAMPLES / step_samples
+    patience_frames = settings.patience_frames or settings.patience.get(word, 1)
     return Rule(
         threshold=threshold,
         # With two steps per frame, two successive frames are three successive steps.
-        patience_steps=round((settings.patience_frames - 1) * steps_per_frame) + 1,
+        patience_steps=round((patience_frames - 1) * steps_per_frame) + 1,
         refractory_samples=round(settings.refractory_s * SAMPLE_RATE_HZ),
         near_miss_threshold=settings.near_miss_threshold,
     )
@@ -207,7 +210,10 @@ def _build_report(
                 word,
                 settings.said.get(word, word),
                 build_item_rule(
-                    settings, job.thresholds[engine][play.condition, word], track.step_samples
+                    settings,
+                    job.thresholds[engine][play.condition, word],
+                    track.step_samples,
+                    word,
                 ),
                 job.tail_s,
             ),

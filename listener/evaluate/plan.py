@@ -34,8 +34,10 @@ class EngineSettings(Settings, frozen=True, kw_only=True):
     """Label of a model's word, where it differs from the model's name."""
     thresholds: dict[Name, Probability] = msgspec.field(default_factory=dict)
     """Threshold of each model; the default is that of its manifest."""
-    patience_frames: Annotated[int, Meta(ge=1, le=25)] = 1
-    """Successive frames at or above the threshold."""
+    patience_frames: Annotated[int, Meta(ge=1, le=25)] | None = None
+    """Successive frames at or above the threshold, for every word; by default the model's, or 1."""
+    patience: dict[Name, Annotated[int, Meta(ge=1, le=25)]] = msgspec.field(default_factory=dict)
+    """The same for each model, where ``patience_frames`` says nothing."""
     refractory_s: Annotated[float, Meta(ge=0, le=60)] = 2.0
     """Minimum time between wakes."""
     near_miss_threshold: Probability = 0.2

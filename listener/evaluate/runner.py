@@ -81,14 +81,16 @@ def prepare(
     for each in plan.engine:
         try:
             built = recipe(each)
-            defaults = get_engine(built).thresholds
+            engine = get_engine(built)
+            defaults = engine.thresholds
         except EarmarkError as error:
             failure = error
             skipped.append(SkippedItem(item=each.name, why=str(error)))
             continue
         recipes.append(built)
         filled = {word: each.thresholds.get(word, defaults[word]) for word in defaults}
-        settings.append(msgspec.structs.replace(each, thresholds=filled))
+        patience = dict(engine.patience_frames) | each.patience
+        settings.append(msgspec.structs.replace(each, thresholds=filled, patience=patience))
     if failure is not None and not recipes:
         raise failure
     hashes: dict[Path, str] = {}

@@ -174,6 +174,11 @@ class ClipCapture:
         """True from a wake until its chime has ended and its clip begins."""
         return isinstance(self._state, _ChimeWait)
 
+    @property
+    def is_chime_playing(self) -> bool:
+        """True while the chime at a wake sounds."""
+        return isinstance(self._state, _ChimeWait) and self._state.chime.is_playing
+
     def push(self, frame: Frame) -> None:
         """Record a frame; finish the clip at its endpoint, or begin it after the chime.
 

@@ -31,8 +31,9 @@ class Gate:
         microphone: recordings or a capture device.
         switch: mute switch.
         stop: stop signal; ends every wait.
-        playback: detects the device's own sound, which becomes a gap; None where there is none, or
-            the card cancels its echo.
+        playback: detects the device's own sound, which becomes a gap; None where there is none.
+        cancels_echo: whether the card removes that sound: it is no gap then, and its frames are
+            marked.
     """
 
     def __init__(
@@ -41,7 +42,10 @@ class Gate:
         switch: Switch,
         stop: StopSignal,
         playback: PlaybackMonitor | None = None,
+        *,
+        cancels_echo: bool = False,
     ) -> None:
+        self._cancels_echo = cancels_echo
         self._microphone = microphone
         self._switch = switch
         self._stop = stop
@@ -105,11 +109,12 @@ class Gate:
 
     def _pass_on(self, block: Samples) -> Iterator[Sound]:
         """Yield the frames of an unmuted block, or a gap for the device's own sound; wipe both."""
-        if self._playback is not None and self._playback.covers(len(block)):
+        has_own_sound = self._playback is not None and self._playback.covers(len(block))
+        if has_own_sound and not self._cancels_echo:
             block[...] = 0
             yield self._framer.cut(GapReason.PLAYBACK, len(block))
             return
-        frames = self._framer.push(block)
+        frames = self._framer.push(block, has_own_sound=has_own_sound)
         block[...] = 0
         for frame in frames:
             yield frame
@@ -189,7 +194,7 @@ def listen_to_device(  # noqa: PLR0913 - keyword arguments
         limits=MicrophoneTimeouts(constant_s=settings.constant_s),
         lock=lock,
     )
-    return Gate(microphone, switch, stop, playback)
+    return Gate(microphone, switch, stop, playback, cancels_echo=settings.cancels_echo)
 
 
 def _wipe(frame: Frame) -> None:

@@ -1,6 +1,7 @@
 """Listen loop: counts each frame, detects wake words, captures clips, and reports mute and gaps."""
 
 from collections.abc import Callable, Iterable
+from dataclasses import replace
 from typing import Final, Protocol
 
 from listener.audio.pcm import SAMPLE_RATE_HZ, Frame, Gap, GapReason, Sound
@@ -142,6 +143,8 @@ class Listener:
         self._ring.push(frame)
         self._counters.count_frame(frame, self._ring.first_sample)
         self._capture.push(frame)
+        if self._capture.is_chime_playing:
+            frame = replace(frame, has_own_sound=True)
         for detection in self._detector.push(frame):
             time_s = detection.end_sample / SAMPLE_RATE_HZ
             if isinstance(detection, Wake):

@@ -21,6 +21,9 @@ import numpy as np
 from listener.audio.pcm import FRAME_SAMPLES, SAMPLE_RATE_HZ, Frame, Samples, Sound
 from listener.wakeword.features import Floats
 
+SCORED_SAMPLES: Final = 2 * SAMPLE_RATE_HZ
+"""Audio that a score depends on: just under two seconds."""
+
 
 @dataclass(frozen=True, slots=True)
 class Rule:
@@ -48,6 +51,8 @@ class Wake:
     """End of that step, in samples from the start of the stream."""
     threshold: float
     """Threshold of the word, 0 to 1."""
+    has_own_sound: bool = False
+    """Whether the device's own loudspeaker may have sounded in the last two seconds of it."""
 
     @property
     def end_s(self) -> float:
@@ -65,6 +70,8 @@ class NearMiss:
     """Highest score of the run, 0 to 1."""
     end_sample: int
     """End of the step with that score, in samples from the start of the stream."""
+    has_own_sound: bool = False
+    """Whether the device's own loudspeaker may have sounded in the last two seconds of it."""
 
     @property
     def end_s(self) -> float:
@@ -136,6 +143,12 @@ class StreamDetector:
         """Length of a step, in samples."""
         self._latest: Floats = np.empty((0, len(model.columns)), np.float32)
         self._end_sample = 0
+        self._own_sound_sample: int | None = None
+
+    @property
+    def has_own_sound(self) -> bool:
+        """Whether the device's own loudspeaker may have sounded in the last two seconds."""
+        return self._is_own_sound(self._end_sample)
 
     @property
     def scores(self) -> Mapping[str, float]:
@@ -170,6 +183,8 @@ class StreamDetector:
             return ()
         self._latest = self._model.push(sound.samples)
         self._end_sample = end_sample = sound.end_sample
+        if sound.has_own_sound:
+            self._own_sound_sample = end_sample
         detections: list[Wake | NearMiss] | None = None
         sample = end_sample - len(self._latest) * self.step_samples
         for row in self._latest.tolist():
@@ -178,6 +193,8 @@ class StreamDetector:
             for trigger, score in zip(self._triggers, row, strict=False):
                 event = trigger.push(score if score == score else 0.0, sample)  # noqa: PLR0124 - NaN differs from itself
                 if event is not None:
+                    if self._is_own_sound(event.end_sample):
+                        event = replace(event, has_own_sound=True)
                     detections = [*(detections or ()), event]
         return tuple(detections) if detections else ()
 
@@ -192,7 +209,13 @@ class StreamDetector:
             self.thresholds[word] = threshold
         self._triggers[self._model.words.index(word)].set_threshold(threshold)
 
+    def _is_own_sound(self, end_sample: int) -> bool:
+        """Return whether a score that ends here depends on the device's own sound."""
+        last = self._own_sound_sample
+        return last is not None and end_sample - last < SCORED_SAMPLES
+
     def _restart(self) -> None:
+        self._own_sound_sample = None
         self._model.restart()
         for trigger in self._triggers:
             trigger.restart()

@@ -117,6 +117,12 @@ class HeardLine(_TraceLine, frozen=True, kw_only=True, omit_defaults=True, tag="
     scores: dict[ShortName, WordScores]
     """Scores by word; a word that never reached the floor is absent."""
     found: tuple[TraceDetection, ...]
+    own_sound: (
+        Annotated[tuple[tuple[Sample, Sample], ...], Meta(min_length=1, max_length=PART_FRAMES)]
+        | UnsetType
+    ) = UNSET
+    """Stretches in which the device's own loudspeaker may have sounded, begin and end in samples;
+    absent if there are none."""
     skipped: dict[ShortName, tuple[Annotated[int, Meta(ge=0, le=PART_FRAMES * 8)], ...]] = {}
     """Steps of the stretch that were not computed, by word: begin and end of each run, rising."""
 
@@ -221,6 +227,11 @@ class TraceBuilder:
         """
         if not self._frames:
             self._clear(frame.first_sample)
+        if frame.has_own_sound:
+            if self._own_sound and self._own_sound[-1][1] == frame.first_sample:
+                self._own_sound[-1] = (self._own_sound[-1][0], frame.end_sample)
+            else:
+                self._own_sound.append((frame.first_sample, frame.end_sample))
         if self._frames % LEVEL_FRAMES == 0:
             self._powers.append(_Power())
         self._powers[-1].push(frame.samples)
@@ -278,6 +289,7 @@ class TraceBuilder:
                 for word, (places, values) in self._scores.items()
             },
             found=tuple(self._found),
+            own_sound=tuple(self._own_sound) or UNSET,
             skipped={word: tuple(runs) for word, runs in self._skipped.items()},
         )
         self._clear(end_sample)
@@ -289,6 +301,7 @@ class TraceBuilder:
         self._powers: list[_Power] = []
         self._scores: dict[str, tuple[list[int], list[float]]] = {}
         self._found: list[TraceDetection] = []
+        self._own_sound: list[tuple[int, int]] = []
         self._skipped: dict[str, list[int]] = {}
         self._steps = 0
 
@@ -336,11 +349,22 @@ def _is_consistent(line: HeardLine) -> bool:
             len(word.steps) == len(word.scores) and all(a < b for a, b in pairwise(word.steps))
             for word in line.scores.values()
         )
+        and _is_within(line)
         and all(
             len(runs) % 2 == 0 and all(a < b for a, b in pairwise(runs))
             for runs in line.skipped.values()
         )
     )
+
+
+def _is_within(line: HeardLine) -> bool:
+    """Return whether the stretches of own sound rise and lie within the line."""
+    at = line.first_sample
+    for begin, end in line.own_sound or ():
+        if not at <= begin < end:
+            return False
+        at = end
+    return at <= line.end_sample
 
 
 def _seconds(samples: int) -> timedelta:

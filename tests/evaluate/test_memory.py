@@ -28,6 +28,7 @@ class Deaf:
 
     words = ("alexa",)
     thresholds: Mapping[str, float] = {"alexa": 0.5}
+    patience_frames: Mapping[str, int] = {}
 
     def track(self, blocks: Iterable[Samples]) -> ScoreTrack:
         length = sum(map(len, blocks))

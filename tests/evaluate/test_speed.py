@@ -34,6 +34,7 @@ class Slow:
 
     words = ("alexa",)
     thresholds: Mapping[str, float] = {"alexa": 0.5}
+    patience_frames: Mapping[str, int] = {}
 
     def track(self, blocks: Iterable[Samples]) -> ScoreTrack:
         length = sum(map(len, blocks))

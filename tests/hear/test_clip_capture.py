@@ -178,7 +178,9 @@ def test_clip_begins_after_the_chime_and_its_echo() -> None:
     fixture.wake()
     fixture.play(4, TONE)
     assert fixture.counters.begun == []
+    assert fixture.capture.is_chime_playing
     chime.is_playing = False
+    assert not fixture.capture.is_chime_playing
     chime_end = fixture.position
 
     fixture.play(8, SILENCE)

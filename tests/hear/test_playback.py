@@ -62,6 +62,28 @@ def test_own_sound_is_a_gap_and_is_wiped() -> None:
     assert not any(read.any() for read in microphone.handed_out)
 
 
+def test_own_sound_is_marked_where_the_card_cancels_its_echo() -> None:
+    speaker = FakeLoudspeaker()
+    half = np.full(FRAME_SAMPLES // 2, 4, np.int16)
+    microphone = FakeMicrophone(
+        block(1), speaker.begin, block(2), half, speaker.end, block(3), block(5), block(6)
+    )
+    monitor = PlaybackMonitor(speaker, speaker.tick)
+    gate = Gate(microphone, FakeSwitch(), StopSignal(), monitor, cancels_echo=True)
+
+    frames = [
+        (int(sound.samples[0]), sound.has_own_sound)
+        for sound in gate.stream()
+        if isinstance(sound, Frame)
+    ]
+
+    # A frame is marked if any of its samples was read while the device sounded.
+    assert [value for value, _ in frames] == [1, 2, 4, 3, 5]
+    assert [is_marked for _, is_marked in frames][1:4] == [True, True, True]
+    assert not frames[-1][1]
+    assert not any(read.any() for read in microphone.handed_out)
+
+
 def test_gap_cuts_the_unfinished_frame() -> None:
     speaker = FakeLoudspeaker()
     half = np.full(600, 7, np.int16)

@@ -1,4 +1,5 @@
 import itertools
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -45,6 +46,35 @@ def test_each_word_wakes_on_its_own_score() -> None:
         (Wake("alexa", 0.75, 1280, 0.5),),
         (Wake("timer", 0.625, 2560, 0.5),),
     ]
+
+
+def test_detections_state_whether_the_device_itself_sounded() -> None:
+    scores = [[[0.75, 0.1, 0.0]], [[0.1, 0.3, 0.0]], *[[[0.1, 0.1, 0.0]]] * 24, [[0.9, 0.1, 0.0]]]
+    detector = StreamDetector(ScriptedModel(*scores), RULES)
+    sounding = [replace(frame(0), has_own_sound=True)]
+
+    found = [
+        (event, detector.has_own_sound)
+        for sound in (*sounding, *map(frame, range(1, 27)))
+        for event in detector.push(sound)
+    ]
+
+    assert found == [
+        (Wake("alexa", 0.75, 1280, 0.5, has_own_sound=True), True),
+        (NearMiss("timer", pytest.approx(0.3), 2560, has_own_sound=True), True),
+        (Wake("alexa", pytest.approx(0.9), 27 * 1280, 0.5), False),
+    ]
+
+
+def test_own_sound_before_a_gap_is_forgotten() -> None:
+    detector = StreamDetector(ScriptedModel([[0.1, 0.1, 0.0]], [[0.75, 0.1, 0.0]]), RULES)
+    detector.push(replace(frame(0), has_own_sound=True))
+    assert detector.has_own_sound
+
+    detector.push(Gap(GapReason.LOST, FRAME_SAMPLES))
+
+    assert not detector.has_own_sound
+    assert detector.push(frame(1)) == (Wake("alexa", 0.75, 2560, 0.5),)
 
 
 def test_label_without_the_word_does_not_wake() -> None:

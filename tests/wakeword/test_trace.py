@@ -1,5 +1,6 @@
 import types
 import typing
+from dataclasses import replace
 from datetime import timedelta, timezone
 
 import msgspec
@@ -46,7 +47,7 @@ def test_score_round_trip_keeps_the_float32(score: float) -> None:
     assert np.float32(line.scores["alexa"].scores[0]) == np.float32(score)
 
 
-def test_trace_schema_has_no_field_for_audio() -> None:
+def test_trace_schema_has_no_field_for_audio() -> None:  # noqa: C901 - a case for each kind of type
     leaves: list[inspect.Type] = []
 
     def walk(found: inspect.Type) -> None:
@@ -59,6 +60,12 @@ def test_trace_schema_has_no_field_for_audio() -> None:
                 walk(found.value_type)
             case inspect.VarTupleType():
                 walk(found.item_type)
+            case inspect.TupleType():
+                for item in found.item_types:
+                    walk(item)
+            case inspect.UnionType():
+                for option in found.types:
+                    walk(option)
             case _:
                 leaves.append(found)
 
@@ -165,6 +172,35 @@ def test_scores_from_the_floor_up_are_kept_with_their_step() -> None:
     assert heard is not None
     assert heard.scores == {"alexa": trace.WordScores(steps=(2, 3), scores=(0.1, 0.9))}
     assert (heard.first_sample, heard.end_sample) == (12_800, 12_800 + 5 * FRAME_SAMPLES)
+
+
+def test_stretches_of_own_sound_are_kept() -> None:
+    tracer = TraceBuilder(("alexa",), 0.1, FRAME_SAMPLES)
+    sounding = [False, True, True, False, True]
+    for frame, sounds in zip(
+        frames(np.zeros(5 * FRAME_SAMPLES, np.int16), 12_800), sounding, strict=True
+    ):
+        tracer.frame(replace(frame, has_own_sound=sounds), [], [])
+
+    heard = tracer.take(NOW, 2.0)
+
+    assert heard is not None
+    assert heard.own_sound == ((14_080, 16_640), (17_920, 19_200))
+    assert trace.decode(trace.encode(heard)) == heard
+    tracer.frame(next(iter(frames(np.zeros(FRAME_SAMPLES, np.int16), 19_200))), [], [])
+    silent = tracer.take(NOW, 2.0)
+    assert silent is not None
+    assert b"own_sound" not in trace.encode(silent)
+
+
+@pytest.mark.parametrize(
+    "stretches", [[], [[0, 640], [600, 1280]], [[640, 640]], [[0, 2560]], [[1280, 640]]]
+)
+def test_stretches_of_own_sound_outside_the_line_are_refused(stretches: list[list[int]]) -> None:
+    line = traced(np.ones(FRAME_SAMPLES, np.int16))
+
+    with pytest.raises(ValueError, match=r"contradict|not a line"):
+        trace.decode(change(line, own_sound=stretches))
 
 
 def test_steps_at_a_40_ms_hop_have_separate_indices() -> None:

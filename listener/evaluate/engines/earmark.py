@@ -3,6 +3,7 @@
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from types import MappingProxyType
 from typing import Final
 
 import numpy as np
@@ -56,6 +57,7 @@ class EarmarkRecipe:
         catalogue = Catalogue(self.home)
         words = [catalogue.load(word) for word in self.words]
         thresholds = {word.name: word.manifest.threshold or DEFAULT_THRESHOLD for word in words}
+        patience = {word.name: word.manifest.patience_frames or 1 for word in words}
         first_stage = _load_first_stage(catalogue, words) if self.first_stage else None
         opinions = catalogue.second_opinions(words) if self.second_opinion else ()
         if not self.stepwise:
@@ -66,12 +68,12 @@ class EarmarkRecipe:
                 first_stage=first_stage,
                 opinions=opinions,
             )
-            return BatchEngine(batch, thresholds)
+            return BatchEngine(batch, thresholds, patience)
         settings = WakeSettings(
             words=self.words, lazy=False, hop_ms=80 if self.hop_ms == HOP_MS else 40
         )
         detector = build_detector(words, catalogue.embedding(), settings, first_stage, opinions)
-        return StepEngine(detector, self.words, thresholds)
+        return StepEngine(detector, self.words, thresholds, patience)
 
 
 def earmark_recipe(  # noqa: PLR0913 - the keys of an engine in a plan
@@ -140,10 +142,16 @@ def _load_first_stage(catalogue: Catalogue, words: Sequence[Model]) -> Model:
 class BatchEngine:
     """Engine that scores many steps at once; see ``Engine``."""
 
-    def __init__(self, model: RecordingModel, thresholds: Mapping[str, float]) -> None:
+    def __init__(
+        self,
+        model: RecordingModel,
+        thresholds: Mapping[str, float],
+        patience_frames: Mapping[str, int] = MappingProxyType({}),
+    ) -> None:
         self._model = model
         self.words = model.words
         self.thresholds = dict(thresholds)
+        self.patience_frames = dict(patience_frames)
 
     def track(self, blocks: Iterable[Samples]) -> ScoreTrack:
         """See ``Engine.track``."""
@@ -162,11 +170,16 @@ class StepEngine:
     """Engine that runs the device's detector; see ``Engine``."""
 
     def __init__(
-        self, detector: StreamDetector, words: tuple[str, ...], thresholds: Mapping[str, float]
+        self,
+        detector: StreamDetector,
+        words: tuple[str, ...],
+        thresholds: Mapping[str, float],
+        patience_frames: Mapping[str, int] = MappingProxyType({}),
     ) -> None:
         self._detector = detector
         self.words = words
         self.thresholds = dict(thresholds)
+        self.patience_frames = dict(patience_frames)
 
     def track(self, blocks: Iterable[Samples]) -> ScoreTrack:
         """See ``Engine.track``."""

@@ -26,6 +26,7 @@ import time
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from types import MappingProxyType
 from typing import IO, Annotated, Final, TypeVar, cast
 
 import msgspec
@@ -118,6 +119,8 @@ def external_recipe(name: str, command: tuple[str, ...], words: tuple[str, ...])
 
 class ExternalEngine:
     """A running program; see ``Engine``. Use from one thread."""
+
+    patience_frames: Mapping[str, int] = MappingProxyType({})
 
     def __init__(
         self, command: tuple[str, ...], words: tuple[str, ...], timeout_s: float = TIMEOUT_S

@@ -69,6 +69,10 @@ class Engine(Protocol):
     def thresholds(self) -> Mapping[str, float]:
         """Default threshold of each word, 0 to 1."""
 
+    @property
+    def patience_frames(self) -> Mapping[str, int]:
+        """Default number of frames in a row at or above the threshold; 1 for absent words."""
+
     def track(self, blocks: Iterable[Samples]) -> ScoreTrack:
         """Score one item from a fresh start.
 

@@ -13,6 +13,7 @@ import warnings
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, Final
 
 import numpy as np
@@ -75,6 +76,8 @@ def package_versions(*packages: str) -> tuple[tuple[str, str], ...]:
 
 class OpenWakeWord:
     """openWakeWord's ``Model.predict``, 80 ms at a time; see ``Engine``."""
+
+    patience_frames: Mapping[str, int] = MappingProxyType({})
 
     def __init__(self, models: list[Model]) -> None:
         """Load the models.
@@ -152,6 +155,8 @@ class MicroWakeWord:
 
     Its authors compare the mean over a window with the threshold.
     """
+
+    patience_frames: Mapping[str, int] = MappingProxyType({})
 
     def __init__(self, words: tuple[str, ...]) -> None:
         """Load the models.

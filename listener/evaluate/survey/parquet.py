@@ -157,6 +157,8 @@ def _rows(
     for index, level_db in enumerate(line.levels_db):
         begin = first + index * _LEVEL_SAMPLES
         yield row("level", begin, min(begin + _LEVEL_SAMPLES, end_sample), value=float(level_db))
+    for begin, end in line.own_sound or ():
+        yield row("own_sound", begin, end)
     step = opened.step_samples
     for word, kept in line.scores.items():
         for place, score in zip(kept.steps, kept.scores, strict=True):
@@ -222,6 +224,10 @@ def _line(rows: list[dict[str, Any]], opened: OpenedLine) -> trace.Line:
             for word, (places, values) in scores.items()
         },
         found=tuple(found),
+        own_sound=tuple(
+            (row["first_sample"], row["end_sample"]) for row in rest if row["kind"] == "own_sound"
+        )
+        or msgspec.UNSET,
         skipped={word: tuple(runs) for word, runs in skipped.items()},
     )
     # The file may come from anywhere: validate the line by its schema.
