@@ -1,5 +1,6 @@
 """CPU time, start and memory of each engine, in separate processes and in alternation."""
 
+import os
 import tempfile
 import time
 from collections.abc import Callable
@@ -7,9 +8,10 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks import sounds
-from benchmarks.engines import SETTLE_S
-from benchmarks.figures import ENGINES, SOUNDS
+from benchmarks.engines import SETTLE_S, WORD
+from benchmarks.figures import ALL_WORDS, ENGINES, SOUNDS, STAGES_ON
 from benchmarks.processes import worker
+from listener.inference.catalogue import Catalogue
 
 
 def measure(rounds: int, seconds: float, say: Callable[[str], None]) -> dict[str, Any]:
@@ -27,13 +29,14 @@ def measure(rounds: int, seconds: float, say: Callable[[str], None]) -> dict[str
         "quiet": sounds.quiet_room(length_s),
         "silence": sounds.silence(length_s),
     }
+    engines = [engine for engine in ENGINES if _is_available(engine)]
     runs: list[dict[str, Any]] = []
     with tempfile.TemporaryDirectory(prefix="earmark-bench-") as folder:
         for name, samples in heard.items():
             samples.tofile(Path(folder) / name)
         for number in range(rounds):
             for sound in SOUNDS:
-                for engine in ENGINES:
+                for engine in engines:
                     run = worker(
                         "benchmarks.engines", engine, f"{folder}/{sound}", repr(time.monotonic())
                     )
@@ -43,3 +46,13 @@ def measure(rounds: int, seconds: float, say: Callable[[str], None]) -> dict[str
                         f"{ENGINES[engine]:<24}{run['cpu_ms_per_s']:8.3f} ms/s"
                     )
     return {"rounds": rounds, "seconds": seconds, "speech": which, "runs": runs}
+
+
+def _is_available(engine: str) -> bool:
+    """Return whether an engine can be measured: the first stage must know the words."""
+    if engine not in {STAGES_ON, ALL_WORDS}:
+        return True
+    catalogue = Catalogue(Path(os.devnull))
+    names = [m.name for m in catalogue.manifests() if m.kind == "wake-word"]
+    words = [catalogue.load(name) for name in (names if engine == ALL_WORDS else [WORD])]
+    return catalogue.first_stage(words) is not None

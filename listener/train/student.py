@@ -18,14 +18,14 @@ from listener.wakeword.embedding import FEATURES
 from listener.wakeword.features import Floats
 from listener.wakeword.student import INPUTS, StudentWeights
 
-WIDTH: Final = 96
+WIDTH: Final = 128
 TAPS: Final = (4, 4, 4)
-STRETCHES: Final = 24
+STRETCHES: Final = 32
 """Stretches in a batch."""
-STRETCH_STEPS: Final = 40
-"""Steps of a stretch whose embeddings are compared: 3.2 s."""
+STRETCH_STEPS: Final = 48
+"""Steps of a stretch whose embeddings are compared: 3.8 s."""
 
-_WORD_STRETCHES: Final = 10
+_WORD_STRETCHES: Final = 12
 """Stretches of a batch that surround the end of a word."""
 _WORD_WEIGHT: Final = 3.0
 _WORD_BEFORE_STEPS: Final = 14

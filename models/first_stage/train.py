@@ -70,7 +70,7 @@ SENTENCES: Final = (
 )
 """Other speech of the same voices."""
 SENTENCE_CLIPS: Final = 84
-BATCHES: Final = 2500
+BATCHES: Final = 6000
 SEED: Final = 1
 _NOISE_DB: Final = (0.0, 5.0, 10.0, 15.0, 20.0)
 _LOUDEST_DBOV: Final = -12.0

@@ -105,7 +105,7 @@ def test_scored_steps_are_exact_and_the_others_have_no_score(
 
 
 @pytest.mark.parametrize("hop", [8, 4])
-def test_network_catches_up_over_several_frames(hop: int) -> None:
+def test_network_catches_up_over_several_frames(hop: int, monkeypatch: pytest.MonkeyPatch) -> None:
     steps = 8 // hop
     model, _, head = two_stages(hop, 16, (60 * steps,))
     taken: list[int] = []
@@ -118,15 +118,12 @@ def test_network_catches_up_over_several_frames(hop: int) -> None:
         count += 1
         return step(mel)
 
-    network.step = counted  # type: ignore[method-assign]
-    try:
-        rows = []
-        for frame in noise(80):
-            count = 0
-            rows.append(len(model.push(frame)))
-            taken.append(count)
-    finally:
-        network.step = step  # type: ignore[method-assign]
+    monkeypatch.setattr(network, "step", counted)
+    rows = []
+    for frame in noise(80):
+        count = 0
+        rows.append(len(model.push(frame)))
+        taken.append(count)
 
     at = 5 + 60 - 1
     assert sum(taken[:at]) == 0
