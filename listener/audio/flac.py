@@ -31,7 +31,8 @@ RATE_CODES_HZ: Final = {
     10: 48_000,
 }
 """Sample rates by their code in a frame header, in Hz (RFC 9639, section 9.1.2)."""
-_RATE_OF_THE_STREAM: Final = 0
+RATE_OF_THE_STREAM: Final = 0
+"""Code of a frame header whose rate is that of STREAMINFO."""
 _RATE_CODES: Final = {rate_hz: code for code, rate_hz in RATE_CODES_HZ.items()}
 """Codes in a frame header. Chromium plays no file whose frames name the rate of the stream."""
 _PARTITIONS: Final = 16
@@ -72,7 +73,7 @@ def to_flac(samples: Samples, rate_hz: int, comment: str, multiple_bytes: int = 
             number,
             len(samples) - first,
             _encode_block(samples[first : first + BLOCK_SAMPLES]),
-            _RATE_CODES.get(rate_hz, _RATE_OF_THE_STREAM),
+            rate_code(rate_hz),
         )
         for number, first in enumerate(range(0, len(samples), BLOCK_SAMPLES))
     ]
@@ -95,6 +96,16 @@ def to_flac(samples: Samples, rate_hz: int, comment: str, multiple_bytes: int = 
     return b"".join((head, *frames))
 
 
+def rate_code(rate_hz: int) -> int:
+    """Return the code of a rate in a frame header; `RATE_OF_THE_STREAM` for one without a code."""
+    return _RATE_CODES.get(rate_hz, RATE_OF_THE_STREAM)
+
+
+def begin_header(block_code: int, rate_code: int) -> bytes:
+    """Return the first four bytes of a frame header: mono, 16 bits, fixed block size."""
+    return bytes([0xFF, 0xF8, block_code << 4 | rate_code, 0b100 << 1])
+
+
 def _encode_string(text: bytes) -> bytes:
     return len(text).to_bytes(4, "little") + text
 
@@ -103,12 +114,10 @@ def _block(kind: int, data: bytes) -> bytes:
     return bytes([kind]) + len(data).to_bytes(3, "big") + data
 
 
-def _frame(number: int, left_samples: int, body: bytes, rate_code: int) -> bytes:
+def _frame(number: int, left_samples: int, body: bytes, code: int) -> bytes:
     """Return a frame: header, packed samples, and a checksum of both."""
     is_whole = left_samples >= BLOCK_SAMPLES
-    block_code = _BLOCK_CODE if is_whole else 0b0111
-    # Sync code and fixed block size; block size and rate; mono, 16 bits.
-    header = bytes([0xFF, 0xF8, block_code << 4 | rate_code, 0b100 << 1])
+    header = begin_header(_BLOCK_CODE if is_whole else 0b0111, code)
     header += chr(number).encode("utf-8", "surrogatepass")
     if not is_whole:
         header += (left_samples - 1).to_bytes(2, "big")

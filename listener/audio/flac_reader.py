@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from listener import digests
-from listener.audio.flac import BLOCK_SAMPLES
+from listener.audio.flac import BLOCK_SAMPLES, RATE_OF_THE_STREAM, begin_header, rate_code
 from listener.audio.flac_parser import FIXED_PREDICTORS, VERBATIM, FlacFile, Subframe
 from listener.audio.pcm import Samples
 
@@ -52,7 +52,7 @@ def read_samples(data: bytes, parsed: FlacFile) -> Samples:
     words = _view_words(data)
     first = 0
     for number, subframe in enumerate(parsed.subframes):
-        _check_header(data, number, subframe)
+        _check_header(data, number, subframe, parsed.rate_hz)
         block = _decode_subframe(data, words, subframe)
         samples[first : first + len(block)] = block
         block[:] = 0
@@ -68,15 +68,18 @@ def _view_words(data: bytes) -> NDArray[np.uint32]:
     return np.ndarray(len(data), ">u4", data + bytes(_WORD_BITS // 8 - 1), strides=(1,))
 
 
-def _check_header(data: bytes, number: int, subframe: Subframe) -> None:
+def _check_header(data: bytes, number: int, subframe: Subframe, rate_hz: int) -> None:
     """Check that the header of a frame is that of `flac`."""
     is_whole = subframe.samples == BLOCK_SAMPLES
     size_code = _WHOLE_CODE if is_whole else 0b0111
-    start = bytes([0xFF, 0xF8, size_code << 4, 0b100 << 1])
-    start += chr(number).encode("utf-8", "surrogatepass")
-    start += b"" if is_whole else (subframe.samples - 1).to_bytes(2, "big")
+    after = chr(number).encode("utf-8", "surrogatepass")
+    after += b"" if is_whole else (subframe.samples - 1).to_bytes(2, "big")
     end = subframe.first_byte - 1  # a checksum, which the parser has verified
-    if data[end - len(start) : end] != start:
+    header = data[end - len(after) - 4 : end]
+    # Files of before frames named their rate have the code of the stream's; the parser has
+    # verified a rate that is named.
+    codes = {rate_code(rate_hz), RATE_OF_THE_STREAM}
+    if header not in {begin_header(size_code, code) + after for code in codes}:
         raise OtherEncoderError
 
 

@@ -80,7 +80,7 @@ def frames() -> list[bytes]:
     """The frames of ``WHOLE``; each but the last is as one alone would be."""
     starts = [COMMENTS_END]
     for number in (1, 2):
-        code = b"\xff\xf8\xc0\x08" if number == 1 else b"\xff\xf8\x70\x08"
+        code = b"\xff\xf8\xc5\x08" if number == 1 else b"\xff\xf8\x75\x08"
         starts.append(WHOLE.index(code + bytes([number]), starts[-1]))
     return [WHOLE[a:b] for a, b in zip(starts, [*starts[1:], None], strict=True)]
 
