@@ -78,11 +78,11 @@ def test_graph_runs_in_openwakeword(tmp_path: Path) -> None:
 
 
 def pools(random: np.random.Generator) -> list[Pool]:
-    """A word that is a bump in one feature, and noise."""
+    """A word that is a bump in ten features, and noise."""
     word = random.standard_normal((800, FEATURES)).astype(np.float32)
     ends = np.arange(20, 800, 20)
     for end in ends:
-        word[end - 3 : end, 5] += 3
+        word[end - 3 : end, 5:15] += 4
     noise = random.standard_normal((800, FEATURES)).astype(np.float32)
     others = np.arange(20, 800)
     return [
@@ -96,7 +96,7 @@ def test_training_separates_word_from_noise_and_is_deterministic() -> None:
     standard = fit_standard(np.concatenate([gather(p.embeddings, p.ends) for p in made]))
     heads = []
     for _ in range(2):
-        head = DenseHead(8, np.random.default_rng(6))
+        head = DenseHead(32, np.random.default_rng(6))
         HeadTrainer(standard, made, 120).train(head, np.random.default_rng(7))
         heads.append(head)
     first, second = heads
