@@ -15,7 +15,6 @@ _shtab_earmark_evaluate_subparsers=(neighbours compare merge voices)
 _shtab_earmark_models_subparsers=(list check add)
 _shtab_earmark_voices_subparsers=(list add say check)
 _shtab_earmark_subparsers=(demo run hear send play mute monitor doctor config selftest first-boot update wyoming clips owner household archive assist survey evaluate score models train voices)
-_shtab_earmark_subparsers=(demo run hear send play mute monitor doctor config selftest first-boot update wyoming clips owner household archive assist survey evaluate score models voices)
 
 _shtab_earmark_demo_option_strings=(-h --help --config --home -v --verbose --fast --keep --to)
 _shtab_earmark_run_option_strings=(-h --help --config --home -v --verbose --fast --json --linger)
@@ -279,7 +278,6 @@ _shtab_earmark_voices_check___voices_choices=(fast best)
 _shtab_earmark_voices_check___engine_choices=(espeak-ng flite festival rhvoice kokoro piper)
 _shtab_earmark_voices_pos_0_choices=(list add say check)
 _shtab_earmark_pos_0_choices=(demo run hear send play mute monitor doctor config selftest first-boot update wyoming clips owner household archive assist survey evaluate score models train voices)
-_shtab_earmark_pos_0_choices=(demo run hear send play mute monitor doctor config selftest first-boot update wyoming clips owner household archive assist survey evaluate score models voices)
 
 _shtab_earmark_demo__h_nargs=0
 _shtab_earmark_demo___help_nargs=0
