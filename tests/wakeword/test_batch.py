@@ -12,9 +12,10 @@ from hypothesis import strategies as st
 from listener.audio.pcm import FRAME_SAMPLES, Frame, Gap, GapReason, Samples
 from listener.inference.build import build_batch
 from listener.inference.catalogue import Catalogue
-from listener.wakeword.batch import BATCH_STEPS, RecordingModel
+from listener.wakeword.batch import BATCH_STEPS
 from listener.wakeword.detector import StreamDetector
 from listener.wakeword.features import Mel
+from listener.wakeword.second_opinion import RecordingModel
 
 pytestmark = pytest.mark.system  # real models over whole recordings of ours
 
