@@ -15,8 +15,8 @@ from numpy.typing import NDArray
 from onnx import TensorProto
 
 from listener.errors import ModelRefused
-from listener.wakeword.micro_features import CHANNELS, FEATURE_SCALE
 from listener.inference.graph import Writer
+from listener.wakeword.micro_features import CHANNELS, FEATURE_SCALE
 from models.microwakeword.tflite_file import CONVOLUTION, DENSE, DEPTHWISE, Layer
 
 _LOWEST: Final = -128
