@@ -12,6 +12,7 @@ from mnemonic import Mnemonic
 from listener.envelope import keys
 from listener.envelope.open import Identity, parse_identities
 from listener.errors import ConfigError
+from listener.quantities import quantity
 
 WORDS: Final = 24
 PASSPHRASE_WORDS: Final = 6
@@ -40,7 +41,7 @@ def identity_of(text: str) -> Identity:
     known = {word[:_PREFIX]: word for word in tool.wordlist}
     typed = re.findall(r"[a-z]+", text.lower())
     if len(typed) != WORDS:
-        raise ConfigError(f"{len(typed)} words, where a sheet has {WORDS}", _HINT)
+        raise ConfigError(f"{quantity(len(typed), 'word')}, where a sheet has {WORDS}", _HINT)
     sentence = []
     for number, word in enumerate(typed, 1):
         whole = known.get(word[:_PREFIX])

@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 
 from listener.audio.pcm import FRAME_SAMPLES, SAMPLE_RATE_HZ
 from listener.errors import ConfigError
+from listener.quantities import quantity
 from listener.wakeword.embedding import FEATURES
 from listener.wakeword.features import Floats
 
@@ -138,5 +139,5 @@ def _cut(embeddings: Floats, listed: Sequence[dict[str, Any]]) -> tuple[Stream, 
         streams.append(Stream(str(entry["source"]), embeddings[first:last]))
         first = last
     if first != len(embeddings):
-        raise ValueError(f"{SOURCES} lists {first} steps of {len(embeddings)}")
+        raise ValueError(f"{SOURCES} lists {quantity(first, 'step')} of {len(embeddings)}")
     return tuple(streams)

@@ -17,6 +17,7 @@ from typing import Any, Final
 import numpy as np
 
 from listener.errors import ModelRefused
+from listener.quantities import quantity
 from listener.wakeword.embedding import FEATURES, RECEPTIVE_FRAMES, STEP_FRAMES
 from listener.wakeword.features import BANDS, Floats
 
@@ -118,7 +119,7 @@ def _check(arrays: list[Any], name: str) -> None:
         if not (np.isfinite(matrix).all() and np.isfinite(bias).all()):
             raise ModelRefused(f"{reason}: a number is not finite")
     if not 0 <= taps < LONGEST_CONTEXT_STEPS:
-        raise ModelRefused(f"{reason}: it depends on {taps + 1} steps")
+        raise ModelRefused(f"{reason}: it depends on {quantity(taps + 1, 'step')}")
 
 
 class StudentNet:

@@ -13,6 +13,7 @@ class LengthDetector:
 
     words = ("alexa",)
     thresholds = {"alexa": 0.5}  # noqa: RUF012 - a constant of the fake
+    patience_frames = {"alexa": 1}  # noqa: RUF012 - another constant of the fake
 
     def track(self, blocks: Iterable[Samples]) -> ScoreTrack:
         samples = np.concatenate(list(blocks))
