@@ -125,6 +125,8 @@ def _in_debian(place: Path) -> list[str]:
         f"{machine}-manylinux_2_{GLIBC}",
     ).split()
     house = place.with_suffix(".wheels")
+    # Wheels of an earlier run may be of other versions.
+    shutil.rmtree(house, ignore_errors=True)
     wheels.pip(
         *("download", "--quiet", "--no-deps", "--only-binary", ":all:", "--dest", str(house)),
         *Target(NEWEST, machine).tags(),
