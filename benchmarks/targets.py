@@ -120,7 +120,6 @@ TARGETS: Final = (
         limit=16,
         unit=" times",
         at_least=True,
-        is_headline=True,
     ),
     Target(
         what="CPU in speech with the first stage, pymicro-wakeword divided by Earmark",

@@ -16,13 +16,13 @@ from typing import Annotated, Final
 import msgspec
 from msgspec import Meta
 
+from listener.argument_types import argument_type
 from listener.cli import clips_audit, clips_browse, clips_read, clips_voice
 from listener.cli.main import Subcommands, with_examples
 from listener.clips.remembered import remember
 from listener.clips.schema import KeysReply, RetentionReply, sanitize
 from listener.clips.session import (
     Session,
-    argument_type,
     choose,
     parse_day,
     parse_moment,

@@ -4,7 +4,7 @@ import argparse
 import importlib.util
 from typing import Final
 
-from listener.clips.session import argument_type
+from listener.argument_types import argument_type
 from listener.config import Config, ShortName
 from listener.errors import Unavailable
 

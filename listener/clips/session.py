@@ -10,6 +10,7 @@ from typing import Any, Final
 import msgspec
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 
+from listener.argument_types import argument_type
 from listener.clips.client import ArchiveClient
 from listener.clips.http import HttpClient, parse_address
 from listener.clips.remembered import RememberedClips, read_remembered
@@ -294,21 +295,3 @@ def parse_moment(text: str) -> str:
         raise argparse.ArgumentTypeError(
             f"{text!r} is not a date or time such as 2026-11-22 or 2026-11-22T08:00Z"
         ) from None
-
-
-def argument_type(kind: Any, noun: str) -> Callable[[str], str]:  # noqa: ANN401 - an annotated type
-    """Return an argparse type that accepts values of an annotated type.
-
-    Args:
-        kind: the annotated type.
-        noun: its name in the error message.
-    """
-
-    def convert(text: str) -> str:
-        try:
-            value: str = msgspec.convert(text, kind)
-        except msgspec.ValidationError:
-            raise argparse.ArgumentTypeError(f"{text!r} is not a valid {noun}") from None
-        return value
-
-    return convert

@@ -27,6 +27,8 @@ WITHOUT = {
     "earmark wyoming": "a service; its clients report",
     "earmark archive serve": "a service; its counts are in its log and in earmark clips log",
     "earmark assist serve": "a service; it stores nothing of what it does",
+    "earmark voices add": "it installs; earmark voices list reports what is installed",
+    "earmark voices say": "it plays sounds",
 }
 """Commands without ``--json``, and why."""
 

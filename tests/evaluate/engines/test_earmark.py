@@ -17,8 +17,12 @@ FIXTURES = Path(__file__).resolve().parents[2] / "fixtures"
 WORDS = ("alexa", "hey-jarvis", "hey-marvin", "hey-mycroft", "timer", "weather")
 
 
-def recipe(*words: str, hop_ms: int = 80, stepwise: bool = False) -> EarmarkRecipe:
-    return earmark_recipe("test", HOME, words or WORDS, hop_ms, stepwise=stepwise)
+def recipe(
+    *words: str, hop_ms: int = 80, stepwise: bool = False, second_opinion: bool = True
+) -> EarmarkRecipe:
+    return earmark_recipe(
+        "test", HOME, words or WORDS, hop_ms, stepwise=stepwise, second_opinion=second_opinion
+    )
 
 
 def spoken(name: str) -> Samples:
@@ -84,11 +88,14 @@ def test_cache_key_depends_on_every_input_of_the_scores() -> None:
         recipe("timer").key,
         recipe("alexa", stepwise=True).key,
         recipe("alexa", hop_ms=40).key,
+        recipe("alexa", second_opinion=False).key,
     }
 
-    assert len(keys) == 4
+    assert len(keys) == 5
     assert earmark_recipe("other name", HOME, ("alexa",)).key == recipe("alexa").key
-    assert recipe("alexa").hashes().keys() == {"alexa", "embedding", "embedding-long"}
+    networks = {"alexa", "embedding", "embedding-long"}
+    assert recipe("alexa", second_opinion=False).hashes().keys() == networks
+    assert recipe("alexa").hashes().keys() == {*networks, "microwakeword"}
     assert hash(recipe("alexa")) == hash(recipe("alexa"))
 
 
