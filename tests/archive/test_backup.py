@@ -458,9 +458,8 @@ def test_backup_is_a_tar_with_sums_that_other_tools_verify(
     assert names == {str(path.relative_to(to)) for path in to.rglob("*") if path.is_file()} - {
         backup_file.SUMS
     }
-    assert sqlite3.connect(to / "orders.sqlite").execute("pragma integrity_check").fetchone() == (
-        *("ok",),
-    )
+    with contextlib.closing(sqlite3.connect(to / "orders.sqlite")) as orders:
+        assert orders.execute("pragma integrity_check").fetchone() == ("ok",)
 
 
 def test_copy_while_the_archive_writes_is_consistent(

@@ -26,7 +26,7 @@ SYSTEM: Final = BUILD / "compat-debian-13"
 GLIBC: Final = 40
 """The newest that uv knows; Debian 13 has 2.41."""
 PACKAGES: Final = (
-    *("age", "flac", "git", "libportaudio2", "linux-libc-dev"),
+    *("age", "flac", "fonts-dejavu-core", "git", "libportaudio2", "linux-libc-dev", "mosquitto"),
     *("python3", "python3-venv", "strace", "systemd"),
 )
 LOWEST: Final = "3.11"
@@ -34,13 +34,21 @@ NEWEST: Final = "3.13"
 TOOLS: Final = "dev"
 """The extra whose pins are no floors."""
 MOUNTS: Final = """
+mount --bind "$0" "$0"
 mount -t proc proc "$0/proc"
 mount --rbind /dev "$0/dev"
 mkdir -p "$0$1"
 mount --bind "$1" "$0$1"
-exec chroot "$0" sh -c 'cd "$0" && exec "$@"' "$@"
+mkdir -p "$0/old"
+cd "$0"
+pivot_root . old
+umount --lazy /old
+exec chroot . sh -c 'cd "$0" && exec "$@"' "$@"
 """
-"""In a mount namespace of its own: the checkout at its own path in the other root file system."""
+"""In a mount namespace of its own: the checkout at its own path in the other root file system.
+
+The root is exchanged: below a chroot, Landlock would take the checkout for a folder above /tmp.
+"""
 
 
 def main(options: Sequence[str]) -> int:
