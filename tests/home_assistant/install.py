@@ -47,7 +47,7 @@ _UV: Final = "uv==0.13.9"
 _INTEGRATIONS: Final = (
     *("analytics", "api", "assist_pipeline", "auth", "automation", "backup", "blueprint", "config"),
     *("conversation", "device_automation", "diagnostics", "file_upload", "frontend", "hardware"),
-    "input_boolean",
+    *("hassio", "input_boolean"),  # analytics imports hassio, which its manifest does not name
     *("mqtt", "onboarding", "person", "recorder", "scene", "script", "system_health", "tag", "tts"),
     *("websocket_api", "wyoming", "zone"),
 )
