@@ -105,6 +105,10 @@ class MicroFeatures:
     def restart(self) -> None:
         """Overwrite all audio and features, and start anew."""
         self._noise[:] = 0
+        self._wipe()
+
+    def _wipe(self) -> None:
+        """Overwrite all audio and spectra; the estimate of the noise stays."""
         for buffer in (
             self._samples,
             self._wave,
@@ -127,7 +131,7 @@ class MicroFeatures:
                 step begins n * 160 samples after the begin of this one.
 
         Returns:
-            int32, shape (n, 40), 0 to 65535.
+            int32, shape (n, 40), 0 to 65535. No audio is left in the buffers.
         """
         frames = (len(samples) - FRAME_SAMPLES) // STRIDE_SAMPLES + 1
         self._samples[: len(samples)] = samples
@@ -141,7 +145,9 @@ class MicroFeatures:
         np.add(real, imaginary, out=real)
         power[:] = real
         amplitude = _rounded_root(power @ self._filters) >> shift[:, None]
-        return self._logarithm(self._normalise(amplitude))
+        features = self._logarithm(self._normalise(amplitude))
+        self._wipe()
+        return features
 
     def _apply_window(self, frames: int) -> Long:
         """Fill the wave of each frame; return the bits by which it was amplified."""

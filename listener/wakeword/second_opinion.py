@@ -35,14 +35,15 @@ CONTINUED_SAMPLES: Final = SAMPLE_RATE_HZ
 CHUNK_FRAMES: Final = OPINION_FRAMES // 3
 """Frames computed at once: buffers of this length stay in the cache of a small processor."""
 LATEST_FRAMES: Final = 4
-"""Frames by which scores may come later than their audio."""
+"""Frames by which scores may come later than their audio. Their two seconds are then shorter by
+these frames: no audio is kept for longer than two seconds."""
 
 _LEAST_PROBABILITY: Final = 1 / 512
 """Half a step of the second network's probabilities, for its probability of 0."""
 _LEAST_SCORE: Final = 1 / 256
 """Bound of the head's certainty: its score alone, against a second probability of 0, is no wake."""
 _OVERLAP_SAMPLES: Final = micro_features.FRAME_SAMPLES - micro_features.STRIDE_SAMPLES
-_RING_FRAMES: Final = OPINION_SAMPLES // FRAME_SAMPLES + LATEST_FRAMES + 1
+_RING_FRAMES: Final = OPINION_SAMPLES // FRAME_SAMPLES
 
 
 class OpinionNetwork(Protocol):
@@ -126,8 +127,11 @@ class SecondOpinions:
         self._end_sample = 0
         for recent in self._recent:
             recent.clear()
-        if self._asked_sample is None:
-            return
+        if self._asked_sample is not None:
+            self._forget_question()
+
+    def _forget_question(self) -> None:
+        """Overwrite what the last questions left."""
         self._asked_sample = None
         self._features[:] = 0
         self._front_end.restart()
@@ -140,6 +144,14 @@ class SecondOpinions:
         self._ring[self._slot] = samples
         self._ring[self._slot + _RING_FRAMES] = samples
         self._end_sample += FRAME_SAMPLES
+        if self._asked_sample is None:
+            return
+        since = self._end_sample - self._asked_sample
+        if since > CONTINUED_SAMPLES + LATEST_FRAMES * FRAME_SAMPLES:
+            self._forget_question()
+        elif since > 0:
+            # Features are not kept for longer than the audio.
+            self._features[: since // micro_features.STRIDE_SAMPLES] = 0
 
     def revise(self, scores: Floats) -> None:
         """Replace the scores on which there is a second opinion.
@@ -159,6 +171,7 @@ class SecondOpinions:
                 if is_computed and highest >= opinion.from_score:
                     features = self._advance(end_sample)
                     probability = float(opinion.network.probabilities(features).max())
+                    opinion.network.wipe()
                     row[opinion.column] = combine(highest, probability)
 
     def _advance(self, end_sample: int) -> Whole:
@@ -169,7 +182,9 @@ class SecondOpinions:
         asked = self._asked_sample
         if asked is None or end_sample - asked > CONTINUED_SAMPLES:
             self._front_end.restart()
-            asked = end_sample - OPINION_SAMPLES + _OVERLAP_SAMPLES
+            self._features[:] = 0
+            oldest = self._end_sample - _RING_FRAMES * FRAME_SAMPLES
+            asked = max(end_sample - OPINION_SAMPLES, oldest) + _OVERLAP_SAMPLES
         self._asked_sample = end_sample
         newest = (self._slot + _RING_FRAMES + 1) * FRAME_SAMPLES - self._end_sample
         features = self._features

@@ -169,9 +169,15 @@ def test_front_end_starts_anew_after_a_second_without_a_question() -> None:
     assert np.array_equal(network.asked[1 + HELD_FRAMES], expected)
 
 
+def padded(features: Whole) -> Whole:
+    """Return features with zeros in place of older ones, as many as a network takes."""
+    whole = np.zeros((OPINION_FRAMES, features.shape[1]), np.int32)
+    whole[len(whole) - len(features) :] = features
+    return whole
+
+
 def test_scores_that_come_late_are_asked_about_their_own_audio() -> None:
-    now, late, samples = Recorder(), Recorder(), noise(50)
-    feed(opinions(now), samples, dict.fromkeys(range(46, 50), 0.5))
+    late, samples = Recorder(), noise(50)
     second = opinions(late)
 
     for index, frame in enumerate(samples.reshape(-1, FRAME_SAMPLES)):
@@ -181,8 +187,10 @@ def test_scores_that_come_late_are_asked_about_their_own_audio() -> None:
     second.revise(np.full((LATEST_FRAMES, 1), 0.5, np.float32))
 
     assert len(late.asked) == LATEST_FRAMES
-    for one, other in zip(now.asked, late.asked, strict=True):
-        assert np.array_equal(one, other)
+    oldest = len(samples) - OPINION_SAMPLES
+    for index, asked in enumerate(late.asked):
+        end = (47 + index) * FRAME_SAMPLES
+        assert np.array_equal(asked, padded(window_features(front_end(), samples[oldest:end])))
 
 
 def test_half_steps_end_in_the_middle_of_a_frame() -> None:
@@ -195,8 +203,30 @@ def test_half_steps_end_in_the_middle_of_a_frame() -> None:
         second.revise(np.array([[first_half], [math.nan]], np.float32))
 
     end = 39 * FRAME_SAMPLES + FRAME_SAMPLES // 2
-    expected = window_features(front_end(), samples[end - OPINION_SAMPLES : end])
+    oldest = 40 * FRAME_SAMPLES - OPINION_SAMPLES
+    expected = padded(window_features(front_end(), samples[oldest:end]))
     assert np.array_equal(network.asked[0], expected)
+
+
+def test_audio_and_features_are_kept_for_two_seconds() -> None:
+    network, samples = Recorder(), noise(30)
+    second = opinions(network)
+    feed(second, samples, {29: 0.5})
+    quiet = np.zeros(FRAME_SAMPLES, np.int16)
+
+    for frame in range(1, OPINION_SAMPLES // FRAME_SAMPLES + 1):
+        second.push(quiet)
+        features = [
+            value
+            for value in vars(second).values()
+            if isinstance(value, np.ndarray) and value.shape == (OPINION_FRAMES, 40)
+        ]
+        since = frame - min(frame - 1, HELD_FRAMES)  # the held score is asked about too
+        assert not features[0][: since * FRAME_SAMPLES // 160].any()
+        second.revise(np.zeros((1, 1), np.float32))
+
+    buffers = [value for value in vars(second).values() if isinstance(value, np.ndarray)]
+    assert not any(buffer.any() for buffer in buffers)
 
 
 def test_two_words_share_the_features_of_a_step() -> None:
@@ -222,7 +252,7 @@ def test_restart_overwrites_audio_and_features() -> None:
     buffers = [value for value in vars(second).values() if isinstance(value, np.ndarray)]
     assert len(buffers) == 3
     assert not any(buffer.any() for buffer in buffers)
-    assert network.wiped == 1
+    assert network.wiped == 2, "after the question, and at the restart"
     feed(second, samples, {39: 0.5})
     assert np.array_equal(network.asked[0], network.asked[1])
 
