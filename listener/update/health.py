@@ -24,6 +24,7 @@ SERVICES: Final = (
     # first package of a machine can be missing.
     "earmark-pla[y].service",
     "earmark-assis[t].service",
+    "earmark-archive@*.service",
 )
 SCORED_SAMPLES: Final = SAMPLE_RATE_HZ
 """Samples that hear has to count after its start for its version to be healthy: one second."""

@@ -68,4 +68,8 @@ def test_interrupted_update_is_ended_by_its_version() -> None:
     assert start == f"/opt/earmark/{GUARD}/bin/earmark update recover --at-boot"
     before = " ".join(lines("update-check", "Before")).split()
     services = {path.name for path in SYSTEMD.glob("earmark-*.service")}
-    assert set(before) == services - {"earmark-update-check.service"}
+    template = "earmark-archive@.service"
+    # A unit cannot be ordered before a template; its instances are ordered after the unit.
+    assert set(before) == services - {"earmark-update-check.service", template}
+    ordered = (SYSTEMD / template).read_text("utf-8").splitlines()
+    assert any(line.startswith("After=") and "earmark-update-check" in line for line in ordered)

@@ -255,6 +255,7 @@ def test_archive_of_a_fleet_has_the_sandbox_of_the_archive() -> None:
     assert differing == [
         "Description=Earmark: store encrypted clips for their owners, archive %i",
         "After=network-online.target time-sync.target mosquitto.service postgresql.service",
+        "After=earmark-update-check.service",
         "Conflicts=earmark-archive.service",
         (
             "ExecStart=/opt/earmark/current/bin/earmark archive"

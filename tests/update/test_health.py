@@ -87,5 +87,5 @@ def test_every_service_of_the_package_is_restarted() -> None:
 
     matched = {name for name in services for one in health.SERVICES if fnmatch(name, one)}
 
-    assert len(services) == 5
+    assert len(services) == 6
     assert matched == services
