@@ -144,7 +144,7 @@ class Detector:
         >>> samples, rate_hz = soundfile.read("alexa.flac", dtype="int16")
         >>> for wake in detector.push(samples):
         ...     print(f"{wake.word} at {wake.end_s:.2f} s, score {wake.score:.2f}")
-        alexa at 2.48 s, score 0.97
+        alexa at 2.64 s, score 0.82
     """
 
     def __init__(self, stream: StreamDetector) -> None:
@@ -309,7 +309,7 @@ def detect(
 
     Examples:
         >>> [round(wake.end_s, 2) for wake in detect("alexa_twice.flac", "alexa")]
-        [2.48, 11.12]
+        [2.64, 11.28]
         >>> detect("talk.flac", "alexa", "hey-jarvis")
         ()
     """

@@ -62,7 +62,7 @@ def test_page_example_of_a_stream(
     monkeypatch.chdir(tmp_path)
     (tmp_path / "stream.raw").write_bytes(alexa.tobytes())
 
-    assert run(BLOCKS[0]) == "alexa at 2.48 s, score 0.94\n"
+    assert run(BLOCKS[0]) == "alexa at 2.64 s, score 0.84\n"
 
 
 @pytest.mark.system

@@ -176,8 +176,8 @@ class ClipCapture:
 
     @property
     def is_chime_playing(self) -> bool:
-        """True while the chime at a wake sounds."""
-        return isinstance(self._state, _ChimeWait) and self._state.chime.is_playing
+        """True from a wake until the first `push` at which its chime has ended."""
+        return isinstance(self._state, _ChimeWait) and self._state.begin_sample is None
 
     def push(self, frame: Frame) -> None:
         """Record a frame; finish the clip at its endpoint, or begin it after the chime.

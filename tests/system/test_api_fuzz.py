@@ -172,7 +172,7 @@ def test_every_response_is_documented_in_the_schema(
 ) -> None:
     before, others = files(tmp_path), bobs(home)
     operations = [fuzzed.schema[path][method.upper()] for path, method in described()]
-    assert len(operations) == 3
+    assert len(operations) == 4
     asked = [
         st.tuples(one.as_strategy(mode), st.just(mode)) for one in operations for mode in _BOTH
     ]
