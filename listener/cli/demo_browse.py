@@ -65,7 +65,7 @@ def command(to: Path, default: str) -> str:
         default: its default.
     """
     if not (built_folder() / INDEX).exists():
-        return "this installation has no browser page; in the repository, make page builds it"
+        return "this installation has no page; in the repository, make page builds it"
     program = sys.argv[0] if Path(sys.argv[0]).name == "earmark" else "earmark"
     words = [program, "demo", "--browse", *([] if str(to) == default else ["--to", str(to)])]
     return f"to see {KEEPER}'s clips in a browser: {shlex.join(words)}"
