@@ -7,6 +7,7 @@ import shlex
 import shutil
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -98,7 +99,17 @@ def browse(arguments: argparse.Namespace) -> int:
 
 
 @contextlib.contextmanager
-def _running_archive(home: Path) -> Iterator[Path]:
+def _running_archive(folder: Path) -> Iterator[Path]:
+    """Run the archive on a folder; yield its socket, whose path may have 107 bytes at most."""
+    with tempfile.TemporaryDirectory(prefix="earmark-") as short:
+        home = Path(short) / "archive"
+        home.symlink_to(folder)
+        with _archive_process(home) as socket:
+            yield socket
+
+
+@contextlib.contextmanager
+def _archive_process(home: Path) -> Iterator[Path]:
     socket = home / "archive.sock"
     words = [sys.executable, "-m", "listener", "archive"]
     words += ["--config", str(home / "earmark.toml"), "--home", str(home)]
@@ -110,7 +121,8 @@ def _running_archive(home: Path) -> Iterator[Path]:
         while not socket.exists():
             if process.poll() is not None or time.monotonic() > until_s:
                 raise Unavailable(
-                    "the demonstration's archive does not start", f"read {home / 'archive.log'}"
+                    "the demonstration's archive does not start",
+                    f"read {home.resolve() / 'archive.log'}",
                 )
             time.sleep(_TURN_S)
         yield socket
