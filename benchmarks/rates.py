@@ -122,7 +122,7 @@ def quote_rates(name: str, word: Mapping[str, Any]) -> dict[Path, str]:
     }
 
 
-def evaluate(  # noqa: PLR0913 - the parts of a plan that vary here
+def evaluate(  # noqa: PLR0913 - two folders, and four keys of a plan
     recordings: Path,
     cache: Path,
     *,

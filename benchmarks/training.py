@@ -22,7 +22,7 @@ import numpy as np
 from benchmarks.sounds import recordings_folder
 from listener.audio.pcm import SAMPLE_RATE_HZ, Samples
 from listener.errors import Unavailable
-from listener.evaluate.corpus.augmentation import Condition, Mixer, choose_mix
+from listener.evaluate.corpus.augmentation import Condition, MixChoice, Mixer, choose_mix
 from listener.evaluate.metrics.intervals import wilson
 from listener.inference.catalogue import Catalogue
 from listener.inference.onnx import HeadNet
@@ -53,7 +53,7 @@ def main() -> int:
         with tempfile.TemporaryDirectory() as folder:
             home = arguments.home or Path(folder)
             started_s = time.monotonic()
-            subprocess.run(  # noqa: S603 - this program, on words of the command line
+            subprocess.run(  # noqa: S603 - a list without a shell: this program
                 [
                     *(sys.executable, "-m", "listener", "train", word, "--silent"),
                     *("--home", str(home), "--to", folder, "--name", "trained"),
@@ -114,7 +114,7 @@ def _clips(audio: Path, word: str, snr_db: float | None) -> Iterator[Samples]:
         yield np.concatenate(list(_mix(padded, choose_mix(condition, 1, file, 0))))
 
 
-def _mix(samples: Samples, choice: Any) -> Sequence[Samples]:  # noqa: ANN401 - as choose_mix returns it
+def _mix(samples: Samples, choice: MixChoice) -> Sequence[Samples]:
     return list(Mixer().mix(lambda: iter([samples]), choice))
 
 

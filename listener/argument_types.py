@@ -2,12 +2,11 @@
 
 import argparse
 from collections.abc import Callable
-from typing import Any
 
 import msgspec
 
 
-def argument_type(kind: Any, noun: str) -> Callable[[str], str]:  # noqa: ANN401 - an annotated type
+def argument_type(kind: object, noun: str) -> Callable[[str], str]:
     """Return an argparse type that accepts values of an annotated type.
 
     Args:

@@ -31,6 +31,7 @@ from listener.archive.retained_clips import RetainedClips
 from listener.archive.service import ArchiveService
 from listener.archive.storage_interfaces import ClipStore
 from listener.archive.store import FileStore
+from listener.browser_page.page_files import PageFile, PageMissing, built_folder, load_page
 from listener.cli import archive_clock, archive_storage
 from listener.cli.main import Subcommands, with_examples
 from listener.config import ArchiveSettings, BrokerSettings, Config
@@ -44,7 +45,6 @@ from listener.system import systemd
 from listener.system.open_files import reserve_descriptors
 
 if TYPE_CHECKING:
-    from listener.browser_page.page_files import PageFile
     from listener.envelope.open import OpenedClip
 
 _log = logging.getLogger(__name__)
@@ -141,7 +141,7 @@ def run(arguments: argparse.Namespace, settings: Config) -> int:
 
 def _serve(settings: Config) -> int:
     from listener.archive.api import Api  # noqa: PLC0415 - starlette: list and open do not need it
-    from listener.archive.http_server import (  # noqa: PLC0415 - loads uvicorn
+    from listener.archive.http_server import (  # noqa: PLC0415 - uvicorn: list and open do not need it
         MOST_DESCRIPTORS,
         PROXY_DESCRIPTORS,
         HttpServer,
@@ -242,7 +242,7 @@ def _total(retained: Sequence[RetainedClips]) -> dict[str, int]:
     return dict(sum((Counter(one.counts()) for one in retained), Counter()))
 
 
-def page_of(settings: Config, folder: Path | None = None) -> "Mapping[str, PageFile] | None":
+def page_of(settings: Config, folder: Path | None = None) -> Mapping[str, PageFile] | None:
     """Return the files of the browser page, if it is switched on and this installation has it.
 
     Args:
@@ -251,8 +251,6 @@ def page_of(settings: Config, folder: Path | None = None) -> "Mapping[str, PageF
     """
     if not settings.archive.page:
         return None
-    from listener.browser_page.page_files import PageMissing, built_folder, load_page  # noqa: PLC0415 - off by default
-
     try:
         return load_page(folder or built_folder())
     except PageMissing as error:

@@ -50,6 +50,30 @@ class LogEntry:
     is_hidden_from_other: bool = False
     """True if ``other`` does not receive the body: the row reports ``other`` to the owner."""
 
+    def chain(self, before: LogHead, wall_s: float) -> tuple[str, str, LogHead]:
+        """Return the body of the row in canonical JSON, its SHA-256, and the new head.
+
+        Args:
+            before: head of the chain to which the row is added.
+            wall_s: time of the row, in seconds since 1970.
+        """
+        body = LogBody(
+            n=before.n + 1,
+            t=format_timestamp(datetime.fromtimestamp(wall_s, UTC)),
+            owner=self.owner,
+            other=self.other,
+            op=self.op,
+            outcome=self.outcome,
+            okey=self.okey,
+            count=self.count,
+            request_sha256=self.request_sha256,
+            salt=secrets.token_hex(16),
+        )
+        text = body.canonical()
+        body_sha256 = hashlib.sha256(text).hexdigest()
+        head = LogHead(n=body.n, hash=row_hash(body.n, before.hash, body_sha256))
+        return text.decode("ascii"), body_sha256, head
+
 
 class AccessLog:
     """Access log of one installation. Safe for use by several threads and processes.
@@ -83,25 +107,11 @@ class AccessLog:
         """Append a row, durably; return the new head of the chain."""
         with self._available(), self._lock, transaction(self._rows):
             before = self._head()
-            body = LogBody(
-                n=before.n + 1,
-                t=format_timestamp(datetime.fromtimestamp(self._wall_s(), UTC)),
-                owner=entry.owner,
-                other=entry.other,
-                op=entry.op,
-                outcome=entry.outcome,
-                okey=entry.okey,
-                count=entry.count,
-                request_sha256=entry.request_sha256,
-                salt=secrets.token_hex(16),
-            )
-            text = body.canonical()
-            body_sha256 = hashlib.sha256(text).hexdigest()
-            head = LogHead(n=body.n, hash=row_hash(body.n, before.hash, body_sha256))
+            text, body_sha256, head = entry.chain(before, self._wall_s())
             reader = None if entry.is_hidden_from_other else entry.other
             self._rows.execute(
                 "insert into row values (?, ?, ?, ?, ?, ?)",
-                (head.n, entry.owner, reader, text.decode("ascii"), body_sha256, head.hash),
+                (head.n, entry.owner, reader, text, body_sha256, head.hash),
             )
         return head
 

@@ -1,7 +1,7 @@
 """Real servers of a fleet's storage: PostgreSQL of Debian, and SeaweedFS, which speaks S3.
 
 Both keep their files in a temporary folder and listen on loopback. PostgreSQL refuses to run as
-root, so as root it runs as the user ``nobody``.
+root; tests that run as root start it as an unprivileged user.
 """
 
 import contextlib
@@ -64,7 +64,7 @@ class PostgresServer:
 
     def __init__(self, programs: Path) -> None:
         self._programs = programs
-        # Not below pytest's folder, which nobody else may enter.
+        # Other users cannot enter pytest's folder.
         self.folder = Path(tempfile.mkdtemp(prefix="earmark-pg-"))
         self.data = self.folder / "data"
         (self.port,) = _free_ports(1)

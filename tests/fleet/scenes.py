@@ -100,7 +100,7 @@ def load() -> str:
 
 
 def count(stage: Stage, expected: dict[str, str]) -> tuple[str, list[str]]:
-    """Compare rows and objects with the clips that were answered as stored.
+    """Compare rows and objects with the clips that were acknowledged.
 
     Returns:
         A line with the figures, and what is wrong.
@@ -110,15 +110,15 @@ def count(stage: Stage, expected: dict[str, str]) -> tuple[str, list[str]]:
     wrong_bytes = [clip for clip in expected.keys() & rows.keys() if rows[clip] != expected[clip]]
     twice = len(objects) - len(set(objects))
     figures = {
-        "clips answered as stored": len(expected),
+        "acknowledged clips": len(expected),
         "rows": len(rows),
         "objects": len(objects),
         "lost": len(lost),
         "twice": twice,
         "rows without an object": len(rows.keys() - set(objects)),
         "objects without a row": len(set(objects) - rows.keys()),
-        "rows of other bytes": len(wrong_bytes),
-        "rows that nobody was told of": len(rows.keys() - expected.keys()),
+        "rows with another hash": len(wrong_bytes),
+        "rows that were not acknowledged": len(rows.keys() - expected.keys()),
     }
     faults = [f"{number} {what}" for what, number in list(figures.items())[3:] if number]
     return ", ".join(f"{number} {what}" for what, number in figures.items()), faults
@@ -207,7 +207,7 @@ def killed(stage: Stage, say: Say, clips: int) -> Iterator[str]:
     figures, faults = count(stage, before | delivered.stored)
     say(figures)
     if len(delivered.stored) != clips:
-        yield f"{len(delivered.stored)} of {clips} clips were answered as stored"
+        yield f"{len(delivered.stored)} of {clips} clips were acknowledged"
     yield from faults
 
 

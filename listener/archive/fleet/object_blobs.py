@@ -178,10 +178,12 @@ def translate_object_errors() -> Iterator[None]:
 
 
 def _parse(meta: "ObjectMeta") -> StoredObject | None:
-    parts = meta["path"].split("/")
-    if len(parts) != 3:  # noqa: PLR2004 - area, owner, clip
-        return None
-    return StoredObject(meta["path"], parts[1], parts[2], int(meta["last_modified"].timestamp()))
+    match meta["path"].split("/"):
+        case [_, owner, clip]:
+            changed_s = int(meta["last_modified"].timestamp())
+            return StoredObject(meta["path"], owner, clip, changed_s)
+        case _:
+            return None
 
 
 def _describe(error: Exception) -> str:

@@ -9,17 +9,14 @@ each owner verifies their chain as before (decision 0078).
 """
 
 import hashlib
-import secrets
 import time
 from collections.abc import Callable
-from datetime import UTC, datetime
 from typing import Any, Final
 
 import msgspec
 
 from listener.archive.fleet.postgres import PgConnection, Postgres
-from listener.envelope.format import format_timestamp
-from listener.rights.hash_chain import ORIGIN, LogBody, LogHead, row_hash
+from listener.rights.hash_chain import ORIGIN, LogHead
 from listener.storage.access_log import LogEntry
 
 SHARDS: Final = 256
@@ -91,26 +88,12 @@ class ShardedLog:
             "select n, hash from log_head where shard = %s for update", (shard,)
         ).fetchone()
         n, before = (0, ORIGIN) if row is None else row
-        body = LogBody(
-            n=n + 1,
-            t=format_timestamp(datetime.fromtimestamp(self._wall_s(), UTC)),
-            owner=entry.owner,
-            other=entry.other,
-            op=entry.op,
-            outcome=entry.outcome,
-            okey=entry.okey,
-            count=entry.count,
-            request_sha256=entry.request_sha256,
-            salt=secrets.token_hex(16),
-        )
-        text = body.canonical()
-        body_sha256 = hashlib.sha256(text).hexdigest()
-        head = LogHead(n=body.n, hash=row_hash(body.n, before, body_sha256))
+        text, body_sha256, head = entry.chain(LogHead(n=n, hash=before), self._wall_s())
         connection.execute(
             "insert into log_row values (%s, %s, %s, %s, %s, %s, %s)",
             (
                 *(shard, head.n, entry.owner, reader),
-                *(text.decode("ascii"), body_sha256, head.hash),
+                *(text, body_sha256, head.hash),
             ),
         )
         connection.execute(
