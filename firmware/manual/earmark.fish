@@ -623,6 +623,7 @@ complete -c earmark -n '_shtab_earmark_using score' -l json -d 'print one JSON o
 complete -c earmark -n '_shtab_earmark_using score' -l wakes -d 'print wakes only'
 complete -c earmark -n '_shtab_earmark_using score' -l lazy -d 'skip steps of a quiet room, as the device does'
 complete -c earmark -n '_shtab_earmark_using score' -l as-device -d 'compute the steps that the device computes: wake.lazy and wake.first_stage apply'
+complete -c earmark -n '_shtab_earmark_using score' -l second-opinion -xka "on off" -d 'ask the second network of a word that has one (default: wake.second_opinion)'
 complete -c earmark -n '_shtab_earmark_using score' -l hop-ms -xka "40 80" -d 'time between scores in ms (default: wake.hop_ms)'
 complete -c earmark -n '_shtab_earmark_using score' -l threshold -x -d 'score at or above which each word wakes, over 0 and under 1 (default: wake.thresholds, else the model'"'"'s)'
 complete -c earmark -n '_shtab_earmark_using score; and test $_shtab_earmark_npos -ge 0' -ka "(__fish_complete_path (commandline -ct))" -d 'audio file (WAV, FLAC, Ogg, MP3, AIFF, AU, CAF, W64), or a folder: all such files in it and below it; files of other kinds are counted in a note'

@@ -198,6 +198,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="compute the steps that the device computes: wake.lazy and wake.first_stage apply",
     )
     parser.add_argument(
+        "--second-opinion",
+        choices=("on", "off"),
+        help="ask the second network of a word that has one (default: wake.second_opinion)",
+    )
+    parser.add_argument(
         "--hop-ms",
         type=int,
         choices=(40, 80),
@@ -269,6 +274,9 @@ def wake_settings(arguments: argparse.Namespace, settings: WakeSettings) -> Wake
         thresholds=thresholds,
         lazy=arguments.lazy or (arguments.as_device and settings.lazy),
         first_stage=arguments.as_device and settings.first_stage,
+        second_opinion=arguments.second_opinion == "on"
+        if arguments.second_opinion
+        else settings.second_opinion,
         hop_ms=arguments.hop_ms or settings.hop_ms,
     )
 

@@ -60,7 +60,13 @@ def evaluate(made: EvaluationPlan, cache: Path | None = None, jobs: int = 1) -> 
     return Evaluation(
         made,
         lambda engine: earmark_recipe(
-            engine.name, HOME, engine.words, engine.hop_ms, stepwise=engine.stepwise
+            engine.name,
+            HOME,
+            engine.words,
+            engine.hop_ms,
+            stepwise=engine.stepwise,
+            first_stage=engine.first_stage,
+            second_opinion=engine.second_opinion,
         ),
         Processes(jobs),
         cache,

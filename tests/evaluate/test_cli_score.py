@@ -259,6 +259,25 @@ def test_a_higher_threshold_wakes_no_more_often(
 
 
 @pytest.mark.recordings
+def test_second_opinion_decides_unless_it_is_off(
+    recordings: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    files = words_in(recordings, 5)
+    scores = {}
+
+    for option in ((), ("--second-opinion", "on"), ("--second-opinion", "off")):
+        main(["score", *files, "--model", "alexa", "--json", *option])
+        scores[option] = [line["scores"]["alexa"] for line in objects(capsys)]
+
+    assert scores[()] == scores["--second-opinion", "on"]
+    # It is asked at a head's score of 0.004 and for two frames after; elsewhere the head decides.
+    heads = scores["--second-opinion", "off"]
+    changed = [at for at, mean in enumerate(scores[()]) if mean != heads[at]]
+    assert changed
+    assert all(max(heads[max(at - 2, 0) : at + 1]) >= 0.004 for at in changed)
+
+
+@pytest.mark.recordings
 @pytest.mark.filterwarnings("ignore")  # openwakeword's and its libraries' own
 @pytest.mark.timeout(300)
 def test_wakes_equal_those_of_openwakeword(
@@ -267,7 +286,7 @@ def test_wakes_equal_those_of_openwakeword(
     openwakeword = pytest.importorskip("openwakeword")
     files = words_in(recordings, 20)
 
-    main(["score", *files, "--model", "alexa", "--json"])
+    main(["score", *files, "--model", "alexa", "--second-opinion", "off", "--json"])
     ours = objects(capsys)
 
     theirs: list[float] = []
