@@ -89,6 +89,7 @@ class Clips:
         sound: str = "near.flac",
         key: Ed25519PrivateKey | None = None,
         word: str = "alexa",
+        score: float = 0.9312,
         ago: timedelta = timedelta(minutes=5),
         inner: Callable[[bytes], bytes] = bytes,
         **fields: object,
@@ -108,7 +109,7 @@ class Clips:
         private = form.PrivateFields(
             word=word,
             model=ALEXA,
-            score=0.9312,
+            score=score,
             spk=0.61,
             pre_ms=500,
             ms=len(samples) * 1000 // rate,
