@@ -118,8 +118,9 @@ def test_owner_lists_plays_exports_and_erases(  # noqa: PLR0915 - one visit, ste
     choose(browser, second)
     browser.click("[data-do=not-mine]")
     browser.click("[data-do=agree]")
-    browser.wait_for("[data-erased='1']")
+    # The message of the first erasure is still there until then.
     browser.wait("document.querySelectorAll('[data-clip]').length === 0")
+    browser.wait_for("[data-erased='1']")
     assert scene.archive.proven[-1] == {"op": "erase", "clips": [second.clip], "not_mine": True}
 
     assert_nothing_left(scene, [first, second])
