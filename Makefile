@@ -71,7 +71,8 @@ demo: setup ## run the demonstration; needs no hardware; downloads a speech mode
 test: setup debian $(if $(FAKED),$(MONOTONIC)) ## unit and system tests on all cores, with coverage
 	@mkdir -p build/coverage
 	$(BIN)/coverage erase
-	$(FAKED) $(BIN)/coverage run -m pytest --numprocesses $$(($$(nproc) + 1)) --dist loadgroup
+	# More workers than cores: many tests wait for processes and clocks.
+	$(FAKED) $(BIN)/coverage run -m pytest --numprocesses $$(($$(nproc) + 2)) --dist loadgroup
 	$(BIN)/coverage combine --quiet
 	$(BIN)/coverage report
 

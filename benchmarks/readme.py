@@ -12,7 +12,8 @@ from typing import Final
 from benchmarks.processes import earmark, finished, untuned
 from benchmarks.report import splice
 from benchmarks.sounds import ROOT
-from listener.cli.demo_command import AGAIN, LEFT_OUT
+from listener.cli.demo_command import AGAIN, LEFT_OUT, find_model
+from listener.errors import EarmarkError
 
 README: Final = ROOT / "README.md"
 BLOCKS: Final[Mapping[str, Path]] = {
@@ -56,6 +57,15 @@ def help_block() -> str:
 def demo_block() -> str:
     """Return the output of ``earmark demo --fast`` as a code block; the lines are the same."""
     return _code_block("make demo", _output("demo", "--fast", "--home", str(MODEL_HOME)))
+
+
+def has_model() -> bool:
+    """Return whether the demo has the speech model."""
+    try:
+        find_model(MODEL_HOME)
+    except EarmarkError:
+        return False
+    return True
 
 
 def is_whole(transcript: str) -> bool:

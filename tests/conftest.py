@@ -2,6 +2,8 @@
 
 import os
 import signal
+import subprocess
+import sys
 import time
 import uuid
 from collections.abc import Callable
@@ -61,11 +63,25 @@ def _let_confined_processes_be_measured() -> None:
     os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, [hook, os.environ.get("PYTHONPATH")]))
 
 
+LONG_S = 600
+"""Timeout from which a test is a long one."""
+
+
+@pytest.hookimpl(trylast=True)  # after the random order
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Give real processes, which a busy machine starts slowly, more time than the others."""
+    """Give real processes, which a busy machine starts slowly, more time than the others.
+
+    Long tests come first: the last of several workers would otherwise run one of them alone.
+    """
     for item in items:
         if item.get_closest_marker("system") and not item.get_closest_marker("timeout"):
             item.add_marker(pytest.mark.timeout(240))
+    items.sort(key=lambda item: not _is_long(item))
+
+
+def _is_long(item: pytest.Item) -> bool:
+    marker = item.get_closest_marker("timeout")
+    return marker is not None and bool(marker.args) and marker.args[0] >= LONG_S
 
 
 def _folder() -> Path | None:
@@ -85,6 +101,31 @@ def recordings(recordings_folder: Path | None) -> Path:
     if recordings_folder is None:
         pytest.skip(NO_RECORDINGS)
     return recordings_folder
+
+
+@dataclass(frozen=True, slots=True)
+class DemoRun:
+    """A demonstration that ran to its end without the speech model."""
+
+    done: subprocess.CompletedProcess[str]
+    folder: Path
+    """Where it ran; it has ``demo-clips``, and in ``kept`` the data directories."""
+
+
+@pytest.fixture(scope="session")
+def demo_run(tmp_path_factory: pytest.TempPathFactory) -> DemoRun:
+    """One run for every test of what the demonstration prints and leaves: the group ``demo``."""
+    folder = tmp_path_factory.mktemp("demo")
+    words = ("demo", "--fast", "--keep", "kept", "--home", str(folder / "empty"))
+    done = subprocess.run(
+        [sys.executable, "-m", "listener", *words],
+        cwd=folder,
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=500,
+    )
+    return DemoRun(done, folder)
 
 
 @pytest.fixture

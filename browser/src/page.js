@@ -23,6 +23,8 @@ class Page {
     this.owner = null;
     this.kept = undefined;
     this.view = "clips";
+    /** Actions that are not finished yet. */
+    this.running = 0;
     /** What a view holds while another one is shown; ended with the owner. */
     this.held = new Map();
     this.main = document.getElementById("main");
@@ -47,6 +49,7 @@ class Page {
   async run(action, control) {
     this.warn("");
     if (control) control.disabled = true;
+    this.running++;
     document.body.setAttribute("aria-busy", "true");
     try {
       return await action();
@@ -55,7 +58,7 @@ class Page {
       if (error instanceof Refused && error.word === "session") this.endSession();
       return undefined;
     } finally {
-      document.body.removeAttribute("aria-busy");
+      if (--this.running === 0) document.body.removeAttribute("aria-busy");
       if (control) control.disabled = false;
     }
   }

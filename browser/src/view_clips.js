@@ -200,10 +200,13 @@ class Clips {
 
   async #why(clip, inner) {
     const models = await loadModels();
-    const preset = models[inner.model];
+    // No clip has the threshold that applied. A score below the preset shows that another one did.
+    const preset = models[inner.model]?.threshold;
+    const mayApply = preset !== undefined && inner.score >= preset;
     const rows = [
       ["why.word", inner.word],
-      ["why.score", preset ? t("why.score.preset", { score: showNumber(inner.score, 2), preset: showNumber(preset.threshold, 2) }) : showNumber(inner.score, 2)],
+      ["why.score", showNumber(inner.score, 2)],
+      ["why.threshold", mayApply ? t("why.threshold.preset", { preset: showNumber(preset, 2) }) : t("why.threshold.unknown")],
       ["why.voice", inner.spk === null ? t("why.voice.none") : showNumber(inner.spk, 2)],
       ["why.length", t("why.length.parts", { seconds: showNumber(inner.ms / 1000, 1), before: showNumber(inner.pre_ms / 1000, 1) })],
       ["why.end", t(["silence", "no-speech", "cap", "end"].includes(inner.end_reason) ? `why.end.${inner.end_reason}` : "why.end.other")],

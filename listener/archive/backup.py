@@ -1,9 +1,9 @@
 """Backup of the hub: a consistent copy of the archive's data directory, and its restore.
 
 A backup contains the encrypted clips, the index, the access log, the erasures and settings of
-owners, the archive's key, the roster and the household's certificate authority. It contains no key
-that decrypts a clip, and nothing of a speaker in the same directory: a restored sequence number or
-signing key of a speaker would be used twice.
+owners, the archive's key, the roster, the household's certificate authority and the archive's
+configuration. It contains no key that decrypts a clip, and nothing of a speaker in the same
+directory: a restored sequence number or signing key of a speaker would be used twice.
 
 The archive may run meanwhile. The index is copied first and the erasures last: a clip that arrives
 during the copy has a file and no row, and `IndexRepair` creates the row; a clip that is erased
@@ -17,14 +17,17 @@ import os
 import re
 import shutil
 import sqlite3
+import stat
+import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final
 from urllib.parse import quote
 
 from listener import digests
 from listener.archive.backup_file import (
+    CONFIGURATION,
     DATABASES,
     INDEX_MEMBER,
     MEMBERS,
@@ -36,6 +39,7 @@ from listener.archive.backup_file import (
 )
 from listener.archive.files import SUFFIX, read_envelope_file
 from listener.archive.owner_state import ORDERS, OwnerState
+from listener.config import LIMIT_BYTES, parse_settings
 from listener.envelope.format import parse_envelope
 from listener.errors import BadEnvelope, ConfigError
 from listener.owner import roster as rosters
@@ -58,6 +62,7 @@ from listener.storage.atomic import (
 from listener.storage.home import Home
 from listener.storage.locations import CLIPS, QUARANTINE, walk
 from listener.storage.sqlite import translate_sqlite_errors
+from listener.text_encoding import NotUtf8Error, decode_text
 
 UNFINISHED: Final = "restore-unfinished"
 """File in the data directory while a restore replaces it."""
@@ -69,6 +74,8 @@ _SMALL_LIMIT_BYTES: Final = 16 << 20
 _STEP: Final = 1000
 """Added to the numbers of the owners' retention limits by a restore; see `_skip_numbers`."""
 _PUBLIC_SUFFIXES: Final = (".crt", ".pub", ".pem")
+KEPT_SUFFIX: Final = ".before-restore"
+"""End of the name under which a restore keeps the configuration that it replaces."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,14 +92,19 @@ class BackupReport:
     """Paths of damaged clips, which a backup leaves out; relative to the data directory."""
     is_merged: bool = False
     """True if the archive was there already, and only clips without a file were restored."""
+    has_configuration: bool = False
+    """True if the backup contains the archive's configuration."""
+    restored_configuration: bool = False
+    """True if a restore wrote that configuration, or it was there."""
 
 
-def back_up(home: Path, path: Path) -> BackupReport:
+def back_up(home: Path, path: Path, configuration: Path | None = None) -> BackupReport:
     """Copy the archive's data directory into a new file, while the archive may run.
 
     Args:
         home: the archive's data directory.
         path: the backup; never replaced.
+        configuration: the archive's configuration file; left out if it does not exist.
 
     Raises:
         ConfigError: there is no archive here, or a restore did not finish.
@@ -108,8 +120,11 @@ def back_up(home: Path, path: Path) -> BackupReport:
         check_complete(home)
         whole: list[Path] = []
         damaged: list[Path] = []
+        settings = _read_configuration(configuration)
 
         def fill(writer: BackupWriter, scratch: Path) -> None:
+            if settings is not None:
+                writer.add(CONFIGURATION, io.BytesIO(settings), len(settings), time.time())
             for name, data in _read_small_files(home).items():
                 mtime_s = (home / name).stat().st_mtime
                 writer.add(name, io.BytesIO(data), len(data), mtime_s)
@@ -131,6 +146,7 @@ def back_up(home: Path, path: Path) -> BackupReport:
         length_bytes=length_bytes,
         # The others were erased meanwhile.
         left_out=tuple(str(file.relative_to(home)) for file in damaged if os.path.lexists(file)),
+        has_configuration=settings is not None,
     )
 
 
@@ -145,16 +161,19 @@ def inspect(path: Path) -> BackupReport:
         return _inspect(backup, path)[0]
 
 
-def restore(home: Path, path: Path) -> BackupReport:
+def restore(home: Path, path: Path, configuration: Path | None = None) -> BackupReport:
     """Restore a backup into the archive's data directory, which no archive uses meanwhile.
 
     Into a directory of a new installation, everything is restored. Where the same archive is
-    already, its newer roster, settings, erasures and access log remain, and only clips whose file
-    is missing and that were not erased are restored.
+    already, its newer roster, settings, erasures, access log and configuration remain, and only
+    clips whose file is missing and that were not erased are restored.
 
     Args:
         home: the archive's data directory.
         path: the backup.
+        configuration: where the archive's configuration belongs. Another one there is kept beside
+            it, with `KEPT_SUFFIX`. One that this version cannot read, or that names another data
+            directory than ``home``, is not restored.
 
     Raises:
         BadBackup: it is not complete; nothing was changed.
@@ -174,13 +193,17 @@ def restore(home: Path, path: Path) -> BackupReport:
             _check_unused(home)
         write_atomic(home / UNFINISHED, b"", SECRET_MODE)
         _clear(home)
+        is_configured = False
         for member in backup.members():
-            _write(home / member.name, member)
+            if member.name != CONFIGURATION:
+                _write(home / member.name, member)
+            elif configuration is not None:
+                is_configured = _restore_configuration(configuration, member, home)
         _skip_numbers(home)
         with translate_os_errors(home):
             (home / UNFINISHED).unlink()
             sync_folder(home)
-    return report
+    return replace(report, restored_configuration=is_configured)
 
 
 def check_complete(home: Path) -> None:
@@ -194,6 +217,43 @@ def check_complete(home: Path) -> None:
             f"a restore into {home} did not finish",
             "run it again: sudo earmark household restore FILE",
         )
+
+
+def _read_configuration(path: Path | None) -> bytes | None:
+    if path is None:
+        return None
+    with translate_os_errors(path), contextlib.suppress(FileNotFoundError):
+        return read_plain_file(path, LIMIT_BYTES, follow_links=True)
+    return None
+
+
+def _restore_configuration(path: Path, member: Member, home: Path) -> bool:
+    """Write the archive's configuration if it fits; return whether it did.
+
+    It does not if this version cannot read it, or if it names another data directory than the
+    restored one: the archive would serve that one.
+    """
+    if member.size_bytes > LIMIT_BYTES:
+        return False
+    data = member.content.read()
+    try:
+        settings = parse_settings(decode_text(data), member.name)
+    except (ConfigError, NotUtf8Error):
+        return False
+    if settings.home and Path(settings.home) != home:
+        return False
+    present = _read_configuration(path)
+    if present == data:
+        return True
+    mode = PUBLIC_MODE
+    if present is None:
+        make_folder(path.parent)
+    else:
+        with translate_os_errors(path):
+            mode = stat.S_IMODE(path.stat().st_mode)
+        write_atomic(path.with_name(path.name + KEPT_SUFFIX), present, mode)
+    write_atomic(path, data, mode)
+    return True
 
 
 def _read_small_files(home: Path) -> dict[str, bytes]:
@@ -286,6 +346,7 @@ def _inspect(backup: BackupReader, path: Path) -> tuple[BackupReport, bytes]:
         owners=tuple(owner.name for owner in roster.owners),
         devices=tuple(device.name for device in roster.devices),
         length_bytes=path.stat().st_size,
+        has_configuration=CONFIGURATION in lengths,
     )
     return report, key
 
@@ -363,6 +424,7 @@ def _merge(home: Path, backup: BackupReader, report: BackupReport) -> BackupRepo
         devices=report.devices,
         length_bytes=report.length_bytes,
         is_merged=True,
+        has_configuration=report.has_configuration,
     )
 
 
@@ -374,7 +436,9 @@ def _write_missing(
     for member in backup.members():
         match = MEMBERS.fullmatch(member.name)
         path = home / member.name
-        if match is None or member.name == INDEX_MEMBER or path.exists() or not is_wanted(match):
+        if match is None or member.name in {INDEX_MEMBER, CONFIGURATION}:
+            continue
+        if path.exists() or not is_wanted(match):
             continue
         _write(path, member)
         written += 1

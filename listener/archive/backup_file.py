@@ -27,6 +27,8 @@ from listener.storage.locations import CLIPS, QUARANTINE
 
 SUMS: Final = "SHA256SUMS"
 INDEX_MEMBER: Final = "archive/index.sqlite"
+CONFIGURATION: Final = "configuration/archive.toml"
+"""The archive's configuration, which is not in its data directory; absent in older backups."""
 DATABASES: Final = (INDEX_MEMBER, "access.sqlite", "orders.sqlite")
 """SQLite databases in the order in which they are copied: the erasures last."""
 MEMBERS: Final = re.compile(
@@ -34,10 +36,12 @@ MEMBERS: Final = re.compile(
     rf"|archive/{QUARANTINE}/(?:[a-z0-9-]{{1,32}}|_unknown)/(?!\.{{1,2}}\Z)[!-.0-~]{{1,255}}"
     r"|archive/index\.sqlite|access\.sqlite|orders\.sqlite"
     r"|archive\.key|archive\.pub|roster\.json"
+    rf"|{re.escape(CONFIGURATION)}"
     r"|household/(?:ca\.crt|ca\.key|register\.json|crl\.pem|issued/[a-z0-9-]{1,40}\.(?:crt|key))",
     re.ASCII,
 )
-"""Paths of the files that a backup may contain, relative to the archive's data directory."""
+"""Paths of the files that a backup may contain; but for `CONFIGURATION`, relative to the archive's
+data directory."""
 _SUM: Final = re.compile(r"([0-9a-f]{64})  (.+)", re.ASCII)
 _SUMS_LIMIT_BYTES: Final = 256 << 20
 _CHUNK_BYTES: Final = 1 << 20

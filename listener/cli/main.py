@@ -398,6 +398,16 @@ def find_config(arguments: argparse.Namespace) -> Path:
     return Path(HUB_CONFIG if is_hub else SYSTEM_CONFIG)
 
 
+def find_hub_config(arguments: argparse.Namespace) -> Path | None:
+    """Return the path of the archive's configuration file, or None.
+
+    None: the command uses the configuration of a speaker, because it names a data directory or
+    because this computer has no file of a hub.
+    """
+    path = find_config(arguments)
+    return path if arguments.config or path == Path(HUB_CONFIG) else None
+
+
 def _read_config(arguments: argparse.Namespace) -> config.Config:
     """Read the configuration file, if there is one, and resolve the data directory."""
     settings = read_config_file(find_config(arguments), must_exist=bool(arguments.config))

@@ -1,5 +1,6 @@
 """Texts that are not the wake word: phrases that sound like it, and sentences."""
 
+import functools
 from collections.abc import Iterator, Sequence
 from typing import Final
 
@@ -138,6 +139,7 @@ def contains_word(text: str, phrase: Phrase) -> bool:
     return any(f" {each} " in joined for each in spelled if len(each) >= _COMMON_WORD)
 
 
+@functools.lru_cache(maxsize=1)  # near phrases and sentences of a recipe use the same
 def _lexicon(phrase: Phrase) -> Lexicon:
     """Return the words of the dictionary that voices can be given, except those of the phrase."""
     own = {*phrase.text.split(), *phrase.spoken.split()}

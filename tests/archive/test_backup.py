@@ -502,6 +502,154 @@ def test_copy_while_the_archive_writes_is_consistent(
     assert len(clips) >= 3
 
 
+SETTINGS = b'[archive]\nhost = "0.0.0.0"\nport = 9443\n'
+
+
+@pytest.fixture
+def settings(tmp_path: Path) -> Path:
+    """The configuration of the hub's archive, as its administrator changed it."""
+    path = tmp_path / "etc" / "archive.toml"
+    path.parent.mkdir()
+    path.write_bytes(SETTINGS)
+    return path
+
+
+def test_configuration_is_restored_and_the_present_one_is_kept(
+    hub: "Household", file: Path, fresh: Path, settings: Path, tmp_path: Path
+) -> None:
+    installed = tmp_path / "new.toml"
+    installed.write_bytes(b"# of the installer\n")
+    installed.chmod(0o640)
+    assert back_up(hub.home.path, file, settings).has_configuration
+    assert inspect(file).has_configuration
+
+    report = restore(fresh, file, installed)
+
+    assert report.restored_configuration
+    assert installed.read_bytes() == SETTINGS
+    kept = installed.with_name("new.toml.before-restore")
+    assert kept.read_bytes() == b"# of the installer\n"
+    assert {path.stat().st_mode & 0o777 for path in (installed, kept)} == {0o640}
+    assert not (fresh / "configuration").exists()
+
+
+def test_configuration_is_restored_where_none_is(
+    hub: "Household", file: Path, fresh: Path, settings: Path, tmp_path: Path
+) -> None:
+    back_up(hub.home.path, file, settings)
+
+    report = restore(fresh, file, tmp_path / "other" / "archive.toml")
+
+    assert report.restored_configuration
+    assert (tmp_path / "other" / "archive.toml").read_bytes() == SETTINGS
+    assert sorted(path.name for path in (tmp_path / "other").iterdir()) == ["archive.toml"]
+
+
+def test_configuration_of_a_repeated_restore_replaces_no_kept_one(
+    hub: "Household", file: Path, fresh: Path, settings: Path, tmp_path: Path
+) -> None:
+    installed = tmp_path / "new.toml"
+    installed.write_bytes(b"# of the installer\n")
+    back_up(hub.home.path, file, settings)
+    restore(fresh, file, installed)
+    (fresh / UNFINISHED).touch()
+
+    assert restore(fresh, file, installed).restored_configuration
+
+    assert installed.with_name("new.toml.before-restore").read_bytes() == b"# of the installer\n"
+
+
+def test_configuration_of_the_same_hub_stays(hub: "Household", file: Path, settings: Path) -> None:
+    back_up(hub.home.path, file, settings)
+    settings.write_bytes(b"# newer\n")
+
+    report = restore(hub.home.path, file, settings)
+
+    assert report.is_merged
+    assert not report.restored_configuration
+    assert settings.read_bytes() == b"# newer\n"
+    assert not (hub.home.path / "configuration").exists()
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        b"[archive]\nfrom_a_later_version = 1\n",
+        b"\xff\xfe",
+        b"#" * (1 << 20) + b"#",
+        b'home = "/srv/another"\n',
+    ],
+)
+def test_configuration_that_does_not_fit_is_not_restored(
+    hub: "Household", file: Path, fresh: Path, settings: Path, text: bytes
+) -> None:
+    rewrite(file, hub, settings, text)
+    settings.write_bytes(b"# present\n")
+
+    report = restore(fresh, file, settings)
+
+    assert (report.has_configuration, report.restored_configuration) == (True, False)
+    assert settings.read_bytes() == b"# present\n"
+    assert served(fresh)
+
+
+def rewrite(file: Path, hub: "Household", settings: Path, text: bytes) -> None:
+    """Make a backup whose configuration is another one, with sums that are right."""
+    back_up(hub.home.path, file, settings)
+    with tarfile.open(file) as tar:
+        contents = {
+            member.name: source.read()
+            for member in tar
+            if (source := tar.extractfile(member)) is not None
+        }
+    contents[backup_file.CONFIGURATION] = text
+    del contents[backup_file.SUMS]
+    file.unlink()
+
+    def fill(writer: backup_file.BackupWriter, _: Path) -> None:
+        for name, data in contents.items():
+            writer.add(name, io.BytesIO(data), len(data), 0)
+
+    backup_file.write_backup(file, fill)
+
+
+def test_commands_carry_the_configuration_that_is_named(
+    hub: "Household",
+    file: Path,
+    fresh: Path,
+    settings: Path,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    new = tmp_path / "new.toml"
+    new.write_text("# of the installer\n")
+    words = ["household", "backup", str(file), "--home", str(hub.home.path)]
+    assert main([*words, "--config", str(settings)]) == 0
+    capsys.readouterr()
+
+    words = ["household", "restore", str(file), "--home", str(fresh), "--config", str(new)]
+    assert main(words) == 0
+
+    assert f"restored {new}\n" in capsys.readouterr().out
+    assert new.read_bytes() == SETTINGS
+
+
+def test_command_says_why_the_configuration_was_not_restored(
+    hub: "Household",
+    file: Path,
+    fresh: Path,
+    settings: Path,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    back_up(hub.home.path, file, settings)
+
+    assert main(["household", "restore", str(file), "--home", str(fresh)]) == 0
+
+    printed = capsys.readouterr()
+    assert "configuration/archive.toml was not restored: no --config names" in printed.err
+    assert "archive.toml" not in printed.out
+
+
 def test_commands(
     hub: "Household", file: Path, fresh: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -58,8 +58,6 @@ class Browser:
             stdout=subprocess.PIPE,
             text=True,
         )
-        self._guard = threading.Timer(PATIENCE_MS * 4 / 1000, self._process.kill)
-        self._guard.start()
         self.is_chromium = program == "chromium"
         options: dict[str, object] = {
             "browser": KIND_OF_ARGUMENT[program],
@@ -90,7 +88,6 @@ class Browser:
             self._send("close")
         except (BrowserFailed, OSError):
             self._process.kill()
-        self._guard.cancel()
         self._process.wait()
         for stream in (self._process.stdin, self._process.stdout):
             if stream is not None:
@@ -100,6 +97,11 @@ class Browser:
     def open(self, address: str) -> None:
         """Open an address, and wait until the page has started."""
         self._send("goto", url=address)
+        self.wait("document.body.dataset.ready !== undefined")
+
+    def reload(self) -> None:
+        """Load the page again, and wait until it has started."""
+        self._send("reload")
         self.wait("document.body.dataset.ready !== undefined")
 
     def new_tab(self) -> None:
@@ -115,7 +117,9 @@ class Browser:
         try:
             self._send("wait", code=code, timeout=PATIENCE_MS)
         except BrowserFailed as error:
-            raise BrowserFailed(f"never: {code}; the page shows:\n{self.text()}") from error
+            raise BrowserFailed(
+                f"never: {code}; the page shows:\n{self.text()}\nits errors: {self.errors()}"
+            ) from error
 
     def wait_for(self, selector: str) -> None:
         """Wait until an element is there."""
@@ -186,9 +190,15 @@ class Browser:
     def _send(self, name: str, **values: object) -> Any:  # noqa: ANN401 - what JSON holds
         assert self._process.stdin is not None
         assert self._process.stdout is not None
-        self._process.stdin.write(json.dumps({"name": name, **values}) + "\n")
-        self._process.stdin.flush()
-        line = self._process.stdout.readline()
+        # Of one command, not of the test: a long visit on a busy machine is no failure.
+        guard = threading.Timer(PATIENCE_MS * 2 / 1000, self._process.kill)
+        guard.start()
+        try:
+            self._process.stdin.write(json.dumps({"name": name, **values}) + "\n")
+            self._process.stdin.flush()
+            line = self._process.stdout.readline()
+        finally:
+            guard.cancel()
         if not line:
             raise BrowserFailed(f"the driver ended during {name}")
         answer = json.loads(line)

@@ -3,6 +3,7 @@
 import contextlib
 import json
 import os
+import socket
 import subprocess
 import sys
 import time
@@ -89,6 +90,7 @@ class Clips:
         sound: str = "near.flac",
         key: Ed25519PrivateKey | None = None,
         word: str = "alexa",
+        score: float = 0.9312,
         ago: timedelta = timedelta(minutes=5),
         inner: Callable[[bytes], bytes] = bytes,
         **fields: object,
@@ -108,7 +110,7 @@ class Clips:
         private = form.PrivateFields(
             word=word,
             model=ALEXA,
-            score=0.9312,
+            score=score,
             spk=0.61,
             pre_ms=500,
             ms=len(samples) * 1000 // rate,
@@ -279,5 +281,13 @@ def start_archive(earmark: Earmark, home: Path, folder: Path, *lines: str) -> st
             f'archive.key_file = "{issued}/s-api.key"\n' + "".join(f"{line}\n" for line in lines)
         )
     earmark.start("archive")
-    wait_until((home / "archive.sock").exists, "the archive is up", PATIENCE_S)
+    # Its local socket has its name before the port listens.
+    wait_until(lambda: is_open(port), "the archive is up", PATIENCE_S)
     return f"https://localhost:{port}"
+
+
+def is_open(port: int) -> bool:
+    """Whether a server listens at a port of this computer."""
+    with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", port)):
+        return True
+    return False

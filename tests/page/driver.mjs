@@ -41,6 +41,9 @@ const commands = {
   async goto({ url }) {
     await page.goto(url, { waitUntil: "load" });
   },
+  async reload() {
+    await page.reload({ waitUntil: "load" });
+  },
   async tab() {
     await page.close();
     await watch(await browser.newPage());

@@ -1,11 +1,16 @@
 """The same page, served over https by the archive itself where the household switched it on."""
 
+import http.server
 import json
+import threading
+from collections.abc import Iterator
+from http import HTTPStatus
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
 
+from listener.browser_page.page_files import built_folder, load_page
 from tests.page.browser import Browser
 from tests.page.conftest import require_page, start_archive, write_card
 from tests.page.secrets_search import assert_no_key_stored, forms_of_key, forms_of_sound
@@ -56,3 +61,43 @@ def test_phone_opens_clips_at_the_archive_and_keeps_the_receipt(
             assert form not in sent
         assert_no_key_stored(browser, household.identities["ada"])
         assert browser.errors() == []
+
+
+@pytest.fixture
+def plain_port() -> Iterator[int]:
+    """A server of the page's files over plain http, as a careless proxy would serve them."""
+    require_page()
+    page = load_page(built_folder())
+
+    class Handler(http.server.BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            found = page.get(self.path.removeprefix("/page/").strip("/") or "index.html")
+            self.send_response(HTTPStatus.NOT_FOUND if found is None else HTTPStatus.OK)
+            if found is not None:
+                self.send_header("Content-Type", found.media_type)
+            self.end_headers()
+            self.wfile.write(b"" if found is None else found.data)
+
+        def log_message(self, format: str, *args: object) -> None:  # noqa: A002 - as inherited
+            del format, args
+
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        yield server.server_port
+        server.shutdown()
+
+
+def test_page_takes_no_key_over_plain_http(plain_port: int, tmp_path: Path) -> None:
+    # By a name: browsers trust the addresses of loopback without https.
+    rule = "--host-resolver-rules=MAP hub.example 127.0.0.1"
+    with Browser(tmp_path / "browser", "chromium", rule) as browser:
+        browser.open(f"http://hub.example:{plain_port}/")
+
+        assert browser.evaluate("document.body.dataset.ready") == "failed"
+        assert browser.text("#alert") == (
+            "This page needs https, or http://localhost. It does not take your key here."
+        )
+        assert browser.count("input, textarea, [data-field=file]") == 0
+        # Nothing but its own files was requested: no ticket, no start document.
+        paths = {one["url"].partition(f":{plain_port}")[2] for one in browser.requests()}
+        assert not [path for path in paths if "start.json" in path or path.startswith("/v1")]

@@ -162,7 +162,7 @@ def test_key_is_taken_in_every_form_and_kept_only_if_chosen(  # noqa: PLR0915 - 
     browser.upload("[data-field=file]", card)
     browser.wait_for(".list")
     assert_no_key_stored(browser, secret)
-    browser.evaluate("location.reload()")
+    browser.reload()
     browser.click("[data-do=passkey]")
     browser.wait_for(f"[data-clip='{clip.clip}']")
     browser.click(f"[data-clip='{clip.clip}']")

@@ -37,6 +37,15 @@ def play(browser: "Browser", clip: "MadeClip") -> None:
     assert duration == pytest.approx(1.5, abs=0.01)
 
 
+def why(browser: "Browser", name: str) -> str:
+    """Return what the page says about the chosen clip under a name."""
+    rows: dict[str, str] = browser.evaluate(
+        "Object.fromEntries([...document.querySelectorAll('.panel dt')].map("
+        "(name) => [name.textContent, name.nextElementSibling.textContent]))"
+    )
+    return rows[name]
+
+
 def refusal(browser: "Browser", clip: "MadeClip") -> str:
     """Choose a clip that does not open; return what the page says."""
     choose(browser, clip)
@@ -48,7 +57,7 @@ def refusal(browser: "Browser", clip: "MadeClip") -> str:
 def test_owner_lists_plays_exports_and_erases(  # noqa: PLR0915 - one visit, step by step
     clips: "Clips", scene_of: Callable[..., "Scene"]
 ) -> None:
-    first, second = clips.put(), clips.put(sound="alexa.flac", word="hey-jarvis")
+    first, second = clips.put(), clips.put(sound="alexa.flac", word="hey-jarvis", score=0.4999)
     clips.put("bob")
     clips.close()
     scene = scene_of()
@@ -56,8 +65,13 @@ def test_owner_lists_plays_exports_and_erases(  # noqa: PLR0915 - one visit, ste
 
     assert browser.count("[data-clip]") == 2
     play(browser, first)
-    assert "0.93 (the preset threshold of this model is 0.50)" in browser.text(".panel")
+    assert why(browser, "Score") == "0.93"
+    assert why(browser, "Threshold") == (
+        "The clip does not say which one applied. The preset of this model is 0.50."
+    )
     play(browser, second)
+    # Below the preset: another threshold applied, and no number is shown for it.
+    assert why(browser, "Threshold") == "The clip does not say which one applied."
     assert browser.evaluate("document.querySelectorAll('audio').length") == 1
 
     browser.type("[data-field=word]", "jarvis")
@@ -104,8 +118,9 @@ def test_owner_lists_plays_exports_and_erases(  # noqa: PLR0915 - one visit, ste
     choose(browser, second)
     browser.click("[data-do=not-mine]")
     browser.click("[data-do=agree]")
-    browser.wait_for("[data-erased='1']")
+    # The message of the first erasure is still there until then.
     browser.wait("document.querySelectorAll('[data-clip]').length === 0")
+    browser.wait_for("[data-erased='1']")
     assert scene.archive.proven[-1] == {"op": "erase", "clips": [second.clip], "not_mine": True}
 
     assert_nothing_left(scene, [first, second])

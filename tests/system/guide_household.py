@@ -165,6 +165,16 @@ class GuideHousehold:
             self.computers[name] = Computer(self.folder / name.replace(" ", "-"), self.ports)
         return self.computers[name]
 
+    def replace(self, name: str, new: str) -> None:
+        """Take a computer away; another one, which is empty, has its place in the file system.
+
+        As on real computers, whose configuration is at the same path on each.
+        """
+        old = self.computers.pop(name)
+        old.close()
+        old.folder.rename(old.folder.with_name(f"{old.folder.name}-gone"))
+        self.computers[new] = Computer(old.folder, self.ports)
+
     def set_up(self) -> None:
         """Make the household that each guide begins with."""
         self.install_hub("the hub")

@@ -8,12 +8,13 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import psutil
 import pytest
 import soundfile
 
-from benchmarks.readme import MODEL_HOME
+from benchmarks.readme import MODEL_HOME, has_model
 from listener.cli import demo_command
 from listener.cli.demo_command import CommandStage
 from listener.demo.broker import run_broker
@@ -28,15 +29,10 @@ from tests.assist import fake_wyoming
 from tests.assist.fake_wyoming import FakeWyoming
 from tests.browse.tabs import RunningCommand
 
+if TYPE_CHECKING:
+    from tests.conftest import DemoRun
+
 pytestmark = [pytest.mark.system, pytest.mark.timeout(240)]
-
-
-def has_model() -> bool:
-    try:
-        demo_command.find_model(MODEL_HOME)
-    except EarmarkError:
-        return False
-    return True
 
 
 def demo(*words: str, folder: Path) -> subprocess.CompletedProcess[str]:
@@ -50,13 +46,14 @@ def demo(*words: str, folder: Path) -> subprocess.CompletedProcess[str]:
     )
 
 
-def test_demo_passes_every_check(tmp_path: Path) -> None:
-    kept = tmp_path / "kept"
-
-    done = demo("--keep", "kept", "--home", str(tmp_path / "empty"), folder=tmp_path)
+@pytest.mark.timeout(600)
+@pytest.mark.xdist_group("demo")
+def test_demo_passes_every_check(demo_run: "DemoRun") -> None:
+    done, folder = demo_run.done, demo_run.folder
+    kept = folder / "kept"
 
     lines = done.stdout.splitlines()
-    clips = sorted((tmp_path / "demo-clips").glob("*.flac"))
+    clips = sorted((folder / "demo-clips").glob("*.flac"))
     assert done.returncode == 0, done.stderr
     assert not done.stderr
     assert 25 <= len(lines) <= 30
@@ -68,7 +65,7 @@ def test_demo_passes_every_check(tmp_path: Path) -> None:
     assert max(map(len, lines)) <= 80
     assert done.stdout.isascii()
     assert len(clips) == 2
-    assert all(str(clip.relative_to(tmp_path)) in done.stdout for clip in clips)
+    assert all(str(clip.relative_to(folder)) in done.stdout for clip in clips)
     assert all(1 < soundfile.info(clip).duration < 12 for clip in clips)
     assert "broker   carried 2 encrypted clips" in done.stdout
     assert "cannot decrypt one: this clip is sealed to another key" in done.stdout
@@ -79,8 +76,8 @@ def test_demo_passes_every_check(tmp_path: Path) -> None:
     assert not list((kept / "speaker" / "spool").glob("*.earmark"))
     assert all((kept / who / f"{who}.key").stat().st_mode & 0o077 == 0 for who in ("ada", "bo"))
 
-    card = tmp_path / "demo-clips" / "household" / "ada.key"
-    browse = RunningCommand("demo", "--browse", "--no-open", folder=tmp_path)
+    card = folder / "demo-clips" / "household" / "ada.key"
+    browse = RunningCommand("demo", "--browse", "--no-open", folder=folder)
     first, key = browse.next_line(), parse_card(card.read_bytes(), "ada.key")
     tab = browse.next_tab().open()
     listed = tab.request(str(key.identities[0].secret), "list").json()["clips"]

@@ -132,6 +132,9 @@ def test_backup(home: GuideHousehold) -> None:
     after = next(n for n, line in enumerate(lines) if "--receipts" in line.text)
     same = next(n for n in range(after, len(lines)) if lines[n].place == "the hub")
 
+    # A value that the administrator chose by hand, in the archive's configuration.
+    chosen = hub_settings(home)
+    chosen.write_text(chosen.read_text() + CHOSEN)
     home.type_all(lines[:new])
     clips = _clips(ada.run("earmark clips list"))
     ada.run(f"earmark clips erase --yes {clips[0]}")
@@ -146,9 +149,10 @@ def test_backup(home: GuideHousehold) -> None:
     ada.run("earmark clips log")
 
     # The old hub is gone; the new one has what the backup has.
-    hub.close()
     home.broker.kill()
+    home.replace("hub", "new hub")
     home.type_all(lines[new:after])
+    assert CHOSEN in hub_settings(home, "the new hub").read_text()
     assert _clips(ada.run("earmark clips list")) == clips
     home.computers["hub"] = home.computers.pop("new hub")
     code, printed = ada.ask("earmark clips log")
@@ -158,6 +162,14 @@ def test_backup(home: GuideHousehold) -> None:
     assert _clips(ada.run("earmark clips list")) == clips[1:]
     home.speak("the speaker kitchen")
     assert len(_clips(ada.run("earmark clips list"))) == len(clips)
+
+
+CHOSEN = "clips_per_hour = 599\n"
+
+
+def hub_settings(home: GuideHousehold, place: str = "the hub") -> Path:
+    """The configuration file of the archive; its last section is ``archive``."""
+    return home.computer(place).folder / "etc" / "earmark" / "archive.toml"
 
 
 def _clips(listed: str) -> list[str]:

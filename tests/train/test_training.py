@@ -43,7 +43,7 @@ def start(home: Path) -> "subprocess.Popen[str]":
     )
 
 
-@pytest.mark.timeout(900)
+@pytest.mark.timeout(1200)
 def test_training_continues_after_kills_and_gives_the_same_bytes(
     small: ModuleType, tmp_path: Path
 ) -> None:
@@ -62,7 +62,7 @@ def test_training_continues_after_kills_and_gives_the_same_bytes(
         process.communicate()
         killed += 1
     process = start(home)
-    printed, _ = process.communicate(timeout=240)
+    printed, _ = process.communicate(timeout=600)
 
     assert made == 0
     assert killed == KILLS

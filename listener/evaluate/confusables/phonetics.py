@@ -11,7 +11,7 @@ package's own code, which is under the GPL, is not imported.
 
 import importlib.util
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -245,10 +245,17 @@ def find_dictionary() -> Path:
     )
 
 
-def entries(path: Path) -> Iterator[tuple[str, Phones]]:
-    """Yield each word with each of its pronunciations, in the order of the file."""
+def entries(path: Path, only: Collection[str] | None = None) -> Iterator[tuple[str, Phones]]:
+    """Yield each word with each of its pronunciations, in the order of the file.
+
+    Args:
+        path: the dictionary's data file.
+        only: the words to yield; all by default.
+    """
     with path.open(encoding="utf-8") as file:
         for line in file:
+            if only is not None and line.split(maxsplit=1)[0].partition(_VARIANT)[0] not in only:
+                continue
             spelled, *phones = line.partition(_COMMENT)[0].split()
             word = spelled.partition(_VARIANT)[0]
             # Abbreviations and punctuation are pronounced as other words.
@@ -264,9 +271,8 @@ def pronounce(path: Path, text: str) -> Phones:
     """
     wanted = text.lower().replace("-", " ").replace("_", " ").split()
     known: dict[str, Phones] = {}
-    for word, phones in entries(path):
-        if word in wanted:
-            known.setdefault(word, phones)
+    for word, phones in entries(path, frozenset(wanted)):
+        known.setdefault(word, phones)
     for word in wanted:
         if word not in known:
             raise UsageError(

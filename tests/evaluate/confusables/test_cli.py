@@ -67,7 +67,7 @@ def test_spoken_phrases_are_ranked_after_the_word_itself(
     assert list(itself["scores"]) == ["en+f2:150:50", "en-us+f2:160:45"]
     assert [each["woke"] for each in rest] == sorted((e["woke"] for e in rest), reverse=True)
     assert len(rest) == 8
-    neighbours(tmp_path, *arguments)
+    neighbours(tmp_path, "alexa", "--most", "1", "--voice", "en+f2")
     assert "the wake word" in capsys.readouterr().out.splitlines()[0]
 
 
