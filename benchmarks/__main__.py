@@ -10,7 +10,18 @@ import time
 from pathlib import Path
 from typing import Any, Final
 
-from benchmarks import archive, cpu, crypto, evaluation, latency, memory, mute, voice, voiceprint
+from benchmarks import (
+    archive,
+    backlog,
+    cpu,
+    crypto,
+    evaluation,
+    latency,
+    memory,
+    mute,
+    voice,
+    voiceprint,
+)
 from benchmarks.readme import demo_block, help_block, is_whole, write_block
 from benchmarks.report import PARTS, headline, keep_results, render
 from benchmarks.sounds import ROOT
@@ -48,7 +59,7 @@ def main() -> int:
         "mute": lambda: mute.measure(_say),
         "archive": lambda: archive.measure(_say),
         "voice": lambda: voice.measure(_say),
-        "voiceprint": lambda: voiceprint.measure(_say),
+        "voiceprint": lambda: voiceprint.measure(_say) | backlog.measure(_say),
         "evaluation": lambda: evaluation.measure(arguments.rounds, _say),
     }
     results = keep_results(_load_results(), _machine(), arguments.only, render=arguments.render)

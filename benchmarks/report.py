@@ -211,6 +211,13 @@ def _notes(results: Results) -> list[str]:
             f"{number(voiceprint['embed_p50_ms'])} ms, p95 {number(voiceprint['embed_p95_ms'])}; "
             f"its network is loaded in {number(voiceprint['load_ms'])} ms."
         )
+    if "backlog_ms" in voiceprint:
+        notes.append(
+            f"While `earmark hear` in a voice mode compares voices, on one core with a busy loop "
+            f"(load {number(voiceprint['load'])}), a frame waits p99 "
+            f"{number(voiceprint['backlog_p99_ms'])} ms and at worst "
+            f"{number(voiceprint['backlog_ms'])} ms, over {voiceprint['frames']} frames of 80 ms."
+        )
     skipped = {part: results.get(part, {}).get("skipped") for part in PARTS}
     notes += [f"Not measured ({part}): {reason}." for part, reason in skipped.items() if reason]
     return notes

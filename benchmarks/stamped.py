@@ -17,14 +17,18 @@ from listener.assist import build
 from listener.assist.recogniser import Recogniser, Recognition
 from listener.assist.worker import Abilities
 from listener.audio.clip import Clip, Recorder
-from listener.audio.pcm import Frame, Samples
+from listener.audio.pcm import Frame, Samples, Sound
 from listener.cli import assist as assist_command
 from listener.cli import hear as hear_command
 from listener.cli.main import main
 from listener.config import AssistSettings
 from listener.hear import gate, voice_control
+from listener.hear.loop import Listener
 from listener.hear.microphone.file import RealTimePacer
 from listener.hear.open_ask import Instant, OpenAsk
+from listener.hear.voiceprint.embedding_client import EmbeddingClient
+from listener.hear.voiceprint.voice_attribution import VoiceAttribution
+from listener.owner.attribution import AttributionResult, NoOwner
 
 START: Final = "start"
 """The recording starts; its samples are due from here on."""
@@ -36,6 +40,12 @@ OPENED: Final = "opened"
 """A command copy is open and decoded; recognition begins."""
 RECOGNISED: Final = "recognised"
 """Recognition has ended."""
+FRAME: Final = "frame"
+"""The listen loop begins to process a frame."""
+STARTING: Final = "starting"
+"""The embedding process is about to be started or asked."""
+COMPARED: Final = "compared"
+"""The comparison of a clip with the enrolled voices has ended."""
 
 Stamp = Callable[[str], None]
 
@@ -84,6 +94,31 @@ def _stamp_hear(stamp: Stamp) -> None:
     mock.patch.object(voice_control, "OpenAsk", StampedAsk).start()
 
 
+def _stamp_comparisons(stamp: Stamp) -> None:
+    class StampedListener(Listener):
+        def process(self, sound: Sound) -> None:
+            if isinstance(sound, Frame):
+                stamp(FRAME)
+            super().process(sound)
+
+    class StampedClient(EmbeddingClient):
+        def start(self) -> None:
+            stamp(STARTING)
+            super().start()
+
+    class StampedAttribution(VoiceAttribution):
+        def attribute(self, clip: Clip) -> AttributionResult | NoOwner:
+            stamp(STARTING)
+            try:
+                return super().attribute(clip)
+            finally:
+                stamp(COMPARED)
+
+    mock.patch.object(hear_command, "Listener", StampedListener).start()
+    mock.patch.object(hear_command, "EmbeddingClient", StampedClient).start()
+    mock.patch.object(hear_command, "VoiceAttribution", StampedAttribution).start()
+
+
 class _StampedRecogniser:
     """A recogniser, with the times of its calls."""
 
@@ -110,7 +145,9 @@ def _stamp_assist(stamp: Stamp) -> None:
 if __name__ == "__main__":
     file, *arguments = sys.argv[1:]
     if arguments[0] == "hear":
-        _stamp_hear(_open_stamps(file))
+        hear_stamp = _open_stamps(file)
+        _stamp_hear(hear_stamp)
+        _stamp_comparisons(hear_stamp)
     else:
         _stamp_assist(_open_stamps(file))
     sys.argv[1:] = arguments

@@ -260,6 +260,24 @@ TARGETS: Final = (
         unit=" MiB",
     ),
     Target(
+        what="memory of the embedding process of `earmark hear`, peak",
+        measure=_plain("voiceprint", "child_mib"),
+        limit=144,
+        unit=" MiB",
+    ),
+    Target(
+        what="memory of `earmark hear` in a voice mode, peak",
+        measure=_plain("voiceprint", "hear_mib"),
+        limit=96,
+        unit=" MiB",
+    ),
+    Target(
+        what="oldest frame that waits while voices are compared, on one core with a busy loop",
+        measure=_plain("voiceprint", "backlog_ms"),
+        limit=80,
+        unit=" ms",
+    ),
+    Target(
         what="evaluation of FLAC, audio divided by CPU time of one core",
         measure=_evaluation_of_one_core,
         limit=400,

@@ -215,7 +215,7 @@ class AttributionSettings(Settings, frozen=True, kw_only=True):
     In the last two a clip of any other or an uncertain voice is not made."""
     keeper: ShortName | None = None
     """Short name of the owner of this device; needed in every mode."""
-    threshold: Probability = 0.43
+    threshold: Probability = 0.44
     """Lowest similarity to a voiceprint at which a voice is its owner's; the threshold that
     enrolment calibrated for the owner applies where it is higher."""
     margin: Annotated[float, Meta(ge=0, lt=1)] = 0.05

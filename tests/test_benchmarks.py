@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from benchmarks import figures, report, sounds, targets, voice
+from benchmarks import backlog, figures, report, sounds, stamped, targets, voice
 from listener.errors import ConfigError
 
 MACHINE = {
@@ -288,3 +288,22 @@ def test_action_before_the_end_of_speech_shows() -> None:
 
     assert first["endpoint"] == pytest.approx(-300)
     assert first["light"] == pytest.approx(-200)
+
+
+def test_backlog_is_counted_from_the_start_of_the_process_to_the_end_of_its_comparison() -> None:
+    late_s = [0.001, 0.002, 0.05, 0.09, 0.02, 0.07]
+    stamps = [(stamped.START, 10.0)]
+    stamps += [(stamped.FRAME, 10.0 + 0.08 * (at + 1) + s) for at, s in enumerate(late_s)]
+    stamps += [(stamped.STARTING, 10.2), (stamped.COMPARED, 10.45)]
+
+    found = backlog.list_backlogs(stamps)
+
+    assert found == pytest.approx(late_s[2:5])
+
+
+def test_backlog_of_one_frame_misses_its_target() -> None:
+    voiceprint = {"backlog_ms": 81.0, "backlog_p99_ms": 3.0, "frames": 90, "load": 2.0}
+    table = report.render(results_of(*ROUNDS, voiceprint=voiceprint))
+
+    assert "with a busy loop | 81 ms | at most 80 ms | **not met** |" in table
+    assert "(load 2), a frame waits p99 3 ms" in table

@@ -38,8 +38,11 @@ SOUNDS: Final = {
 """Runs whose instructions are counted: a recording, and the steps that are computed: all, without
 those of a quiet room, or those of the first stage."""
 MOST_DIFFERENCE: Final = 1e-3
+LEAST_COSINE: Final = 0.9999
+"""Of a speaker embedding on both processors."""
 SETTLED_FRAMES: Final = 30
 """Frames at the start that are not counted, while windows and the interpreter's caches fill."""
+SETTLED_EMBEDDINGS: Final = 1
 NO_SUCH_INSTRUCTION: Final = 132
 INSIDE: Final = Path(__file__).with_name("inside.py")
 # onnxruntime reads cpuinfo, and fails with that of an x86 machine.
@@ -54,7 +57,8 @@ def main() -> int:
     """Score with both Python versions, count instructions, and write the results.
 
     Returns:
-        Exit code: 1 if a score differs by more than ``MOST_DIFFERENCE``.
+        Exit code: 1 if a score differs by more than ``MOST_DIFFERENCE``, or if the cosine of an
+        embedding and that of this machine is below ``LEAST_COSINE``.
     """
     try:
         with tempfile.TemporaryDirectory() as folder:
@@ -72,6 +76,10 @@ def main() -> int:
     worst = max(each["most_difference"] for each in results["scores"].values())
     if worst > MOST_DIFFERENCE:
         print(f"earmark: error: scores differ by {worst:.2g}", file=sys.stderr)
+        return 1
+    least = min(each["embedding_cosine"] for each in results["scores"].values())
+    if least < LEAST_COSINE:
+        print(f"earmark: error: speaker embeddings have a cosine of {least:.6f}", file=sys.stderr)
         return 1
     return 0
 
@@ -93,6 +101,7 @@ def measure(boards: "Mapping[str, Board]") -> dict[str, Any]:
             "versions": there["versions"],
             "steps": sum(map(len, there["scores"].values())),
             "most_difference": difference(here["scores"], there["scores"]),
+            "embedding_cosine": least_cosine(here["embeddings"], there["embeddings"]),
             "highest_score": max(
                 score
                 for steps in there["scores"].values()
@@ -104,6 +113,9 @@ def measure(boards: "Mapping[str, Board]") -> dict[str, Any]:
         "processor": PROCESSOR,
         "scores": scores,
         "instructions_per_frame": {name: boards["3.13"].count(*SOUNDS[name]) for name in SOUNDS},
+        "instructions_per_embedding": boards["3.13"].count(
+            "alexa_command", "embedding", SETTLED_EMBEDDINGS
+        ),
     }
 
 
@@ -130,6 +142,23 @@ def difference(
         for step, other in zip(steps, others, strict=True):
             most = max(most, *(abs(step[name] - other[name]) for name in step))
     return most
+
+
+def least_cosine(
+    here: Mapping[str, Sequence[float]], there: Mapping[str, Sequence[float]]
+) -> float:
+    """Return the least cosine of the embeddings of two runs.
+
+    Args:
+        here: for each file, its embedding, unit norm.
+        there: the same of the other run.
+
+    Raises:
+        BuildError: the other run lacks a file.
+    """
+    if missing := [Path(file).name for file in here if len(there.get(file, ())) != len(here[file])]:
+        raise BuildError(f"{missing[0]} has no embedding on the emulated processor")
+    return min(sum(a * b for a, b in zip(here[file], there[file], strict=True)) for file in here)
 
 
 class Board:
@@ -168,13 +197,18 @@ class Board:
         """
         return _run(self._command("qemu-aarch64", {}, files))
 
-    def count(self, recording: str, how: str) -> int:
-        """Return the median number of instructions per frame of a recording.
+    def count(self, recording: str, how: str, settled: int = SETTLED_FRAMES) -> int:
+        """Return the median number of instructions per frame, or per embedding, of a recording.
+
+        Args:
+            recording: name of a fixture.
+            how: as EARMARK_COUNT of inside.py.
+            settled: steps at the start that do not count.
 
         Raises:
             BuildError: the plugin does not build, or the program failed.
         """
-        _report(f"counting over {recording}")
+        _report(f"counting over {recording}, {how}")
         plugin = FOLDER / "count.so"
         source = Path(__file__).with_name("count.c")
         built = ["gcc", "-shared", "-fPIC", "-O2", "-o", str(plugin), str(source)]
@@ -185,7 +219,7 @@ class Board:
         _check(process)
         marks = [int(line.split()[1]) for line in process.stderr.splitlines() if "instr" in line]
         frames = [after - before for before, after in zip(marks[::2], marks[1::2], strict=True)]
-        return round(statistics.median(frames[SETTLED_FRAMES:]))
+        return round(statistics.median(frames[settled:]))
 
     def _command(
         self, emulator: str, environment: Mapping[str, str], files: Sequence[str]

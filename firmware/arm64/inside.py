@@ -1,8 +1,9 @@
 """Program that scores recordings on both processors: ``python inside.py FILE…``.
 
-Prints one JSON object: the versions of the libraries, and the scores of every step of every file by
-every wake word. With EARMARK_COUNT set it calls getppid before and after each frame instead, for
-the first word only; count.c prints the number of instructions at each of these calls.
+Prints one JSON object: the versions of the libraries, the scores of every step of every file by
+every wake word, and the speaker embedding of the first two seconds of every file. With
+EARMARK_COUNT set it calls getppid before and after each frame instead, for the first word only, or
+before and after each embedding; count.c prints the number of instructions at each of these calls.
 """
 
 import importlib
@@ -17,7 +18,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
-    from listener.audio.pcm import Frame
+    from listener.audio.pcm import Frame, Samples
     from listener.config import WakeSettings
     from listener.inference.catalogue import Catalogue
     from listener.wakeword.manifest import Model
@@ -28,6 +29,9 @@ IMPORTS: Final = (
     *("soundfile", "soxr", "starlette.applications", "uvicorn"),
 )
 """One module of each wheel with compiled code; sounddevice needs a library of Debian."""
+EMBEDDED_SAMPLES: Final = 32_000
+EMBEDDINGS: Final = 4
+"""Embeddings whose instructions are counted."""
 
 
 def main() -> None:
@@ -43,6 +47,7 @@ def main() -> None:
                     name: importlib.metadata.version(name) for name in ("numpy", "onnxruntime")
                 },
                 "scores": {file: list(_scores(Path(file))) for file in sys.argv[1:]},
+                "embeddings": {file: _embedding(Path(file)) for file in sys.argv[1:]},
             }
             if "EARMARK_COUNT" not in os.environ
             else _counted(Path(sys.argv[1]))
@@ -62,11 +67,21 @@ def _scores(file: Path) -> Iterator[dict[str, float]]:
             yield dict(step.scores)
 
 
+def _embedding(file: Path) -> list[float]:
+    """Return the speaker embedding of the first two seconds of a file, shape (192,)."""
+    from listener.inference.speaker_embedding import SpeakerEmbedding
+
+    vector = SpeakerEmbedding.load().embed(_read(file)[:EMBEDDED_SAMPLES])
+    return [float(value) for value in vector]
+
+
 def _counted(file: Path) -> dict[str, object]:
     """Push every frame between two system calls, at which count.c prints its counter."""
+    mode = os.environ["EARMARK_COUNT"]
+    if mode == "embedding":
+        return _counted_embeddings(file)
     from listener.inference.build import build_detector
 
-    mode = os.environ["EARMARK_COUNT"]
     catalogue, words, settings = _models(is_lazy=mode == "lazy")
     alexa = [word for word in words if word.name == "alexa"]
     first_stage = catalogue.first_stage(alexa) if mode == "first-stage" else None
@@ -77,6 +92,19 @@ def _counted(file: Path) -> dict[str, object]:
         detector.push(frame)
         os.getppid()
     return {"frames": len(frames)}
+
+
+def _counted_embeddings(file: Path) -> dict[str, object]:
+    """Embed two seconds between two system calls, several times."""
+    from listener.inference.speaker_embedding import SpeakerEmbedding
+
+    network = SpeakerEmbedding.load()
+    samples = _read(file)[:EMBEDDED_SAMPLES]
+    for _ in range(EMBEDDINGS):
+        os.getppid()
+        network.embed(samples)
+        os.getppid()
+    return {"embeddings": EMBEDDINGS}
 
 
 def _models(*, is_lazy: bool) -> tuple["Catalogue", list["Model"], "WakeSettings"]:
@@ -94,12 +122,17 @@ def _models(*, is_lazy: bool) -> tuple["Catalogue", list["Model"], "WakeSettings
 
 
 def _frames(file: Path) -> list["Frame"]:
-    import soundfile
-
     from listener.audio.pcm import Framer
 
-    samples, _ = soundfile.read(file, dtype="int16")
-    return list(Framer().push(samples))
+    return list(Framer().push(_read(file)))
+
+
+def _read(file: Path) -> "Samples":
+    """Return the samples of a file, int16, shape (n,), 16 kHz."""
+    import soundfile
+
+    samples: Samples = soundfile.read(file, dtype="int16")[0]
+    return samples
 
 
 if __name__ == "__main__":

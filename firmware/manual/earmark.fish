@@ -606,7 +606,7 @@ complete -c earmark -n '_shtab_earmark_using evaluate voices' -l snr-db -x -d 's
 complete -c earmark -n '_shtab_earmark_using evaluate voices' -l room -xka "(__fish_complete_path (commandline -ct))" -d 'room impulse response, or a folder of them; evaluated without and with noise'
 complete -c earmark -n '_shtab_earmark_using evaluate voices' -l length-s -x -d 'length of speech in seconds, 0.5 to 3; may be repeated; 2 is always evaluated (default: 1, 2 and 3)'
 complete -c earmark -n '_shtab_earmark_using evaluate voices' -l household -x -d 'owners of a household, 2 to 20; may be repeated (default: 2, 4 and 8)'
-complete -c earmark -n '_shtab_earmark_using evaluate voices' -l accepted -x -d 'share of comparisons with strangers that the least threshold accepts in the group that it is chosen on, 0 to under 0.5 (default: 0.001)'
+complete -c earmark -n '_shtab_earmark_using evaluate voices' -l accepted -x -d 'share of comparisons with strangers that are above the least threshold in the group that it is chosen on, for normal scores, 1e-06 to under 0.5 (default: 0.001)'
 complete -c earmark -n '_shtab_earmark_using evaluate voices' -l margin -x -d 'least difference of the first and the second owner, 0 to under 1 (default: 0.05)'
 complete -c earmark -n '_shtab_earmark_using evaluate voices' -l commands -xka "(__fish_complete_path (commandline -ct))" -d 'recordings of short commands: the share of them that makes no clip'
 complete -c earmark -n '_shtab_earmark_using evaluate voices' -l seed -x -d 'seed of all random choices (default: 1)'

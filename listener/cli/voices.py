@@ -54,6 +54,7 @@ from listener.inference.catalogue import Catalogue
 from listener.inference.onnx import SpeechNet
 from listener.inference.speaker_embedding import SHORTEST_SAMPLES, SpeakerEmbedding
 from listener.quantities import quantity
+from listener.voiceprint.enrolment import SENTENCES
 from listener.voiceprint.scoring import DEFAULT_MARGIN
 from listener.voiceprint.speech import MIN_SPEECH_SAMPLES
 
@@ -138,8 +139,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         type=float,
         default=ACCEPTED,
         metavar="P",
-        help="share of comparisons with strangers that the least threshold accepts in the group"
-        f" that it is chosen on, 0 to under 0.5 (default: {ACCEPTED:g})",
+        help="share of comparisons with strangers that are above the least threshold in the group"
+        f" that it is chosen on, for normal scores, 1e-06 to under 0.5 (default: {ACCEPTED:g})",
     )
     parser.add_argument(
         "--margin",
@@ -253,7 +254,7 @@ def _check(arguments: argparse.Namespace) -> None:
     limits = (
         ("--length-s", arguments.length_s or (), shortest, 3.0),
         ("--household", arguments.household or (), 2, 20),
-        ("--accepted", [arguments.accepted], 0, 0.499),
+        ("--accepted", [arguments.accepted], 1e-6, 0.499),
         ("--margin", [] if arguments.margin is None else [arguments.margin], 0, 0.999),
         ("--snr-db", arguments.snr_db or (), -40, 80),
     )
@@ -348,11 +349,11 @@ def _number(entry: tuple[str, tuple[Samples, ...]]) -> int:
 def _warnings(corpus: NotedCorpus, groups: Sequence[VoiceGroup]) -> tuple[str, ...]:
     warnings = [f"{CORPUS_NOTE}{note}" for note in corpus.notes()]
     for group in groups:
-        single = sum(len(each.takes) == 1 for each in group.speakers)
-        if single:
+        fewest = min(len(each.takes) for each in group.owners)
+        if fewest < SENTENCES:
             warnings.append(
-                f"{group.name}: {quantity(single, 'voice')} enrolled with one recording, where an"
-                " enrolment has ten: their thresholds are the least one"
+                f"{group.name}: voices enrolled with {fewest} recordings and more, where an"
+                f" enrolment at the microphone has {SENTENCES}"
             )
     return tuple(warnings)
 

@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 Embedding = NDArray[np.float32]
 """One embedding, shape (d,), unit norm; or several, shape (n, d)."""
 
-DEFAULT_THRESHOLD: Final = 0.43
+DEFAULT_THRESHOLD: Final = 0.44
 """Least similarity of an owner, -1 to 1."""
 DEFAULT_DROP: Final = 0.36
 """Drop of the similarity to one's own voiceprint that noise, rooms and other days may cause."""

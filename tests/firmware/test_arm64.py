@@ -6,7 +6,14 @@ import subprocess
 import pytest
 
 from firmware import wheels
-from firmware.arm64.__main__ import MOST_DIFFERENCE, RESULTS, _check, difference
+from firmware.arm64.__main__ import (
+    LEAST_COSINE,
+    MOST_DIFFERENCE,
+    RESULTS,
+    _check,
+    difference,
+    least_cosine,
+)
 from firmware.programs import BuildError
 from firmware.wheels import PYTHONS, Target
 
@@ -22,6 +29,7 @@ def test_locked_wheels_score_on_cortex_a53_as_on_x86() -> None:
         assert scores["most_difference"] <= MOST_DIFFERENCE
         assert scores["highest_score"] > 0.9, "a word was heard, so there was something to compare"
         assert scores["steps"] > 100
+        assert scores["embedding_cosine"] >= LEAST_COSINE
 
 
 def test_quiet_room_takes_a_fraction_of_the_instructions() -> None:
@@ -44,6 +52,18 @@ def test_runs_with_other_steps_or_words_are_refused(
 ) -> None:
     with pytest.raises(BuildError, match="other steps or words"):
         difference({"a.flac": [{"alexa": 0.0}]}, there)
+
+
+def test_least_cosine_is_of_the_file_that_differs_most() -> None:
+    here = {"a.flac": [1.0, 0.0], "b.flac": [0.6, 0.8]}
+    there = {"a.flac": [1.0, 0.0], "b.flac": [0.8, 0.6]}
+
+    assert least_cosine(here, there) == pytest.approx(0.96)
+
+
+def test_file_without_an_embedding_is_refused() -> None:
+    with pytest.raises(BuildError, match=r"b\.flac has no embedding"):
+        least_cosine({"a.flac": [1.0], "b.flac": [1.0]}, {"a.flac": [1.0]})
 
 
 @pytest.mark.parametrize("code", [132, -4])

@@ -11,6 +11,7 @@ import itertools
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from statistics import NormalDist
 from typing import Final
 
 import numpy as np
@@ -33,17 +34,28 @@ Indices = NDArray[np.int64]
 
 @dataclass(frozen=True, slots=True)
 class ScoreMatrix:
-    """Similarity of each trial to each enrolled voice."""
+    """Similarity of each trial to each enrolled voice.
+
+    Speakers are counted from 0, those with an enrolled voice first: speaker i is column i.
+    """
 
     scores: Scores
     """Cosines, shape (trials, voices), -1 to 1."""
     speakers: Indices
-    """Column of the trial's own voice, shape (trials,)."""
+    """Speaker of the trial, shape (trials,); from the number of voices on, a guest."""
+
+    @property
+    def owners(self) -> Indices:
+        """Speakers of the trials with an own voice, shape (own trials,)."""
+        found: Indices = self.speakers[self.speakers < self.scores.shape[1]]
+        return found
 
     @property
     def own(self) -> Scores:
-        """Scores of the trials against their own voices, shape (trials,)."""
-        return self.scores[np.arange(len(self.speakers)), self.speakers]
+        """Scores of the trials against their own voices, shape (own trials,)."""
+        has_voice = self.speakers < self.scores.shape[1]
+        scores: Scores = self.scores[has_voice, self.speakers[has_voice]]
+        return scores
 
     @property
     def is_stranger(self) -> NDArray[np.bool_]:
@@ -83,7 +95,7 @@ def compare_all(trials: Sequence[Embedding], centroids: Sequence[Embedding]) -> 
 
     Args:
         trials: embeddings of each speaker, shape (n, d), n may be 0, unit norm.
-        centroids: the voice of each speaker, shape (d,), unit norm.
+        centroids: the voices of the first speakers, shape (d,), unit norm.
     """
     voices = np.stack(centroids).astype(np.float64)
     speakers = np.repeat(np.arange(len(trials)), [len(each) for each in trials])
@@ -162,13 +174,13 @@ def measure_equal_error(matrix: ScoreMatrix, seed: int, confidence: float = CONF
         seed: seed of the resampling.
         confidence: confidence of the interval, 0 to 1.
     """
-    own, strangers = matrix.own, matrix.strangers
+    own, strangers, owners = matrix.own, matrix.strangers, matrix.owners
     value, _ = equal_error(own, strangers)
     trials = len(own)
     if value <= 0:
         return replace(wilson(0, trials, confidence), unit=PER_TRIAL)
     random = np.random.default_rng(seed)
-    speakers = matrix.scores.shape[1]
+    speakers = max(matrix.scores.shape[1], int(matrix.speakers.max()) + 1)
     rows, columns = np.nonzero(matrix.is_stranger)
     first = matrix.speakers[rows]
     values = []
@@ -176,8 +188,8 @@ def measure_equal_error(matrix: ScoreMatrix, seed: int, confidence: float = CONF
         times = random.multinomial(speakers, np.full(speakers, 1 / speakers)).astype(np.float64)
         weights = times[first] * times[columns]
         # A resample of a single speaker has no strangers.
-        if weights.any() and times[matrix.speakers].any():
-            values.append(equal_error(own, strangers, times[matrix.speakers], weights)[0])
+        if weights.any() and times[owners].any():
+            values.append(equal_error(own, strangers, times[owners], weights)[0])
     tail = (1 - confidence) / 2
     low, high = np.quantile(values, (tail, 1 - tail)).tolist()
     return Rate(value * trials, trials, value, low, high, confidence, "bootstrap", PER_TRIAL)
@@ -210,6 +222,22 @@ def find_threshold(strangers: Scores, accepted: float) -> float:
     return math.nextafter(float(falling[int(accepted * len(falling))]), math.inf)
 
 
+def estimate_threshold(strangers: Scores, accepted: float) -> float:
+    """Return the threshold above which a share of a normal distribution of strangers lies.
+
+    A rare similarity cannot be counted among few speakers: the highest thousandth of the
+    comparisons of six people are those of one pair. Mean and standard deviation use all
+    comparisons (normalisation of scores by impostors assumes the same distribution: Auckenthaler,
+    Carey and Lloyd-Thomas, "Score normalization for text-independent speaker verification systems",
+    2000).
+
+    Args:
+        strangers: scores of other voices, at least one.
+        accepted: the share, above 0 and below 1.
+    """
+    return float(strangers.mean() + NormalDist().inv_cdf(1 - accepted) * strangers.std())
+
+
 def draw_households(speakers: int, size: int, seed: int) -> tuple[tuple[int, ...], ...]:
     """Return the owners of households: all sets of speakers, or ``MOST_HOUSEHOLDS`` random ones.
 
@@ -227,9 +255,15 @@ def draw_households(speakers: int, size: int, seed: int) -> tuple[tuple[int, ...
     return tuple(sorted(drawn))
 
 
-def count_missing(speakers: int, size: int) -> int:
-    """Return how many speakers a corpus lacks for households of one size with guests."""
-    return max(0, size + FEWEST_GUESTS - speakers)
+def count_missing(owners: int, size: int, guests: int = 0) -> int:
+    """Return how many speakers a corpus lacks for households of one size with guests.
+
+    Args:
+        owners: speakers who can be enrolled.
+        size: owners of a household.
+        guests: speakers who can be guests only.
+    """
+    return max(0, size - owners, size + FEWEST_GUESTS - owners - guests)
 
 
 def measure_households(

@@ -24,6 +24,7 @@ from listener.evaluate.voices.error_rates import (
     curve,
     draw_households,
     equal_error,
+    estimate_threshold,
     find_threshold,
     measure_equal_error,
     measure_households,
@@ -82,19 +83,24 @@ class VerificationSettings:
     households: tuple[int, ...]
     """Numbers of owners."""
     accepted: float
-    """False acceptances of the calibration speakers at the least threshold."""
+    """Share of comparisons of the calibration speakers that is above the least threshold."""
     margin: float
     seed: int
 
 
 @dataclass(frozen=True, slots=True)
 class VoiceGroup:
-    """The speakers of one group, by name in the same order everywhere."""
+    """The speakers of one group, in the same order everywhere: owners by name, then guests."""
 
     name: str
     speakers: tuple[SpeakerAudio, ...]
     left_out: int
     speech_samples: int
+
+    @property
+    def owners(self) -> tuple[SpeakerAudio, ...]:
+        """Speakers with enough speech to enrol; the first of all speakers."""
+        return tuple(each for each in self.speakers if each.is_owner)
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,9 +109,9 @@ class EmbeddedGroup:
 
     group: VoiceGroup
     recordings: tuple[tuple[Embedding, ...], ...]
-    """Embeddings of each enrolment recording and its copies."""
+    """Embeddings of each enrolment recording and its copies, of the owners."""
     centroids: tuple[Embedding, ...]
-    """Voice of each speaker."""
+    """Voice of each owner."""
     trials: Mapping[tuple[str, float], tuple[Embedding, ...]]
     """Embeddings of the trials, shape (n, d), by condition and length."""
     windows: Mapping[str, tuple[tuple[int, SecondVoice, tuple[Embedding, ...]], ...]]
@@ -130,24 +136,26 @@ class Calibrator:
 
 
 def build_group(name: str, speech: Mapping[str, Sequence[Samples]]) -> VoiceGroup:
-    """Return the speakers with enough speech to enrol and to judge.
+    """Return the speakers with enough speech: to enrol and to judge, or to be a guest.
 
     Args:
         name: name of the group.
         speech: speech of each utterance of each speaker.
 
     Raises:
-        UsageError: there are too few such speakers.
+        UsageError: there are too few who can be enrolled.
     """
     found = [split_speech(speaker, utterances) for speaker, utterances in speech.items()]
-    speakers = tuple(audio for audio in found if audio is not None)
-    if len(speakers) < FEWEST_SPEAKERS:
-        missing = FEWEST_SPEAKERS - len(speakers)
+    enough = [audio for audio in found if audio is not None]
+    speakers = tuple(sorted(enough, key=lambda audio: not audio.is_owner))
+    owners = sum(audio.is_owner for audio in speakers)
+    if owners < FEWEST_SPEAKERS:
+        missing = FEWEST_SPEAKERS - owners
         raise UsageError(
-            f"{name} has {quantity(len(speakers), 'speaker')} with enough speech, and an"
+            f"{name} has {quantity(owners, 'speaker')} with enough speech, and an"
             f" evaluation needs {FEWEST_SPEAKERS} of each group:"
             f" {quantity(missing, 'speaker')} missing",
-            "name a corpus with the speaker of each recording, and at least 5 s of speech of each",
+            "name a corpus with the speaker of each recording, and at least 10 s of speech of each",
         )
     return VoiceGroup(
         name,
@@ -185,7 +193,7 @@ def embed_group(
 
     announce(f"enrolment, {group.name}")
     recordings = []
-    for audio in group.speakers:
+    for audio in group.owners:
         recordings.append(
             tuple(
                 embed_sentence(take, encoder.embed, seed).embeddings
@@ -223,8 +231,8 @@ def embed_group(
 
 def _second_voices(group: VoiceGroup) -> Iterator[tuple[int, SecondVoice, str, Samples]]:
     """Yield owner, kind, name and samples of clips; the other voice is the next speaker's."""
-    for speaker, audio in enumerate(group.speakers):
-        other = group.speakers[(speaker + 1) % len(group.speakers)]
+    for speaker, audio in enumerate(group.owners):
+        other = group.owners[(speaker + 1) % len(group.owners)]
         others = list(cut_trials(other.judged, OTHER_SAMPLES, MOST_CLIPS))
         for index, own in enumerate(cut_trials(audio.judged, CLIP_SAMPLES, MOST_CLIPS)):
             for kind, samples in compose_clips(own, others[index % len(others)]):
@@ -238,15 +246,17 @@ def calibrate(embedded: EmbeddedGroup, settings: VerificationSettings) -> Calibr
     for condition in settings.conditions:
         matrix = embedded.matrix(condition.name, REFERENCE_S)
         strangers.append(matrix.strangers)
-        for speaker, own in zip(matrix.speakers.tolist(), matrix.own.tolist(), strict=True):
+        for speaker, own in zip(matrix.owners.tolist(), matrix.own.tolist(), strict=True):
             if (known := typical[speaker]) is not None:
                 drops.append(known - own)
     scores = np.concatenate(strangers)
+    quiet = embedded.trials[settings.conditions[0].name, REFERENCE_S]
+    guests = [make_centroid(vectors) for vectors in quiet[len(embedded.centroids) :]]
     return Calibrator(
         name=embedded.group.name,
-        threshold=find_threshold(scores, settings.accepted),
+        threshold=estimate_threshold(scores, settings.accepted),
         drop=float(np.quantile(drops, 1 - REFUSED_WITHIN_DROP)) if drops else DEFAULT_DROP,
-        cohort=np.stack(embedded.centroids),
+        cohort=np.stack([*embedded.centroids, *guests]),
         fixed=tuple((share, find_threshold(scores, share)) for share in FIXED_ACCEPTED),
     )
 
@@ -259,7 +269,9 @@ def judge(
     thresholds = np.array([voice.threshold for voice in voices])
     verification = []
     households = []
-    sizes = [size for size in settings.households if not count_missing(len(voices), size)]
+    guests = len(embedded.group.speakers) - len(voices)
+    missing = {size: count_missing(len(voices), size, guests) for size in settings.households}
+    sizes = [size for size, lacking in missing.items() if not lacking]
     drawn = {size: _form_households(embedded, calibrator, size, settings.seed) for size in sizes}
     for condition in settings.conditions:
         for length_s in settings.lengths_s:
@@ -297,9 +309,9 @@ def judge(
         verification=tuple(verification),
         households=tuple(households),
         refused_households=tuple(
-            RefusedHousehold(owners=size, missing=count_missing(len(voices), size))
-            for size in settings.households
-            if size not in sizes
+            RefusedHousehold(owners=size, missing=lacking)
+            for size, lacking in missing.items()
+            if lacking
         ),
         second_voice=tuple(_judge_second_voice(embedded, voices, settings)),
     )
@@ -307,10 +319,11 @@ def judge(
 
 def describe_group(group: VoiceGroup) -> SpeakerGroup:
     """Return the size of a group."""
-    counts = [len(each.takes) for each in group.speakers]
+    counts = [len(each.takes) for each in group.owners]
     return SpeakerGroup(
         name=group.name,
-        speakers=len(group.speakers),
+        speakers=len(group.owners),
+        guests=len(group.speakers) - len(group.owners),
         left_out=group.left_out,
         speech_s=group.speech_samples / SAMPLE_RATE_HZ,
         recordings=(min(counts), max(counts)),
@@ -325,7 +338,7 @@ def _enrol(
     Args:
         embedded: all speakers.
         calibrator: threshold, drop and cohort.
-        members: speakers of a household; None: all speakers, each alone.
+        members: owners of a household; None: all owners, each alone.
     """
     centroids = embedded.centroids
     chosen = range(len(centroids)) if members is None else members
@@ -389,15 +402,20 @@ def _verify(
 
 def _decide_all(matrix: ScoreMatrix, thresholds: Scores, seed: int) -> tuple[Rate, Rate]:
     """Return own trials that are refused, and comparisons with strangers that are accepted."""
-    speakers = np.arange(matrix.scores.shape[1])
-    of = [matrix.speakers == speaker for speaker in speakers]
-    refused = matrix.own < thresholds[matrix.speakers]
-    accepted = (matrix.scores >= thresholds) & matrix.is_stranger
-    trials = [int(mine.sum()) for mine in of]
-    comparisons = [count * (len(speakers) - 1) for count in trials]
+    owners, stranger = matrix.owners, matrix.is_stranger
+    refused = matrix.own < thresholds[owners]
+    accepted = (matrix.scores >= thresholds) & stranger
+    own = [owners == owner for owner in range(matrix.scores.shape[1])]
+    of = [matrix.speakers == speaker for speaker in np.unique(matrix.speakers)]
     return (
-        measure_share([float(refused[mine].sum()) for mine in of], trials, seed),
-        measure_share([float(accepted[mine].sum()) for mine in of], comparisons, seed),
+        measure_share(
+            [float(refused[mine].sum()) for mine in own], [int(mine.sum()) for mine in own], seed
+        ),
+        measure_share(
+            [float(accepted[mine].sum()) for mine in of],
+            [int(stranger[mine].sum()) for mine in of],
+            seed,
+        ),
     )
 
 

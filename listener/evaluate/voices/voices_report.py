@@ -54,8 +54,9 @@ def list_lines(result: VoicesResult) -> Iterator[str]:
         low, high = group.recordings
         takes = quantity(low, "recording") if low == high else f"{low} to {high} recordings"
         yield (
-            f"{group.name}: {quantity(group.speakers, 'speaker')}, {group.speech_s / 60:.1f} min of"
-            f" speech, enrolled with {takes}; {group.left_out} left out with less speech"
+            f"{group.name}: {quantity(group.speakers, 'speaker')} enrolled with {takes},"
+            f" {group.guests} as guests only, {group.speech_s / 60:.1f} min of speech;"
+            f" {group.left_out} left out with less"
         )
     for direction in result.directions:
         yield from _direction(direction)

@@ -17,6 +17,8 @@ class SpeakerGroup(ResultTable, frozen=True, kw_only=True):
     name: str
     speakers: int
     """Speakers with enough speech to enrol and to judge."""
+    guests: int
+    """Speakers with enough speech to be guests, and too little to enrol."""
     left_out: int
     """Speakers with less speech."""
     speech_s: float

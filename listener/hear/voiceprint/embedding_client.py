@@ -107,8 +107,9 @@ class EmbeddingClient:
 
     def permit(self) -> None:
         """Permit the process to run, from a wake on."""
-        with self._lock:
-            self._is_permitted = True
+        # Without the lock: the sealer thread holds it while it starts a process, and the loop must
+        # not wait for that. Only the loop's thread writes this flag.
+        self._is_permitted = True
 
     def kill(self) -> None:
         """Kill the process, and refuse requests until `permit`: mute began. Safe to repeat."""

@@ -20,6 +20,7 @@ from listener.evaluate.voices.error_rates import (
     curve,
     draw_households,
     equal_error,
+    estimate_threshold,
     find_threshold,
     measure_equal_error,
     measure_households,
@@ -128,6 +129,43 @@ def test_threshold_for_a_rate_is_the_lowest_that_holds_it(seed: int, share: floa
     assert (strangers >= lower).mean() > share
 
 
+@given(SEEDS, st.sampled_from([0.001, 0.01, 0.1]))
+def test_estimated_threshold_is_that_of_a_normal_distribution(seed: int, share: float) -> None:
+    strangers = np.random.default_rng(seed).normal(0.1, 0.12, size=20_000)
+
+    threshold = estimate_threshold(strangers, share)
+
+    assert threshold == pytest.approx(stats.norm.isf(share, 0.1, 0.12), abs=0.01)
+
+
+def test_one_pair_of_similar_voices_does_not_choose_the_estimated_threshold() -> None:
+    """One of 30 pairs resembles each other: the highest thousandth are comparisons of it alone."""
+    random = np.random.default_rng(1)
+    strangers = random.normal(0.1, 0.1, size=(30, 120))
+    without = estimate_threshold(strangers.ravel(), 0.001)
+    strangers[0] += 0.35
+
+    threshold = estimate_threshold(strangers.ravel(), 0.001)
+
+    assert find_threshold(strangers.ravel(), 0.001) > without + 0.15
+    assert without < threshold < without + 0.1
+
+
+def test_trials_of_guests_are_strangers_alone() -> None:
+    """Two speakers are enrolled, and the third is not."""
+    scores = np.array([[0.9, 0.1], [0.2, 0.8], [0.3, 0.4], [0.5, 0.0]])
+    matrix = ScoreMatrix(scores, np.array([0, 1, 2, 2]))
+
+    assert matrix.own.tolist() == [0.9, 0.8]
+    assert matrix.owners.tolist() == [0, 1]
+    assert matrix.strangers.tolist() == [0.1, 0.2, 0.3, 0.4, 0.5, 0.0]
+    assert known(measure_equal_error(matrix, 1))[1] == 0
+    matrix.scores[2, 0] = 0.85
+    low, value, high = known(measure_equal_error(matrix, 1))
+    assert 0 <= low <= value <= high
+    assert value > 0
+
+
 def test_no_error_has_the_interval_of_its_trials() -> None:
     matrix = made_matrix(1, 6, 30, 50.0)
 
@@ -204,9 +242,12 @@ def test_households_are_distinct_sets_of_speakers(speakers: int, size: int, seed
     assert draw_households(speakers, size, seed) == households
 
 
-@pytest.mark.parametrize(("speakers", "size", "missing"), [(6, 4, 0), (6, 8, 4), (3, 2, 1)])
-def test_missing_speakers_of_a_household(speakers: int, size: int, missing: int) -> None:
-    assert count_missing(speakers, size) == missing
+@pytest.mark.parametrize(
+    ("owners", "guests", "size", "missing"),
+    [(6, 0, 4, 0), (6, 0, 8, 4), (3, 0, 2, 1), (4, 2, 4, 0), (4, 1, 4, 1), (3, 9, 4, 1)],
+)
+def test_missing_speakers_of_a_household(owners: int, guests: int, size: int, missing: int) -> None:
+    assert count_missing(owners, size, guests) == missing
 
 
 def test_household_errors_are_counted_by_kind() -> None:

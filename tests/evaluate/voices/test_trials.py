@@ -1,18 +1,14 @@
 """Division of speech into enrolment and trials."""
 
 import numpy as np
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from listener.audio.pcm import SAMPLE_RATE_HZ
-from listener.evaluate.voices.trials import (
-    LEAST_ENROLMENT_SAMPLES,
-    LEAST_JUDGED_SAMPLES,
-    MOST_TAKES,
-    TAKE_SAMPLES,
-    cut_trials,
-    split_speech,
-)
+from listener.evaluate.voices.trials import LEAST_JUDGED_SAMPLES, cut_trials, split_speech
+from listener.voiceprint.enrolment import FEWEST_SENTENCES, SENTENCES
+from listener.voiceprint.speech import MAX_SPEECH_SAMPLES, MIN_SPEECH_SAMPLES
 
 
 @given(st.lists(st.integers(0, 12 * SAMPLE_RATE_HZ), max_size=12))
@@ -26,18 +22,40 @@ def test_no_utterance_both_enrols_and_judges(lengths: list[int]) -> None:
         return
     enrolled = {int(value) for take in audio.takes for value in np.unique(take)}
     assert not enrolled & set(np.unique(audio.judged).tolist())
-    assert 1 <= len(audio.takes) <= MOST_TAKES
-    assert all(LEAST_ENROLMENT_SAMPLES <= len(take) <= TAKE_SAMPLES for take in audio.takes)
     assert len(audio.judged) >= LEAST_JUDGED_SAMPLES
+    assert audio.is_owner == bool(audio.takes)
+    if audio.is_owner:
+        assert FEWEST_SENTENCES <= len(audio.takes) <= SENTENCES
+    assert all(MIN_SPEECH_SAMPLES <= len(take) <= MAX_SPEECH_SAMPLES for take in audio.takes)
 
 
-def test_speaker_with_little_speech_is_left_out() -> None:
+@pytest.mark.parametrize(
+    ("seconds", "takes"), [(4.5, []), (9.0, []), (9.5, [1.5] * 5), (24.0, [2.4] * 5)]
+)
+def test_speaker_with_too_little_speech_to_enrol_is_a_guest(
+    seconds: float, takes: list[float]
+) -> None:
     word = np.ones(SAMPLE_RATE_HZ // 2, np.int16)
 
-    assert split_speech("anna", [word] * 7) is None
-    assert split_speech("anna", [word] * 8) is not None
-    assert split_speech("anna", [np.ones(10 * SAMPLE_RATE_HZ, np.int16)]) is None
+    audio = split_speech("anna", [word] * round(2 * seconds))
+
+    assert audio is not None
+    assert [len(take) / SAMPLE_RATE_HZ for take in audio.takes] == takes
+    assert len(audio.judged) / SAMPLE_RATE_HZ == seconds - sum(takes)
+
+
+def test_speaker_with_too_little_speech_to_judge_is_left_out() -> None:
+    word = np.ones(SAMPLE_RATE_HZ // 2, np.int16)
+
+    assert split_speech("anna", [word] * 3) is None
     assert split_speech("anna", []) is None
+
+
+def test_long_recordings_enrol_with_as_many_pieces_as_the_device_asks_for() -> None:
+    audio = split_speech("anna", [np.ones(10 * SAMPLE_RATE_HZ, np.int16)] * 12)
+
+    assert audio is not None
+    assert [len(take) for take in audio.takes] == [MAX_SPEECH_SAMPLES] * SENTENCES
 
 
 @given(st.integers(0, 200_000), st.integers(1, 50_000), st.integers(1, 40))

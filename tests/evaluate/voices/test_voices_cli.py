@@ -217,7 +217,32 @@ def test_speakers_are_divided_in_halves(
     )
 
     assert code == 0
-    assert "first half: 5 speakers" in capsys.readouterr().out
+    assert "first half: 5 speakers enrolled with 5 recordings" in capsys.readouterr().out
+
+
+def test_speakers_with_too_little_speech_to_enrol_are_guests(
+    corpus: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A household of four needs two guests beside them, who need no enrolment."""
+    for speaker in (4, 5):
+        for number in range(2, UTTERANCES):
+            (corpus / "ab"[speaker % 2] / f"{speaker}-{number}.wav").unlink()
+    for sheet in corpus.glob("*.tsv"):
+        lines = sheet.read_text().splitlines()
+        kept = [line for line in lines if not line[2:].startswith(("4-", "5-")) or line[4] in "01"]
+        sheet.write_text("\n".join(kept) + "\n")
+
+    assert evaluate(corpus, tmp_path / "out", "--length-s", "2", "--household", "3") == 0
+
+    assert "a/*: 4 speakers enrolled with 5 recordings, 1 as guests only" in capsys.readouterr().out
+    result = json.loads((tmp_path / "out" / "result.json").read_text())
+    for direction in result["directions"]:
+        assert direction["cohort"] == 5
+        (clean,) = direction["verification"]
+        assert clean["owners_refused"]["exposure"] == 4 * 4
+        assert clean["strangers_accepted"]["exposure"] == 4 * 4 * 3 + 2 * 4
+        (house,) = direction["households"]
+        assert house["guests_accepted"]["exposure"] == 4 * 4 + 2
 
 
 def test_missing_recording_is_reported(
@@ -239,6 +264,7 @@ def test_missing_recording_is_reported(
         (("--household", "1"), ("a/*", "b/*"), "--household 1 is out of range"),
         (("--length-s", "9"), ("a/*", "b/*"), "--length-s 9 is out of range"),
         (("--accepted", "0.5"), ("a/*", "b/*"), "--accepted 0.5 is out of range"),
+        (("--accepted", "0"), ("a/*", "b/*"), "--accepted 0 is out of range"),
         (("--margin", "nan"), ("a/*", "b/*"), "--margin nan is out of range"),
         (("--snr-db", "10"), ("a/*", "b/*"), "--noise and --snr-db need each other"),
     ],

@@ -2,6 +2,7 @@
 
 import os
 import signal
+import subprocess
 import sys
 import threading
 import time
@@ -157,6 +158,33 @@ def test_kill_ends_a_request_that_another_thread_waits_for(clients: Clients) -> 
 
     assert len(errors) == 1
     assert client.pid is None
+
+
+def test_wake_does_not_wait_for_a_process_that_is_being_started(
+    clients: Clients, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    client = clients.make(ANSWERS.format(idle_s=60))
+    is_starting, may_start = threading.Event(), threading.Event()
+    start = subprocess.Popen
+
+    def hold() -> bool:
+        is_starting.set()
+        return may_start.wait(LATER_S)
+
+    monkeypatch.setattr(subprocess, "Popen", lambda *a, **b: hold() and start(*a, **b))
+    sealer = threading.Thread(target=client.start)
+    sealer.start()
+    assert is_starting.wait(LATER_S)
+    loop = threading.Thread(target=client.permit)
+    loop.start()
+    loop.join(LATER_S)
+    has_waited = loop.is_alive()
+    may_start.set()
+    sealer.join()
+    loop.join()
+
+    assert not has_waited
+    assert client.pid is not None
 
 
 def test_nothing_runs_between_a_kill_and_the_next_wake(clients: Clients) -> None:

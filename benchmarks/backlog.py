@@ -1,0 +1,128 @@
+"""Backlog of the listen loop while voices are compared, on one core that others use too.
+
+``python -m benchmarks.backlog`` is the worker. It runs ``earmark hear`` in mode ``voice`` in real
+time on a recording with two owners and a guest. hear, its embedding process and a busy loop share
+one core. The backlog of a frame is the time from when it was due to the begin of its processing;
+under 80 ms, no second frame waits.
+"""
+
+import itertools
+import json
+import os
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any, Final
+
+import psutil
+
+from benchmarks import stamped
+from benchmarks.figures import percentile
+from benchmarks.processes import peak_rss_mib, running, worker
+from listener.audio.pcm import FRAME_SAMPLES, SAMPLE_RATE_HZ
+from listener.errors import Unavailable
+from tests.system.voice_speaker import CHILD, FIXTURES, NAME, VoiceSpeaker, enrol, read_recorded
+
+FRAME_S: Final = FRAME_SAMPLES / SAMPLE_RATE_HZ
+BUSY: Final = (sys.executable, "-c", "while True: pass")
+_POLL_S: Final = 0.1
+
+
+def measure(say: Callable[[str], None]) -> dict[str, Any]:
+    """Run the worker; return backlogs in ms and the peak memory of hear and of the process in MiB.
+
+    Args:
+        say: called with each line of progress.
+
+    Raises:
+        Unavailable: hear failed, or made other clips than it should.
+    """
+    measured = worker("benchmarks.backlog")
+    say(
+        f"backlog while voices are compared: p99 {measured['backlog_p99_ms']:.1f} ms, at worst"
+        f" {measured['backlog_ms']:.1f} over {measured['frames']} frames; hear"
+        f" {measured['hear_mib']:.1f} MiB, the process {measured['child_mib']:.1f} MiB; load"
+        f" {measured['load']:.1f}"
+    )
+    return measured
+
+
+def list_backlogs(stamps: Sequence[tuple[str, float]]) -> list[float]:
+    """Return the backlog of each frame from a start of the process to the end of its comparison.
+
+    Args:
+        stamps: stages and their times in seconds, of `stamped`; frames without a gap.
+
+    Returns:
+        Backlogs in seconds.
+    """
+    start_s = next(at_s for stage, at_s in stamps if stage == stamped.START)
+    order = itertools.count(1)
+    is_at_work = False
+    backlogs = []
+    for stage, at_s in sorted(stamps, key=lambda stamp: stamp[1]):
+        if stage in (stamped.STARTING, stamped.COMPARED):
+            is_at_work = stage == stamped.STARTING
+        elif stage == stamped.FRAME:
+            due_s = start_s + next(order) * FRAME_S
+            if is_at_work:
+                backlogs.append(at_s - due_s)
+    return backlogs
+
+
+def main() -> None:
+    """Run hear beside a busy loop, on one core; print the figures as JSON."""
+    os.sched_setaffinity(0, {max(os.sched_getaffinity(0))})
+    recorded = read_recorded()
+    embeddings = {name: enrol(recorded.sentence(name, 0)) for name in ("ada", "bob")}
+    with tempfile.TemporaryDirectory(prefix="earmark-bench-") as name, running(BUSY):
+        folder = Path(name)
+        speaker = VoiceSpeaker(folder / "home", embeddings)
+        stamps = folder / "stamps"
+        words = [sys.executable, "-m", "benchmarks.stamped", str(stamps)]
+        words += speaker.words("--microphone", FIXTURES / NAME)[3:]
+        before = os.getloadavg()[0]
+        peaks_mib = _listen(words)
+        load = (before + os.getloadavg()[0]) / 2
+        owners = sorted(clip.header.owner for clip in speaker.clips())
+        backlogs = list_backlogs(stamped.read_stamps(stamps))
+    if owners != ["ada", "bob"]:
+        raise Unavailable(f"the clips belong to {owners}, and not to each owner once")
+    results = {
+        "backlog_ms": max(backlogs) * 1000,
+        "backlog_p99_ms": percentile(backlogs, 99) * 1000,
+        "frames": len(backlogs),
+        "load": load,
+        **peaks_mib,
+    }
+    json.dump(results, sys.stdout)
+
+
+def _listen(words: Sequence[str]) -> dict[str, float]:
+    """Run hear to its end; return its peak memory and that of its embedding process."""
+    peaks_mib = {"hear_mib": 0.0, "child_mib": 0.0}
+    with running(words) as hear:
+        while hear.poll() is None:
+            for name, pid in (("hear_mib", hear.pid), ("child_mib", _find_child(hear.pid))):
+                peaks_mib[name] = max(peaks_mib[name], peak_rss_mib(pid) or 0.0)
+            time.sleep(_POLL_S)
+        if hear.returncode:
+            raise Unavailable(f"earmark hear exited with code {hear.returncode}")
+    return peaks_mib
+
+
+def _find_child(pid: int) -> int:
+    """Return the embedding process of hear; 0 while there is none."""
+    try:
+        for child in psutil.Process(pid).children():
+            if CHILD in child.cmdline():
+                return int(child.pid)
+    except psutil.Error:
+        pass
+    return 0
+
+
+if __name__ == "__main__":
+    main()
