@@ -40,8 +40,14 @@ class _Held(Generic[Source]):
 
         Otherwise it would seem to have been made later than it was, after an order to erase.
         """
-        waited_s = self.message.waited_s + int(now_s - self.since_s)
-        return self.source, replace(self.message, waited_s=waited_s)
+        held_s = int(now_s - self.since_s)
+        unread_since_s = self.message.unread_since_s
+        return self.source, replace(
+            self.message,
+            waited_s=self.message.waited_s + held_s,
+            # The time in between is not unknown, as that in a connection is.
+            unread_since_s=None if unread_since_s is None else unread_since_s + held_s,
+        )
 
 
 class IntakeTurns(Generic[Source]):

@@ -35,6 +35,10 @@ hand."""
 ORDER_LAPSES_S: Final = 8 * 86_400
 """Running time after which an erase order lapses: a clip waits in a spool for a week at most by
 default, and one day. The erased clips stay erased by their tombstones."""
+TRANSIT_S: Final = 60.0
+"""Time for which a publication may be on its way to the broker, where nothing measures it."""
+MOST_DOUBT_S: Final = 10.0
+"""Uncertainty of a clip's age within which its signed time decides."""
 MOST_SPANS: Final = 500
 """Erase orders of one owner in force for spans of time."""
 
@@ -155,15 +159,20 @@ class EraseOrder:
 
 
 def is_covered(
-    orders: Iterable[EraseOrder], header: PublicHeader, waited_s: float, now: ArchiveTime | None
+    orders: Iterable[EraseOrder],
+    header: PublicHeader,
+    waited_s: float,
+    now: ArchiveTime | None,
+    doubt_s: float = 0.0,
 ) -> bool:
     """Return True if a clip was made before one of the orders; see ``OwnerState.is_refused``.
 
     Args:
         orders: orders of the clip's owner for its device and its time.
         header: of the verified envelope.
-        waited_s: running time of the speaker since the clip was sealed.
+        waited_s: time since the clip was sealed, at least.
         now: time of arrival; None compares numbers only.
+        doubt_s: longest time that ``waited_s`` may lack; 0 if nothing is known of it.
 
     Raises:
         Undecided: it may have been made before an order.
@@ -175,11 +184,23 @@ def is_covered(
             continue
         if header.seq <= order.seq:
             return True
-        latest_s = max(order.ordered.accepted_s, order.ordered.wall_s) + AGREEMENT_S
-        if now is not None and taken_s <= latest_s and waited_s > now.since_s(order.ordered):
+        if now is None:
+            continue
+        ordered_s = max(order.ordered.accepted_s, order.ordered.wall_s)
+        since_s = now.since_s(order.ordered)
+        if taken_s <= ordered_s + AGREEMENT_S and waited_s > since_s:
             if now.is_decided_since(order.ordered):
                 return True
             is_decided = False
+        elif doubt_s and taken_s <= ordered_s + min(doubt_s, MOST_DOUBT_S):
+            # It was signed before the order, and may have waited where nothing measures it: in a
+            # connection. When its speaker sends it again, the time waited includes that.
+            if waited_s + doubt_s <= since_s:
+                is_decided = is_decided and since_s >= TRANSIT_S
+            elif doubt_s <= MOST_DOUBT_S and now.is_decided_since(order.ordered):
+                return True
+            else:
+                is_decided = False
     if not is_decided:
         raise Undecided("the time since an erase order is not decided yet")
     return False
@@ -319,19 +340,24 @@ class OwnerState:
             )
 
     def is_refused(
-        self, header: PublicHeader, waited_s: float = 0.0, now: ArchiveTime | None = None
+        self,
+        header: PublicHeader,
+        waited_s: float = 0.0,
+        now: ArchiveTime | None = None,
+        doubt_s: float = 0.0,
     ) -> bool:
         """Return True if an arriving clip was made before an erase order of its owner.
 
         Its number shows it; or, of a clip that was not accepted before the order, both its signed
-        time and its speaker's running time. A wrong wall clock alone shows nothing. The running
+        time and the time since it was sealed. A wrong wall clock alone shows nothing. The running
         time is compared only with a time since the order that is decided: otherwise a clip of a
         speaker whose clock is behind would be refused, although it was made after the order.
 
         Args:
             header: of the verified envelope.
-            waited_s: running time of the speaker since the clip was sealed.
+            waited_s: time since the clip was sealed, at least.
             now: time of arrival; None compares numbers only, as if no order had lapsed.
+            doubt_s: longest time that ``waited_s`` may lack; 0 if nothing is known of it.
 
         Raises:
             Undecided: it may have been made before an order.
@@ -349,7 +375,7 @@ class OwnerState:
                 EraseOrder(ArchiveTime(accepted_s, lived_s, wall_s, start), seq)
                 for accepted_s, lived_s, wall_s, start, seq in orders
             ],
-            *(header, waited_s, now),
+            *(header, waited_s, now, doubt_s),
         )
 
     @with_reserve

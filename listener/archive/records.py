@@ -103,6 +103,7 @@ class Store(Protocol):
         received_s: int,
         *,
         waited_s: int = 0,
+        doubt_s: float = 0.0,
         now: ArchiveTime | None = None,
     ) -> bool:
         """Store a verified envelope durably.
@@ -111,7 +112,8 @@ class Store(Protocol):
             envelope: as ``verify`` returned it.
             data: its bytes.
             received_s: accepted time of arrival, seconds since 1970.
-            waited_s: time that the envelope waited at its speaker, by the speaker's running time.
+            waited_s: time since the envelope was sealed, as far as speaker and broker measured it.
+            doubt_s: longest time that ``waited_s`` may lack; 0 if nothing is known of it.
             now: time of arrival by each measure, to compare with erase orders.
 
         Returns:

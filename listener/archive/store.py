@@ -91,6 +91,7 @@ class FileStore:
         received_s: int,
         *,
         waited_s: int = 0,
+        doubt_s: float = 0.0,
         now: ArchiveTime | None = None,
     ) -> bool:
         """Store a verified envelope durably; see ``Store``."""
@@ -104,7 +105,8 @@ class FileStore:
             ]
             if any(other != (header.clip, sha256) for other in stored + erased):
                 raise Replayed("another clip has its id, ciphertext or sequence number")
-            if not erased and not stored and self.owner_state.is_refused(header, waited_s, now):
+            is_new = not erased and not stored
+            if is_new and self.owner_state.is_refused(header, waited_s, now, doubt_s):
                 # The order lapses; the clip stays erased.
                 self.owner_state.add_tombstones([make_tombstone(envelope, sha256)])
                 erased = [(header.clip, sha256)]

@@ -13,6 +13,9 @@ from msgspec import Meta
 
 from listener.config import ShortName
 
+CLIP_EXPIRY_S: Final = 60
+"""Message expiry of a clip: longer than any timeout, after which it is published again. The archive
+derives from it for how long a broker kept a clip."""
 _LEVEL: Final = re.compile(r"[a-z0-9-]{1,40}", re.ASCII)
 
 

@@ -42,7 +42,7 @@ def test_one_archive_stores_each_clip_at_once(three: list[IntakeTurns[str]]) -> 
 def test_another_takes_over_after_a_pause_each(
     three: list[IntakeTurns[str]], clock: FakeClock
 ) -> None:
-    message = replace(clip_message(CLIPS[0]), waited_s=7)
+    message = replace(clip_message(CLIPS[0]), waited_s=7, unread_since_s=98.0)
     waiting = [each for each in three if not each.is_own("a", message)]
     assert [each.take_due() for each in waiting] == [[], []]
 
@@ -55,6 +55,7 @@ def test_another_takes_over_after_a_pause_each(
     assert first != second
     taken = [next(filter(None, found))[0] for found in (first, second)]
     assert taken == [("a", replace(message, waited_s=8)), ("a", replace(message, waited_s=9))]
+    assert [one.unread_since_s for _, one in taken] == [99.0, 100.0]
     assert [each.taken_over for each in waiting] == [1, 1]
 
 

@@ -175,6 +175,7 @@ class BrokenStore:
         received_s: int,
         *,
         waited_s: int = 0,
+        doubt_s: float = 0.0,
         now: ArchiveTime | None = None,
     ) -> bool:
         raise Unavailable("no space left on device")

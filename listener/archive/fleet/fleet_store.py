@@ -13,7 +13,9 @@ import contextlib
 import hashlib
 import logging
 import threading
+import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, NoReturn
 
@@ -102,6 +104,21 @@ _ORDERS: Final = (
 _log = logging.getLogger(__name__)
 
 
+@dataclass(frozen=True, slots=True)
+class _Wait:
+    """How long a clip had waited since it was sealed when it reached this process."""
+
+    waited_s: int
+    doubt_s: float
+    arrived_s: float
+    """Time on the monotonic clock."""
+
+    def at(self, first_s: float, last_s: float) -> tuple[float, float]:
+        """Return both for a moment between two times on the monotonic clock."""
+        doubt_s = self.doubt_s and self.doubt_s + last_s - first_s
+        return self.waited_s + first_s - self.arrived_s, doubt_s
+
+
 class _Covered(Exception):
     """An erase order covers the clip."""
 
@@ -147,13 +164,14 @@ class FleetStore:
         received_s: int,
         *,
         waited_s: int = 0,
+        doubt_s: float = 0.0,
         now: ArchiveTime | None = None,
     ) -> bool:
         """Store a verified envelope durably; see ``Store``."""
         header = envelope.header
         sha256 = hashlib.sha256(data).hexdigest()
         record = make_record(header, len(data), received_s, waited_s)
-        timed_s = None if now is None else waited_s
+        wait = None if now is None else _Wait(waited_s, doubt_s, time.monotonic())
         with self.database.connection() as connection:
             is_stored = self._examine(connection, envelope, sha256)
         try:
@@ -163,7 +181,7 @@ class FleetStore:
         if is_stored and not is_new_object:
             return False
         try:
-            is_added = self._insert(envelope, record, sha256, timed_s, is_new_object=is_new_object)
+            is_added = self._insert(envelope, record, sha256, wait, is_new_object=is_new_object)
         except _Covered:
             self._refuse(envelope, sha256)
         except Erased:
@@ -200,27 +218,31 @@ class FleetStore:
         return bool(rows)
 
     @staticmethod
-    def _is_refused(connection: PgConnection, header: PublicHeader, waited_s: int | None) -> bool:
+    def _is_refused(connection: PgConnection, header: PublicHeader, wait: "_Wait | None") -> bool:
         """Return True if an erase order covers an arriving clip; see ``OwnerState.is_refused``.
 
         Args:
             connection: to the database.
             header: of the verified envelope.
-            waited_s: running time of the speaker since then; None compares numbers only.
+            wait: how long it waited; None compares numbers only.
         """
+        begun_s = time.monotonic()
         rows = connection.execute(
             _ORDERS, (header.dkey, header.owner, header.device, header.t, header.t)
         ).fetchall()
         orders = [EraseOrder(_database_time(ordered_s), seq) for ordered_s, seq, _ in rows]
-        now = _database_time(rows[0][2]) if rows and waited_s is not None else None
-        return is_covered(orders, header, waited_s or 0, now)
+        if not rows or wait is None:
+            return is_covered(orders, header, 0, None)
+        # The database's clock was read at some moment since.
+        waited_s, doubt_s = wait.at(begun_s, time.monotonic())
+        return is_covered(orders, header, waited_s, _database_time(rows[0][2]), doubt_s)
 
     def _insert(
         self,
         envelope: Envelope,
         record: ClipRecord,
         sha256: str,
-        waited_s: int | None,
+        wait: "_Wait | None",
         *,
         is_new_object: bool,
     ) -> bool:
@@ -247,7 +269,7 @@ class FleetStore:
                         *(self._instance, self._instance),
                     ),
                 )
-                is_covered_now = self._is_refused(connection, header, waited_s)
+                is_covered_now = self._is_refused(connection, header, wait)
                 is_added = inserted.fetchone() is not None
             if not is_added:
                 if not self._examine(connection, envelope, sha256):
