@@ -11,10 +11,11 @@ import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import astuple, dataclass
 from datetime import datetime
+from enum import IntEnum
 from pathlib import Path
 from typing import Final
 
-from listener.archive.elapsed_time import AGREEMENT_S, ArchiveTime
+from listener.archive.elapsed_time import AGREEMENT_S, ArchiveTime, Wait
 from listener.archive.pending_messages import PendingMessage
 from listener.archive.records import Undecided
 from listener.envelope.format import Envelope, PublicHeader
@@ -159,20 +160,15 @@ class EraseOrder:
 
 
 def is_covered(
-    orders: Iterable[EraseOrder],
-    header: PublicHeader,
-    waited_s: float,
-    now: ArchiveTime | None,
-    doubt_s: float = 0.0,
+    orders: Iterable[EraseOrder], header: PublicHeader, wait: Wait, now: ArchiveTime | None
 ) -> bool:
     """Return True if a clip was made before one of the orders; see ``OwnerState.is_refused``.
 
     Args:
         orders: orders of the clip's owner for its device and its time.
         header: of the verified envelope.
-        waited_s: time since the clip was sealed, at least.
+        wait: time since the clip was sealed.
         now: time of arrival; None compares numbers only.
-        doubt_s: longest time that ``waited_s`` may lack; 0 if nothing is known of it.
 
     Raises:
         Undecided: it may have been made before an order.
@@ -184,26 +180,36 @@ def is_covered(
             continue
         if header.seq <= order.seq:
             return True
-        if now is None:
-            continue
-        ordered_s = max(order.ordered.accepted_s, order.ordered.wall_s)
-        since_s = now.since_s(order.ordered)
-        if taken_s <= ordered_s + AGREEMENT_S and waited_s > since_s:
-            if now.is_decided_since(order.ordered):
+        if now is not None and (may_be := _was_made_before(order.ordered, taken_s, wait, now)):
+            if may_be is _Before.CERTAIN and now.is_decided_since(order.ordered):
                 return True
             is_decided = False
-        elif doubt_s and taken_s <= ordered_s + min(doubt_s, MOST_DOUBT_S):
-            # It was signed before the order, and may have waited where nothing measures it: in a
-            # connection. When its speaker sends it again, the time waited includes that.
-            if waited_s + doubt_s <= since_s:
-                is_decided = is_decided and since_s >= TRANSIT_S
-            elif doubt_s <= MOST_DOUBT_S and now.is_decided_since(order.ordered):
-                return True
-            else:
-                is_decided = False
     if not is_decided:
         raise Undecided("the time since an erase order is not decided yet")
     return False
+
+
+class _Before(IntEnum):
+    """Whether a clip was made before an order, by its signed time and the time since then."""
+
+    NO = 0
+    POSSIBLE = 1
+    CERTAIN = 2
+
+
+def _was_made_before(ordered: ArchiveTime, taken_s: float, wait: Wait, now: ArchiveTime) -> _Before:
+    """Compare a clip's times with the time of an order."""
+    ordered_s = max(ordered.accepted_s, ordered.wall_s)
+    since_s = now.since_s(ordered)
+    if taken_s <= ordered_s + AGREEMENT_S and wait.waited_s > since_s:
+        return _Before.CERTAIN
+    if not wait.doubt_s or taken_s > ordered_s + min(wait.doubt_s, MOST_DOUBT_S):
+        return _Before.NO
+    # It was signed before the order, and may have waited where nothing measures it: in a
+    # connection. When its speaker sends it again, the time waited includes that.
+    if wait.waited_s + wait.doubt_s > since_s:
+        return _Before.CERTAIN if wait.doubt_s <= MOST_DOUBT_S else _Before.POSSIBLE
+    return _Before.POSSIBLE if since_s < TRANSIT_S else _Before.NO
 
 
 class OwnerState:
@@ -375,7 +381,7 @@ class OwnerState:
                 EraseOrder(ArchiveTime(accepted_s, lived_s, wall_s, start), seq)
                 for accepted_s, lived_s, wall_s, start, seq in orders
             ],
-            *(header, waited_s, now, doubt_s),
+            *(header, Wait(waited_s, doubt_s), now),
         )
 
     @with_reserve

@@ -19,6 +19,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 
 from listener.archive.archive_clock import ArchiveClock
 from listener.archive.disk import ArchiveDisk
+from listener.archive.elapsed_time import Wait
 from listener.archive.quota import DeferralReport, DeviceQuota, OverLimit
 from listener.archive.records import Erased, Replayed, Store, Undecided
 from listener.envelope import format as form
@@ -115,6 +116,7 @@ class Receiver:
         wall_s: Callable[[], float],
         limits: IntakeLimits | None = None,
         clock: ArchiveClock | None = None,
+        *,
         monotonic_s: Callable[[], float] = time.monotonic,
     ) -> None:
         self._store = store
@@ -202,10 +204,8 @@ class Receiver:
             self._check_limits(header, len(data))
             now = None if self._clock is None else self._clock.now()
             received_s = int(self._wall_s() if now is None else now.accepted_s)
-            waited_s, doubt_s = self._measure_wait(message)
-            is_new = self._store.keep(
-                envelope, data, received_s, waited_s=waited_s, doubt_s=doubt_s, now=now
-            )
+            wait = self._measure_wait(message)
+            is_new = self._store.keep(envelope, data, received_s, wait=wait, now=now)
         except (Replayed, Erased, OverLimit, Undecided, Unavailable) as error:
             reason = next(reason for kind, reason in _REASONS if isinstance(error, kind))
             return self._refuse(reason, str(error))
@@ -215,13 +215,13 @@ class Receiver:
         self.stored += 1
         if self._clock is not None:
             taken_s = datetime.fromisoformat(header.t).timestamp()
-            self._clock.testify(header.device, taken_s, waited_s)
+            self._clock.testify(header.device, taken_s, wait.waited_s)
         if self._limits is not None:
             self._limits.quota.charge(header.device, len(data))
         return None
 
-    def _measure_wait(self, message: Message) -> tuple[int, float]:
-        """Return the time since a clip was sealed, and what it may lack; both in seconds.
+    def _measure_wait(self, message: Message) -> Wait:
+        """Return the time since a clip was sealed.
 
         The speaker measured the time before the publication, and the broker the time for which it
         kept the message. What the message spent unread in the connection is not measured, but it
@@ -231,8 +231,9 @@ class Receiver:
         if message.left_s is not None:
             waited_s += max(0, topics.CLIP_EXPIRY_S - message.left_s)
         if message.left_s is None or message.unread_since_s is None:
-            return waited_s, 0.0
-        return waited_s, _ROUNDING_S + max(0.0, self._monotonic_s() - message.unread_since_s)
+            return Wait(waited_s)
+        unread_s = max(0.0, self._monotonic_s() - message.unread_since_s)
+        return Wait(waited_s, _ROUNDING_S + unread_s)
 
     def _check_limits(self, header: form.PublicHeader, size_bytes: int) -> None:
         """Check the limits of disk and device; report a device that is over them."""

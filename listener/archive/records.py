@@ -14,7 +14,7 @@ from typing import Final, Protocol
 import msgspec
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
-from listener.archive.elapsed_time import ArchiveTime
+from listener.archive.elapsed_time import NO_WAIT, ArchiveTime, Wait
 from listener.envelope.format import Envelope
 from listener.errors import EarmarkError
 
@@ -102,8 +102,7 @@ class Store(Protocol):
         data: bytes,
         received_s: int,
         *,
-        waited_s: int = 0,
-        doubt_s: float = 0.0,
+        wait: Wait = NO_WAIT,
         now: ArchiveTime | None = None,
     ) -> bool:
         """Store a verified envelope durably.
@@ -112,8 +111,7 @@ class Store(Protocol):
             envelope: as ``verify`` returned it.
             data: its bytes.
             received_s: accepted time of arrival, seconds since 1970.
-            waited_s: time since the envelope was sealed, as far as speaker and broker measured it.
-            doubt_s: longest time that ``waited_s`` may lack; 0 if nothing is known of it.
+            wait: time since the envelope was sealed.
             now: time of arrival by each measure, to compare with erase orders.
 
         Returns:

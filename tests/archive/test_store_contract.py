@@ -164,7 +164,9 @@ class Arrival:
         self._seq = 0
         self._clock = ArchiveClock(store)
         roster = household.home.roster
-        self._receiver = Receiver(store, roster, lambda: T_S, None, self._clock, monotonic)
+        self._receiver = Receiver(
+            store, roster, lambda: T_S, None, self._clock, monotonic_s=monotonic
+        )
 
     def order(self, ago_s: float) -> None:
         """Give the order, so long ago."""

@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING, Any, Final, NoReturn
 import psycopg
 
 from listener.archive.blobs import BlobConflict
-from listener.archive.elapsed_time import ArchiveTime, Shift
+from listener.archive.elapsed_time import NO_WAIT, ArchiveTime, Shift, Wait
 from listener.archive.fleet import object_repair
 from listener.archive.fleet.clock_rows import ClockRows
 from listener.archive.fleet.fleet_owner_state import FleetOwnerState
@@ -105,18 +105,18 @@ _log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
-class _Wait:
-    """How long a clip had waited since it was sealed when it reached this process."""
+class _SinceSealing:
+    """Time since a clip was sealed, which goes on while it is stored."""
 
-    waited_s: int
-    doubt_s: float
+    wait: Wait
+    """At its arrival in this process."""
     arrived_s: float
-    """Time on the monotonic clock."""
+    """Time of the arrival on the monotonic clock."""
 
-    def at(self, first_s: float, last_s: float) -> tuple[float, float]:
-        """Return both for a moment between two times on the monotonic clock."""
-        doubt_s = self.doubt_s and self.doubt_s + last_s - first_s
-        return self.waited_s + first_s - self.arrived_s, doubt_s
+    def at(self, first_s: float, last_s: float) -> Wait:
+        """Return it for a moment between two times on the monotonic clock."""
+        doubt_s = self.wait.doubt_s and self.wait.doubt_s + last_s - first_s
+        return Wait(self.wait.waited_s + first_s - self.arrived_s, doubt_s)
 
 
 class _Covered(Exception):
@@ -163,15 +163,14 @@ class FleetStore:
         data: bytes,
         received_s: int,
         *,
-        waited_s: int = 0,
-        doubt_s: float = 0.0,
+        wait: Wait = NO_WAIT,
         now: ArchiveTime | None = None,
     ) -> bool:
         """Store a verified envelope durably; see ``Store``."""
         header = envelope.header
         sha256 = hashlib.sha256(data).hexdigest()
-        record = make_record(header, len(data), received_s, waited_s)
-        wait = None if now is None else _Wait(waited_s, doubt_s, time.monotonic())
+        record = make_record(header, len(data), received_s, int(wait.waited_s))
+        since = None if now is None else _SinceSealing(wait, time.monotonic())
         with self.database.connection() as connection:
             is_stored = self._examine(connection, envelope, sha256)
         try:
@@ -181,7 +180,7 @@ class FleetStore:
         if is_stored and not is_new_object:
             return False
         try:
-            is_added = self._insert(envelope, record, sha256, wait, is_new_object=is_new_object)
+            is_added = self._insert(envelope, record, sha256, since, is_new_object=is_new_object)
         except _Covered:
             self._refuse(envelope, sha256)
         except Erased:
@@ -218,31 +217,33 @@ class FleetStore:
         return bool(rows)
 
     @staticmethod
-    def _is_refused(connection: PgConnection, header: PublicHeader, wait: "_Wait | None") -> bool:
+    def _is_refused(
+        connection: PgConnection, header: PublicHeader, since: _SinceSealing | None
+    ) -> bool:
         """Return True if an erase order covers an arriving clip; see ``OwnerState.is_refused``.
 
         Args:
             connection: to the database.
             header: of the verified envelope.
-            wait: how long it waited; None compares numbers only.
+            since: time since it was sealed; None compares numbers only.
         """
         begun_s = time.monotonic()
         rows = connection.execute(
             _ORDERS, (header.dkey, header.owner, header.device, header.t, header.t)
         ).fetchall()
         orders = [EraseOrder(_database_time(ordered_s), seq) for ordered_s, seq, _ in rows]
-        if not rows or wait is None:
-            return is_covered(orders, header, 0, None)
+        if not rows or since is None:
+            return is_covered(orders, header, NO_WAIT, None)
         # The database's clock was read at some moment since.
-        waited_s, doubt_s = wait.at(begun_s, time.monotonic())
-        return is_covered(orders, header, waited_s, _database_time(rows[0][2]), doubt_s)
+        wait = since.at(begun_s, time.monotonic())
+        return is_covered(orders, header, wait, _database_time(rows[0][2]))
 
     def _insert(
         self,
         envelope: Envelope,
         record: ClipRecord,
         sha256: str,
-        wait: "_Wait | None",
+        since: _SinceSealing | None,
         *,
         is_new_object: bool,
     ) -> bool:
@@ -269,7 +270,7 @@ class FleetStore:
                         *(self._instance, self._instance),
                     ),
                 )
-                is_covered_now = self._is_refused(connection, header, wait)
+                is_covered_now = self._is_refused(connection, header, since)
                 is_added = inserted.fetchone() is not None
             if not is_added:
                 if not self._examine(connection, envelope, sha256):
