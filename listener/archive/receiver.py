@@ -227,9 +227,7 @@ class Receiver:
         kept the message. What the message spent unread in the connection is not measured, but it
         is not older than the moment at which the connection had nothing to read.
         """
-        waited_s = message.waited_s
-        if message.left_s is not None:
-            waited_s += max(0, topics.CLIP_EXPIRY_S - message.left_s)
+        waited_s = message.waited_s + topics.kept_s(message.left_s)
         if message.left_s is None or message.unread_since_s is None:
             return Wait(waited_s)
         unread_s = max(0.0, self._monotonic_s() - message.unread_since_s)

@@ -191,7 +191,7 @@ class FileStore:
         numbers = ((dkey, self.highest_seq(dkey)) for dkey in dkeys)
         return {dkey: seq for dkey, seq in numbers if seq}
 
-    def changed_keys(self) -> None:
+    def changed_numbers(self) -> None:
         """Return None: any device's highest number may have changed; see ``ClipStore``."""
 
     def has_sealed(self, owner: str, device: str) -> bool:

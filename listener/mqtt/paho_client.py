@@ -15,7 +15,7 @@ import socket
 import ssl
 import time
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import replace
 from typing import Final, Literal
 
@@ -264,6 +264,8 @@ class PahoBroker:
             default, and with 3.1.1, it is set only for those kept from before the subscription.
         receive_maximum: with MQTT 5, messages of QoS 1 that the broker may send before the first of
             them is acknowledged; by default as many as it likes.
+        unconfirmed: topic filters to subscribe to with QoS 0: their messages may be lost, and are
+            not queued behind others.
 
     Raises:
         ConfigError: a configured file is missing or invalid.
@@ -279,7 +281,9 @@ class PahoBroker:
         *,
         retain_as_published: bool = False,
         receive_maximum: int | None = None,
+        unconfirmed: Collection[str] = (),
     ) -> None:
+        self._unconfirmed = unconfirmed
         self._settings = settings
         self._retain_as_published = retain_as_published
         self._receive_maximum = receive_maximum
@@ -325,7 +329,7 @@ class PahoBroker:
         """Subscribe to the topic filter ``pattern`` with QoS 1, or 0 if that is the maximum."""
         if self._client is None:
             return
-        qos = min(1, self._granted.qos)
+        qos = 0 if pattern in self._unconfirmed else min(1, self._granted.qos)
         if self._version.is_v5:
             options = SubscribeOptions(qos, retainAsPublished=self._retain_as_published)
             self._client.subscribe(pattern, options=options)

@@ -19,6 +19,15 @@ derives from it for how long a broker kept a clip."""
 _LEVEL: Final = re.compile(r"[a-z0-9-]{1,40}", re.ASCII)
 
 
+def kept_s(left_s: int | None) -> int:
+    """Return for how long a broker kept a clip, in seconds; 0 if it is not known.
+
+    Args:
+        left_s: what is left of its expiry interval.
+    """
+    return 0 if left_s is None else max(0, CLIP_EXPIRY_S - left_s)
+
+
 @dataclass(frozen=True, slots=True)
 class Topic:
     """Topic with its QoS and retain flag.

@@ -89,7 +89,8 @@ _INSERT: Final = (
     " sha256, ciphertext_sha256, dkey, instance, start)"
     " values (%s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s,"
     " coalesce((select start from clock where instance = %s), 0))"
-    " on conflict do nothing returning true"
+    " on conflict do nothing returning greatest(seq, (select max(seq) from clip as other"
+    " where other.dkey = clip.dkey))"
 )
 _CONFLICTS: Final = (
     "select clip, sha256, owner is null from clip"
@@ -149,7 +150,7 @@ class FleetStore:
         self.owner_state: Final = FleetOwnerState(database)
         self.version = 0
         """Counts the changes, in this process, of the highest numbers accepted."""
-        self._changed: set[str] = set()
+        self._changed: dict[str, int] = {}
         self._sealers: set[tuple[str, str]] = set()
         self._lock = threading.Lock()
 
@@ -173,6 +174,8 @@ class FleetStore:
         since = None if now is None else _SinceSealing(wait, time.monotonic())
         with self.database.connection() as connection:
             is_stored = self._examine(connection, envelope, sha256)
+        if is_stored and self.blobs.size_bytes(header.owner, header.clip) == len(data):
+            return False
         try:
             is_new_object = self.blobs.put_new(header.owner, header.clip, data)
         except BlobConflict as error:
@@ -191,11 +194,7 @@ class FleetStore:
             if is_new_object:  # as above: the row of the other clip remains, kept or erased
                 self.blobs.erase([(header.owner, header.clip)])
             raise
-        if is_added:
-            with self._lock:
-                self._changed.add(header.dkey)
-                self.version += 1
-        elif is_new_object:
+        if not is_added and is_new_object:
             _log.warning("restored the missing object of an archived clip")
         return is_added
 
@@ -259,20 +258,19 @@ class FleetStore:
         header = envelope.header
         code = self._row_mac.compute_sealer(header.owner, header.device)
         is_sealer_new = (code, header.dkey) not in self._sealers
-        with self.database.transaction() as connection:
-            with connection.pipeline():
-                lock_owner(connection, header.owner, is_exclusive=False)
-                inserted = connection.execute(
-                    _INSERT,
-                    (
-                        *self._values(record),
-                        *(sha256, envelope.seal.sha256, header.dkey),
-                        *(self._instance, self._instance),
-                    ),
-                )
-                is_covered_now = self._is_refused(connection, header, since)
-                is_added = inserted.fetchone() is not None
-            if not is_added:
+        with self.database.pipelined_transaction() as connection:
+            lock_owner(connection, header.owner, is_exclusive=False)
+            inserted = connection.execute(
+                _INSERT,
+                (
+                    *self._values(record),
+                    *(sha256, envelope.seal.sha256, header.dkey),
+                    *(self._instance, self._instance),
+                ),
+            )
+            is_covered_now = self._is_refused(connection, header, since)
+            highest = inserted.fetchone()
+            if highest is None:
                 if not self._examine(connection, envelope, sha256):
                     raise Unavailable("the row of a clip changed meanwhile; it is sent again")
                 return False
@@ -284,6 +282,9 @@ class FleetStore:
             if is_sealer_new:
                 self._add_sealer(connection, header.owner, code, header.dkey)
         self._sealers.add((code, header.dkey))
+        with self._lock:
+            self._changed[header.dkey] = max(highest[0], self._changed.get(header.dkey, 0))
+            self.version += 1
         return True
 
     def _values(self, record: ClipRecord) -> tuple[Any, ...]:
@@ -428,10 +429,10 @@ class FleetStore:
             ).fetchall()
         return {dkey: seq for dkey, seq in rows if seq}
 
-    def changed_keys(self) -> frozenset[str]:
-        """Return and forget the device keys of which this process accepted a number."""
+    def changed_numbers(self) -> dict[str, int]:
+        """Return and forget the highest numbers of the keys of which it accepted one."""
         with self._lock:
-            changed, self._changed = frozenset(self._changed), set()
+            changed, self._changed = self._changed, {}
         return changed
 
     def has_sealed(self, owner: str, device: str) -> bool:
@@ -703,10 +704,7 @@ class FleetStore:
                 return 0
             if completed := self.complete_erasures():
                 _log.warning("completed the erasure of %s", quantity(completed, "clip"))
-            created = object_repair.repair(self, verify, grace_s)
-        with self._lock:
-            self.version += created
-        return created
+            return object_repair.repair(self, verify, grace_s)
 
     def examine_piece(
         self, piece: Sequence[StoredObject]
