@@ -7,7 +7,7 @@ retired, in the thread that receives clips, so that no clip is accepted in betwe
 
 import logging
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any
 
 from listener.archive.storage_interfaces import ClipStore
@@ -56,6 +56,8 @@ class AcceptedNumbers:
         self._is_elected = is_elected
         self._seen: tuple[Roster, int] | None = None
         self._stated: dict[str, AcceptedSequence] = {}
+        self._names: dict[str, str] = {}
+        """Names of the roster's devices by key: it takes long to derive those of thousands."""
 
     def reset(self) -> None:
         """State every number again."""
@@ -71,22 +73,29 @@ class AcceptedNumbers:
         now = self._roster(), self._store.version
         if self._seen is not None and now[0] is self._seen[0] and now[1] == self._seen[1]:
             return
-        changed = self._store.changed_keys()
+        changed = self._store.changed_numbers()
         is_roster_new = self._seen is None or now[0] is not self._seen[0]
         if is_roster_new and self._is_elected():
             changed = None
         self._seen = None  # should the index fail below, every number is stated again
-        devices = [one for one in now[0].devices if changed is None or one.dkey in changed]
-        numbers = self._store.highest_seqs([device.dkey for device in devices])
-        for device in devices:
-            seq = numbers.get(device.dkey, 0)
-            stated = AcceptedSequence(device=device.name, dkey=device.dkey, seq=seq or 1)
-            if seq and stated != self._stated.get(device.name):
-                topic = topics.SEQUENCE.name(device=device.name)
+        if is_roster_new:
+            self._names = {device.dkey: device.name for device in now[0].devices}
+        numbers = self._store.highest_seqs(list(self._names)) if changed is None else changed
+        for dkey, name in self._names_of(changed):
+            seq = numbers.get(dkey, 0)
+            stated = AcceptedSequence(device=name, dkey=dkey, seq=seq or 1)
+            if seq and stated != self._stated.get(name):
+                topic = topics.SEQUENCE.name(device=name)
                 payload = sequence.encode(stated, self._sign)
                 yield Message(topic, payload, topics.SEQUENCE.qos, topics.SEQUENCE.retain)
-                self._stated[device.name] = stated
+                self._stated[name] = stated
         self._seen = now
+
+    def _names_of(self, changed: Mapping[str, int] | None) -> Iterable[tuple[str, str]]:
+        """Return keys and names of the devices to look at."""
+        if changed is None:
+            return self._names.items()
+        return [(dkey, self._names[dkey]) for dkey in changed if dkey in self._names]
 
 
 class RetiredKeys:

@@ -439,6 +439,19 @@ def _suspend(state: TimeState) -> TimeState:
 
 
 @dataclass(frozen=True, slots=True)
+class Wait:
+    """Time since a clip was sealed, at the moment in which the archive compares it."""
+
+    waited_s: float = 0
+    """As far as speaker and broker measured it, in seconds."""
+    doubt_s: float = 0.0
+    """Longest time that ``waited_s`` may lack, in seconds; 0 if nothing is known of it."""
+
+
+NO_WAIT: Final = Wait()
+
+
+@dataclass(frozen=True, slots=True)
 class ArchiveTime:
     """One moment by each of the archive's measures."""
 

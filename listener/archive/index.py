@@ -86,7 +86,7 @@ def make_record(
         header: of the verified envelope.
         size_bytes: size of the envelope.
         received_s: accepted time of arrival, seconds since 1970.
-        waited_s: running time of the speaker since the clip was sealed.
+        waited_s: running time since the clip was sealed.
     """
     taken_s = datetime.fromisoformat(header.t).timestamp()
     plausible = received_s - PLAUSIBLE_S <= taken_s <= received_s

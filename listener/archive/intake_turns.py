@@ -5,6 +5,10 @@ storing each clip once in every process. The id of a clip determines the order o
 first stores the clip at once. Each later one waits a pause longer, and drops the clip when it sees
 the answer of another; without an answer, because that archive hangs or was killed, it stores the
 clip.
+
+A clip that waited for its turn in a broker's queue shows how long an archive lags behind; then the
+pause is longer, and answers are subscribed to with QoS 0, which no queue delays. So an answer may
+be seen before its clip.
 """
 
 import hashlib
@@ -23,6 +27,9 @@ PAUSE_S: Final = 1.0
 MOST_BYTES: Final = 32 << 20
 """Clips that wait in memory. The oldest are dropped beyond it: their speakers send them again."""
 
+_MOST_ANSWERS: Final = 10_000
+"""Answers of others that are remembered."""
+
 Source = TypeVar("Source")
 """What a message came from: the connection to a broker."""
 
@@ -40,8 +47,14 @@ class _Held(Generic[Source]):
 
         Otherwise it would seem to have been made later than it was, after an order to erase.
         """
-        waited_s = self.message.waited_s + int(now_s - self.since_s)
-        return self.source, replace(self.message, waited_s=waited_s)
+        held_s = int(now_s - self.since_s)
+        unread_since_s = self.message.unread_since_s
+        return self.source, replace(
+            self.message,
+            waited_s=self.message.waited_s + held_s,
+            # The time in between is not unknown, as that in a connection is.
+            unread_since_s=None if unread_since_s is None else unread_since_s + held_s,
+        )
 
 
 class IntakeTurns(Generic[Source]):
@@ -61,6 +74,8 @@ class IntakeTurns(Generic[Source]):
         self._monotonic_s = monotonic_s
         self._held: OrderedDict[tuple[str, Source], _Held[Source]] = OrderedDict()
         self._held_bytes = 0
+        self._answers: OrderedDict[tuple[str, Source], tuple[str, float]] = OrderedDict()
+        """SHA-256 and time of the answers to clips that are not held."""
         self.left_to_others = 0
         """Clips that another archive answered."""
         self.taken_over = 0
@@ -82,8 +97,13 @@ class IntakeTurns(Generic[Source]):
             return True
         sha256 = hashlib.sha256(message.payload).hexdigest()
         now_s = self._monotonic_s()
+        kept_s = topics.kept_s(message.left_s)
         self._drop((clip, source))
-        self._held[clip, source] = _Held(source, message, sha256, now_s, now_s + place * PAUSE_S)
+        if self._is_answered((clip, source), sha256, now_s - kept_s - PAUSE_S):
+            self.left_to_others += 1
+            return False
+        due_s = now_s + place * (PAUSE_S + 2 * kept_s)
+        self._held[clip, source] = _Held(source, message, sha256, now_s, due_s)
         self._held_bytes += len(message.payload)
         while self._held_bytes > MOST_BYTES:
             self._drop(next(iter(self._held)))
@@ -101,7 +121,12 @@ class IntakeTurns(Generic[Source]):
         if levels is None or answer is None:
             return
         held = self._held.get((levels["clip"], source))
-        if held is not None and held.sha256 == answer.sha256:
+        if held is None:
+            self._answers.pop((levels["clip"], source), None)
+            self._answers[levels["clip"], source] = (answer.sha256, self._monotonic_s())
+            if len(self._answers) > _MOST_ANSWERS:
+                self._answers.popitem(last=False)
+        elif held.sha256 == answer.sha256:
             self._drop((levels["clip"], source))
             self.left_to_others += 1
 
@@ -114,6 +139,11 @@ class IntakeTurns(Generic[Source]):
             self._drop(key)
         self.taken_over += len(taken)
         return taken
+
+    def _is_answered(self, key: tuple[str, Source], sha256: str, published_s: float) -> bool:
+        """Return whether another archive answered a clip after its publication."""
+        seen = self._answers.pop(key, None)
+        return seen is not None and seen[0] == sha256 and seen[1] >= published_s
 
     def _drop(self, key: tuple[str, Source]) -> None:
         held = self._held.pop(key, None)

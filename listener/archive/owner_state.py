@@ -11,10 +11,11 @@ import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import astuple, dataclass
 from datetime import datetime
+from enum import IntEnum
 from pathlib import Path
 from typing import Final
 
-from listener.archive.elapsed_time import AGREEMENT_S, ArchiveTime
+from listener.archive.elapsed_time import AGREEMENT_S, ArchiveTime, Wait
 from listener.archive.pending_messages import PendingMessage
 from listener.archive.records import Undecided
 from listener.envelope.format import Envelope, PublicHeader
@@ -35,6 +36,10 @@ hand."""
 ORDER_LAPSES_S: Final = 8 * 86_400
 """Running time after which an erase order lapses: a clip waits in a spool for a week at most by
 default, and one day. The erased clips stay erased by their tombstones."""
+TRANSIT_S: Final = 60.0
+"""Time for which a publication may be on its way to the broker, where nothing measures it."""
+MOST_DOUBT_S: Final = 10.0
+"""Uncertainty of a clip's age within which its signed time decides."""
 MOST_SPANS: Final = 500
 """Erase orders of one owner in force for spans of time."""
 
@@ -155,14 +160,14 @@ class EraseOrder:
 
 
 def is_covered(
-    orders: Iterable[EraseOrder], header: PublicHeader, waited_s: float, now: ArchiveTime | None
+    orders: Iterable[EraseOrder], header: PublicHeader, wait: Wait, now: ArchiveTime | None
 ) -> bool:
     """Return True if a clip was made before one of the orders; see ``OwnerState.is_refused``.
 
     Args:
         orders: orders of the clip's owner for its device and its time.
         header: of the verified envelope.
-        waited_s: running time of the speaker since the clip was sealed.
+        wait: time since the clip was sealed.
         now: time of arrival; None compares numbers only.
 
     Raises:
@@ -175,14 +180,36 @@ def is_covered(
             continue
         if header.seq <= order.seq:
             return True
-        latest_s = max(order.ordered.accepted_s, order.ordered.wall_s) + AGREEMENT_S
-        if now is not None and taken_s <= latest_s and waited_s > now.since_s(order.ordered):
-            if now.is_decided_since(order.ordered):
+        if now is not None and (may_be := _was_made_before(order.ordered, taken_s, wait, now)):
+            if may_be is _Before.CERTAIN and now.is_decided_since(order.ordered):
                 return True
             is_decided = False
     if not is_decided:
         raise Undecided("the time since an erase order is not decided yet")
     return False
+
+
+class _Before(IntEnum):
+    """Whether a clip was made before an order, by its signed time and the time since then."""
+
+    NO = 0
+    POSSIBLE = 1
+    CERTAIN = 2
+
+
+def _was_made_before(ordered: ArchiveTime, taken_s: float, wait: Wait, now: ArchiveTime) -> _Before:
+    """Compare a clip's times with the time of an order."""
+    ordered_s = max(ordered.accepted_s, ordered.wall_s)
+    since_s = now.since_s(ordered)
+    if taken_s <= ordered_s + AGREEMENT_S and wait.waited_s > since_s:
+        return _Before.CERTAIN
+    if not wait.doubt_s or taken_s > ordered_s + min(wait.doubt_s, MOST_DOUBT_S):
+        return _Before.NO
+    # It was signed before the order, and may have waited where nothing measures it: in a
+    # connection. When its speaker sends it again, the time waited includes that.
+    if wait.waited_s + wait.doubt_s > since_s:
+        return _Before.CERTAIN if wait.doubt_s <= MOST_DOUBT_S else _Before.POSSIBLE
+    return _Before.POSSIBLE if since_s < TRANSIT_S else _Before.NO
 
 
 class OwnerState:
@@ -319,19 +346,24 @@ class OwnerState:
             )
 
     def is_refused(
-        self, header: PublicHeader, waited_s: float = 0.0, now: ArchiveTime | None = None
+        self,
+        header: PublicHeader,
+        waited_s: float = 0.0,
+        now: ArchiveTime | None = None,
+        doubt_s: float = 0.0,
     ) -> bool:
         """Return True if an arriving clip was made before an erase order of its owner.
 
         Its number shows it; or, of a clip that was not accepted before the order, both its signed
-        time and its speaker's running time. A wrong wall clock alone shows nothing. The running
+        time and the time since it was sealed. A wrong wall clock alone shows nothing. The running
         time is compared only with a time since the order that is decided: otherwise a clip of a
         speaker whose clock is behind would be refused, although it was made after the order.
 
         Args:
             header: of the verified envelope.
-            waited_s: running time of the speaker since the clip was sealed.
+            waited_s: time since the clip was sealed, at least.
             now: time of arrival; None compares numbers only, as if no order had lapsed.
+            doubt_s: longest time that ``waited_s`` may lack; 0 if nothing is known of it.
 
         Raises:
             Undecided: it may have been made before an order.
@@ -349,7 +381,7 @@ class OwnerState:
                 EraseOrder(ArchiveTime(accepted_s, lived_s, wall_s, start), seq)
                 for accepted_s, lived_s, wall_s, start, seq in orders
             ],
-            *(header, waited_s, now),
+            *(header, Wait(waited_s, doubt_s), now),
         )
 
     @with_reserve

@@ -7,6 +7,7 @@ one line that contains nothing of it. Nothing here can decrypt.
 
 import hashlib
 import logging
+import time
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -18,6 +19,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 
 from listener.archive.archive_clock import ArchiveClock
 from listener.archive.disk import ArchiveDisk
+from listener.archive.elapsed_time import Wait
 from listener.archive.quota import DeferralReport, DeviceQuota, OverLimit
 from listener.archive.records import Erased, Replayed, Store, Undecided
 from listener.envelope import format as form
@@ -61,6 +63,9 @@ _WAITING: Final = frozenset({Refusal.DEVICE, Refusal.OWNER, Refusal.UNAVAILABLE}
 the clip, sends it again, and shows the reason."""
 
 
+_ROUNDING_S: Final = 3.0
+"""Time that is lost where a speaker, a broker and an archive count whole seconds."""
+
 _DEFERRED: Final = frozenset({Refusal.QUOTA, Refusal.UNDECIDED})
 
 _REASONS: Final = (
@@ -101,17 +106,21 @@ class Receiver:
         wall_s: returns the time of arrival in seconds since 1970: the archive's accepted time.
         limits: free space and limits of devices; none by default.
         clock: learns the signed times of stored clips; None where nothing expires.
+        monotonic_s: the monotonic clock of the broker's client, in seconds.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - collaborators; three are required
         self,
         store: Store,
         roster: Callable[[], Roster],
         wall_s: Callable[[], float],
         limits: IntakeLimits | None = None,
         clock: ArchiveClock | None = None,
+        *,
+        monotonic_s: Callable[[], float] = time.monotonic,
     ) -> None:
         self._store = store
+        self._monotonic_s = monotonic_s
         self._roster = roster
         self._wall_s = wall_s
         self._limits = limits
@@ -137,7 +146,7 @@ class Receiver:
         if levels is None:
             self._refuse(Refusal.TOPIC, "the topic is not a clip topic")
             return None
-        refusal = self._store_verified(levels, message.payload, message.waited_s)
+        refusal = self._store_verified(levels, message)
         sha256 = hashlib.sha256(message.payload).hexdigest()
         if refusal in _DEFERRED:
             answer = topics.ArchiveAnswer(sha256, is_deferred=True)
@@ -180,7 +189,8 @@ class Receiver:
             )
         return known
 
-    def _store_verified(self, levels: dict[str, str], data: bytes, waited_s: int) -> Refusal | None:
+    def _store_verified(self, levels: dict[str, str], message: Message) -> Refusal | None:
+        data = message.payload
         try:
             envelope = self.verify(data)
         except BadEnvelope as error:
@@ -194,7 +204,8 @@ class Receiver:
             self._check_limits(header, len(data))
             now = None if self._clock is None else self._clock.now()
             received_s = int(self._wall_s() if now is None else now.accepted_s)
-            is_new = self._store.keep(envelope, data, received_s, waited_s=waited_s, now=now)
+            wait = self._measure_wait(message)
+            is_new = self._store.keep(envelope, data, received_s, wait=wait, now=now)
         except (Replayed, Erased, OverLimit, Undecided, Unavailable) as error:
             reason = next(reason for kind, reason in _REASONS if isinstance(error, kind))
             return self._refuse(reason, str(error))
@@ -204,10 +215,23 @@ class Receiver:
         self.stored += 1
         if self._clock is not None:
             taken_s = datetime.fromisoformat(header.t).timestamp()
-            self._clock.testify(header.device, taken_s, waited_s)
+            self._clock.testify(header.device, taken_s, wait.waited_s)
         if self._limits is not None:
             self._limits.quota.charge(header.device, len(data))
         return None
+
+    def _measure_wait(self, message: Message) -> Wait:
+        """Return the time since a clip was sealed.
+
+        The speaker measured the time before the publication, and the broker the time for which it
+        kept the message. What the message spent unread in the connection is not measured, but it
+        is not older than the moment at which the connection had nothing to read.
+        """
+        waited_s = message.waited_s + topics.kept_s(message.left_s)
+        if message.left_s is None or message.unread_since_s is None:
+            return Wait(waited_s)
+        unread_s = max(0.0, self._monotonic_s() - message.unread_since_s)
+        return Wait(waited_s, _ROUNDING_S + unread_s)
 
     def _check_limits(self, header: form.PublicHeader, size_bytes: int) -> None:
         """Check the limits of disk and device; report a device that is over them."""

@@ -14,7 +14,7 @@ from typing import Final, Protocol
 import msgspec
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
-from listener.archive.elapsed_time import ArchiveTime
+from listener.archive.elapsed_time import NO_WAIT, ArchiveTime, Wait
 from listener.envelope.format import Envelope
 from listener.errors import EarmarkError
 
@@ -102,7 +102,7 @@ class Store(Protocol):
         data: bytes,
         received_s: int,
         *,
-        waited_s: int = 0,
+        wait: Wait = NO_WAIT,
         now: ArchiveTime | None = None,
     ) -> bool:
         """Store a verified envelope durably.
@@ -111,7 +111,7 @@ class Store(Protocol):
             envelope: as ``verify`` returned it.
             data: its bytes.
             received_s: accepted time of arrival, seconds since 1970.
-            waited_s: time that the envelope waited at its speaker, by the speaker's running time.
+            wait: time since the envelope was sealed.
             now: time of arrival by each measure, to compare with erase orders.
 
         Returns:

@@ -135,11 +135,11 @@ class ClipStore(Store, TimeStore, Protocol):
     def highest_seqs(self, dkeys: Sequence[str]) -> dict[str, int]:
         """Return ``highest_seq`` of each device key of which a number was accepted."""
 
-    def changed_keys(self) -> frozenset[str] | None:
-        """Return and forget the device keys whose highest number may have changed.
+    def changed_numbers(self) -> dict[str, int] | None:
+        """Return and forget the highest numbers that have changed, by device key.
 
         Returns:
-            None if it may be any.
+            None if those of any key may have changed.
         """
 
     def has_sealed(self, owner: str, device: str) -> bool:

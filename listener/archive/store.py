@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Final
 
 from listener.archive.blobs import BlobConflict
-from listener.archive.elapsed_time import ArchiveTime, Shift
+from listener.archive.elapsed_time import NO_WAIT, ArchiveTime, Shift, Wait
 from listener.archive.files import FileBlobs, clip_path, find_envelope_file
 from listener.archive.index import ClipIndex
 from listener.archive.owner_state import ORDERS, OwnerState, Tombstone, make_tombstone
@@ -90,7 +90,7 @@ class FileStore:
         data: bytes,
         received_s: int,
         *,
-        waited_s: int = 0,
+        wait: Wait = NO_WAIT,
         now: ArchiveTime | None = None,
     ) -> bool:
         """Store a verified envelope durably; see ``Store``."""
@@ -104,7 +104,8 @@ class FileStore:
             ]
             if any(other != (header.clip, sha256) for other in stored + erased):
                 raise Replayed("another clip has its id, ciphertext or sequence number")
-            if not erased and not stored and self.owner_state.is_refused(header, waited_s, now):
+            is_new = not erased and not stored
+            if is_new and self.owner_state.is_refused(header, wait.waited_s, now, wait.doubt_s):
                 # The order lapses; the clip stays erased.
                 self.owner_state.add_tombstones([make_tombstone(envelope, sha256)])
                 erased = [(header.clip, sha256)]
@@ -116,7 +117,7 @@ class FileStore:
                 raise Replayed(str(error)) from error
             self._add_sealer(header.owner, header.device)
             if not stored:
-                self._stamp(self._index.add(envelope, data, received_s, waited_s))
+                self._stamp(self._index.add(envelope, data, received_s, int(wait.waited_s)))
                 self.version += 1
             elif is_new_file:
                 _log.warning("restored the missing file of an archived clip")
@@ -190,7 +191,7 @@ class FileStore:
         numbers = ((dkey, self.highest_seq(dkey)) for dkey in dkeys)
         return {dkey: seq for dkey, seq in numbers if seq}
 
-    def changed_keys(self) -> None:
+    def changed_numbers(self) -> None:
         """Return None: any device's highest number may have changed; see ``ClipStore``."""
 
     def has_sealed(self, owner: str, device: str) -> bool:

@@ -36,6 +36,7 @@ from listener.cli import archive_clock, archive_storage
 from listener.cli.main import Subcommands, with_examples
 from listener.config import ArchiveSettings, BrokerSettings, Config
 from listener.errors import DiskFull, EarmarkError, Unavailable, UsageError
+from listener.mqtt import topics
 from listener.mqtt.connections import BrokerConnection, recorded_clients
 from listener.mqtt.paho_client import PahoBroker
 from listener.storage import atomic
@@ -234,6 +235,7 @@ def _client(client_id: str, settings: BrokerSettings) -> PahoBroker:
         retain_as_published=True,
         # A broker that is short of memory can still send one clip at a time.
         receive_maximum=1,
+        unconfirmed=(topics.ACK.topic_filter(),),  # of other archives; see IntakeTurns
     )
 
 

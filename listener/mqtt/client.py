@@ -39,6 +39,12 @@ class Message:
     """Time of publication of a retained message, in milliseconds since 1970, with several
     brokers: what one of them retains may be older than what another did (MQTT 5, user property
     ``PUBLISHED``). 0 if it is not known."""
+    left_s: int | None = field(default=None, compare=False)
+    """What is left of the expiry interval of a received message: the broker subtracts the time for
+    which it kept the message (MQTT 5, section 3.3.2.3.3). None without an expiry interval."""
+    unread_since_s: float | None = field(default=None, compare=False)
+    """Time on the monotonic clock at which the connection had nothing to read, before this message
+    was received: the broker sent it later. None if it is not known."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,7 +15,7 @@ import socket
 import ssl
 import time
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import replace
 from typing import Final, Literal
 
@@ -131,6 +131,8 @@ class EventQueue:
 
     def __init__(self) -> None:
         self._events: deque[BrokerEvent] = deque()
+        self.unread_since_s: float | None = None
+        """``Message.unread_since_s`` of the messages to come."""
 
     def __bool__(self) -> bool:
         return bool(self._events)
@@ -177,6 +179,8 @@ class EventQueue:
                 message.retain,
                 waited_s=parse_waited(message.properties),
                 published_ms=_parse_number(message.properties, PUBLISHED, LONGEST_PUBLISHED_MS),
+                left_s=getattr(message.properties, "MessageExpiryInterval", None),
+                unread_since_s=self.unread_since_s,
             )
         )
 
@@ -260,6 +264,8 @@ class PahoBroker:
             default, and with 3.1.1, it is set only for those kept from before the subscription.
         receive_maximum: with MQTT 5, messages of QoS 1 that the broker may send before the first of
             them is acknowledged; by default as many as it likes.
+        unconfirmed: topic filters to subscribe to with QoS 0: their messages may be lost, and are
+            not queued behind others.
 
     Raises:
         ConfigError: a configured file is missing or invalid.
@@ -275,7 +281,9 @@ class PahoBroker:
         *,
         retain_as_published: bool = False,
         receive_maximum: int | None = None,
+        unconfirmed: Collection[str] = (),
     ) -> None:
+        self._unconfirmed = unconfirmed
         self._settings = settings
         self._retain_as_published = retain_as_published
         self._receive_maximum = receive_maximum
@@ -299,6 +307,7 @@ class PahoBroker:
         self._client = client
         trial = self._version.has_fallback
         self._connack_until_s = self._monotonic_s() + _ANSWER_S
+        self._events.unread_since_s = self._monotonic_s()
         self._reached = False
         try:
             self._version.connect(
@@ -320,7 +329,7 @@ class PahoBroker:
         """Subscribe to the topic filter ``pattern`` with QoS 1, or 0 if that is the maximum."""
         if self._client is None:
             return
-        qos = min(1, self._granted.qos)
+        qos = 0 if pattern in self._unconfirmed else min(1, self._granted.qos)
         if self._version.is_v5:
             options = SubscribeOptions(qos, retainAsPublished=self._retain_as_published)
             self._client.subscribe(pattern, options=options)
@@ -353,7 +362,10 @@ class PahoBroker:
             wait_s = 0.0 if self._events or is_pending else longest_s
             writing = (wire,) if client.want_write() else ()
             readable, writable, _ = select.select((wire, *also), writing, (), wait_s)
-            self._turn(client, reads=is_pending or wire in readable, writes=bool(writable))
+            reads = is_pending or wire in readable
+            if not reads:
+                self._events.unread_since_s = self._monotonic_s()
+            self._turn(client, reads=reads, writes=bool(writable))
         return self._events.drain()
 
     def descriptors(self) -> Sequence[Waitable]:
@@ -391,6 +403,7 @@ class PahoBroker:
                     if not has_pending_data(client.socket()):
                         break
                     client.loop_read()
+                self._note_unread(client.socket())
             client.loop_misc()
         except Exception as error:  # noqa: BLE001 - paho raises whatever its parser trips over
             self._lose(f"the server does not speak MQTT ({type(error).__name__})")
@@ -400,6 +413,12 @@ class PahoBroker:
         waiting = self._connack_until_s is not None
         if waiting and self._monotonic_s() > (self._connack_until_s or 0.0):
             self._lose("it does not answer")
+
+    def _note_unread(self, wire: socket.socket | None) -> None:
+        """Note the time if nothing is left to read."""
+        if wire is None or has_pending_data(wire) or select.select((wire,), (), (), 0.0)[0]:
+            return
+        self._events.unread_since_s = self._monotonic_s()
 
     def _new_client(self) -> paho.Client:
         client = self._version.new_client(self._client_id)

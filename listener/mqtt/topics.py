@@ -13,7 +13,19 @@ from msgspec import Meta
 
 from listener.config import ShortName
 
+CLIP_EXPIRY_S: Final = 60
+"""Message expiry of a clip: longer than any timeout, after which it is published again. The archive
+derives from it for how long a broker kept a clip."""
 _LEVEL: Final = re.compile(r"[a-z0-9-]{1,40}", re.ASCII)
+
+
+def kept_s(left_s: int | None) -> int:
+    """Return for how long a broker kept a clip, in seconds; 0 if it is not known.
+
+    Args:
+        left_s: what is left of its expiry interval.
+    """
+    return 0 if left_s is None else max(0, CLIP_EXPIRY_S - left_s)
 
 
 @dataclass(frozen=True, slots=True)

@@ -37,8 +37,6 @@ LONGEST_PAUSE_S: Final = 60.0
 """Longest pause of a clip that the archive does not store yet; the first is the first timeout, and
 each is twice as long as the one before."""
 LONGEST_WAIT_S: Final = 30.0
-EXPIRY_S: Final = 60
-"""Message expiry of a clip: longer than any timeout, after which it is published again."""
 _OWNER: Final = "owner"
 _TOPIC_NAME_INVALID: Final = 0x90
 _PAYLOAD_INVALID: Final = 0x99
@@ -117,7 +115,11 @@ class ClipDelivery:
                 continue
             topic = topics.CLIP.name(owner=entry.owner, device=self.device, clip=entry.clip)
             waited_s = self.spool.waited_s(entry)
-            message = Message(topic, data, topics.CLIP.qos, topics.CLIP.retain, EXPIRY_S, waited_s)
+            message = Message(
+                *(topic, data, topics.CLIP.qos, topics.CLIP.retain),
+                expiry_s=topics.CLIP_EXPIRY_S,
+                waited_s=waited_s,
+            )
             if not limits.accepts(message):
                 self._quarantine(
                     entry,

@@ -15,6 +15,7 @@ import subprocess
 import sys
 import tempfile
 import uuid
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Final
 
@@ -265,10 +266,10 @@ class Fleet:
             meta["path"] for piece in obstore.list(self.objects, prefix) for meta in piece
         )
 
-    def ask(self, query: str) -> list[tuple[Any, ...]]:
-        """Return the rows of a query."""
+    def ask(self, query: str, values: Sequence[object] = ()) -> list[tuple[Any, ...]]:
+        """Return the rows of a query with values."""
         with psycopg.connect(self.url, autocommit=True) as connection:
-            cursor = connection.execute(query)
+            cursor = connection.execute(query, values or None)
             return cursor.fetchall() if cursor.description else []
 
     def close(self) -> None:

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from listener.archive.elapsed_time import ArchiveTime
+from listener.archive.elapsed_time import NO_WAIT, ArchiveTime, Wait
 from listener.archive.records import ClipRecord, Store
 from listener.envelope import format as form
 from listener.errors import Unavailable
@@ -29,7 +29,7 @@ def store_clip(
     header_fields: dict[str, Any] = {"t": T} | fields
     header = household.header(seq, **header_fields)
     data = household.seal(header)
-    store.keep(form.parse_envelope(data), data, received_s, waited_s=waited_s)
+    store.keep(form.parse_envelope(data), data, received_s, wait=Wait(waited_s))
     return header
 
 
@@ -72,7 +72,7 @@ class CountingStore:
         data: bytes,
         received_s: int,
         *,
-        waited_s: int = 0,
+        wait: Wait = NO_WAIT,
         now: ArchiveTime | None = None,
     ) -> bool:
         return True

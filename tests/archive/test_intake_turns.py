@@ -42,7 +42,7 @@ def test_one_archive_stores_each_clip_at_once(three: list[IntakeTurns[str]]) -> 
 def test_another_takes_over_after_a_pause_each(
     three: list[IntakeTurns[str]], clock: FakeClock
 ) -> None:
-    message = replace(clip_message(CLIPS[0]), waited_s=7)
+    message = replace(clip_message(CLIPS[0]), waited_s=7, unread_since_s=98.0)
     waiting = [each for each in three if not each.is_own("a", message)]
     assert [each.take_due() for each in waiting] == [[], []]
 
@@ -55,6 +55,7 @@ def test_another_takes_over_after_a_pause_each(
     assert first != second
     taken = [next(filter(None, found))[0] for found in (first, second)]
     assert taken == [("a", replace(message, waited_s=8)), ("a", replace(message, waited_s=9))]
+    assert [one.unread_since_s for _, one in taken] == [99.0, 100.0]
     assert [each.taken_over for each in waiting] == [1, 1]
 
 
@@ -117,3 +118,44 @@ def test_repeated_clip_is_held_once(clock: FakeClock) -> None:
 
 def test_message_of_another_topic_is_everyones(three: list[IntakeTurns[str]]) -> None:
     assert all(each.is_own("a", Message("earmark/v1/clips/x", b"")) for each in three)
+
+
+def test_answer_that_overtakes_its_clip_counts(
+    three: list[IntakeTurns[str]], clock: FakeClock
+) -> None:
+    waiting = [each for each in three if not each.is_own("a", clip_message(CLIPS[0]))]
+    for each in waiting:
+        each.on_answer("a", answer(CLIPS[0]))
+        each.on_answer("a", answer(CLIPS[0]))  # of the same clip, published again
+    clock.now_s += 20
+
+    for each in waiting:
+        assert not each.is_own("a", replace(clip_message(CLIPS[0]), left_s=40))
+        assert each.take_due() == []
+        # Its speaker does not have the answer: published after it, the clip waits for another.
+        each.on_answer("a", answer(CLIPS[0]))
+    clock.now_s += 20
+    for each in waiting:
+        assert not each.is_own("a", replace(clip_message(CLIPS[0]), left_s=58))
+    clock.now_s += 2 * (PAUSE_S + 4)
+    assert [len(each.take_due()) for each in waiting] == [1, 1]
+
+
+def test_pause_grows_with_the_time_in_the_brokers_queue(
+    three: list[IntakeTurns[str]], clock: FakeClock
+) -> None:
+    message = replace(clip_message(CLIPS[0]), left_s=50)
+    waiting = [each for each in three if not each.is_own("a", message)]
+
+    clock.now_s += PAUSE_S + 19
+    assert [each.take_due() for each in waiting] == [[], []]
+    clock.now_s += 1
+    assert sorted(len(each.take_due()) for each in waiting) == [0, 1]
+
+
+def test_remembered_answers_are_bounded(three: list[IntakeTurns[str]]) -> None:
+    (_, waiting, _) = sorted(three, key=lambda each: each.is_own("a", clip_message(CLIPS[0])))
+    for number in range(10_001):
+        waiting.on_answer("a", answer(str(uuid.UUID(int=number))))
+
+    assert len(waiting._answers) == 10_000  # noqa: SLF001 - what the limit bounds

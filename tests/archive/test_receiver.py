@@ -12,7 +12,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from listener.archive.elapsed_time import ArchiveTime
+from listener.archive.elapsed_time import NO_WAIT, ArchiveTime, Wait
 from listener.archive.receiver import Receiver, Refusal
 from listener.archive.records import ClipRecord
 from listener.archive.store import FileStore
@@ -174,7 +174,7 @@ class BrokenStore:
         data: bytes,
         received_s: int,
         *,
-        waited_s: int = 0,
+        wait: Wait = NO_WAIT,
         now: ArchiveTime | None = None,
     ) -> bool:
         raise Unavailable("no space left on device")

@@ -1,11 +1,14 @@
 """What every store promises: files with SQLite, and objects with PostgreSQL."""
 
 import hashlib
+from dataclasses import replace
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 import msgspec
 import pytest
 
+from listener.archive.archive_clock import ArchiveClock
 from listener.archive.elapsed_time import ArchiveTime, Shift
 from listener.archive.fleet.fleet_store import FleetStore
 from listener.archive.owner_state import MOST_SPANS, PendingConsent, make_tombstone
@@ -16,6 +19,9 @@ from listener.archive.storage_interfaces import ClipStore
 from listener.archive.store import FileStore
 from listener.envelope import format as form
 from listener.errors import UsageError
+from listener.mqtt import topics
+from listener.mqtt.client import Message
+from tests.archive.conftest import FakeClock
 from tests.archive.stored_clips import T_S, T, store_clip
 
 if TYPE_CHECKING:
@@ -146,6 +152,114 @@ def test_order_refuses_what_was_made_before(any_store: AnyStore, household: "Hou
     assert not any_store.blobs.exists("ada", form.parse_envelope(late).header.clip)
     assert offer(any_store, household.seal(household.header(6)))
     assert offer(any_store, household.seal(household.header(3, "bob")))
+
+
+class Arrival:
+    """Arrival of clips after an order to erase all of Ada's."""
+
+    def __init__(self, store: AnyStore, household: "Household", monotonic: FakeClock) -> None:
+        self._store = store
+        self._household = household
+        self._monotonic = monotonic
+        self._seq = 0
+        self._clock = ArchiveClock(store)
+        roster = household.home.roster
+        self._receiver = Receiver(
+            store, roster, lambda: T_S, None, self._clock, monotonic_s=monotonic
+        )
+
+    def order(self, ago_s: float) -> None:
+        """Give the order, so long ago."""
+        now = self._clock.now()
+        then = replace(
+            now,
+            accepted_s=now.accepted_s - ago_s,
+            lived_s=now.lived_s - ago_s,
+            wall_s=now.wall_s - ago_s,
+        )
+        self._store.refuse_span("ada", ("", "A"), None, then)
+        if isinstance(self._store, FleetStore):
+            with self._store.database.transaction() as connection:
+                connection.execute("update erase_order set ordered_s = ordered_s - %s", (ago_s,))
+
+    def make(self, signed_ago_s: float) -> tuple[str, bytes]:
+        """Make a clip; return its topic and its bytes."""
+        self._seq += 1
+        signed = datetime.fromtimestamp(self._clock.now().wall_s - signed_ago_s, UTC)
+        header = self._household.header(self._seq, t=form.format_timestamp(signed))
+        topic = topics.CLIP.name(owner="ada", device="hall", clip=header.clip)
+        return topic, self._household.seal(header)
+
+    def offer(
+        self, clip: tuple[str, bytes], waited_s: int, kept_s: int | None, unread_s: float = 0.1
+    ) -> str:
+        """Deliver a clip; return the word of the answer, empty if it is stored.
+
+        Args:
+            clip: topic and bytes.
+            waited_s: time that it waited at its speaker.
+            kept_s: time for which the broker kept it; None without MQTT 5.
+            unread_s: time since the connection had nothing to read.
+        """
+        left_s = None if kept_s is None else topics.CLIP_EXPIRY_S - kept_s
+        since_s = None if kept_s is None else self._monotonic.now_s - unread_s
+        message = Message(*clip, waited_s=waited_s, left_s=left_s, unread_since_s=since_s)
+        answer = self._receiver.receive(message)
+        assert answer is not None
+        parsed = topics.parse_answer(answer.payload)
+        assert parsed is not None
+        return "deferred" if parsed.is_deferred else parsed.refused
+
+
+def test_clip_that_waited_in_a_broker_past_an_order_is_not_stored(
+    any_store: AnyStore, household: "Household", clock: FakeClock
+) -> None:
+    arrival = Arrival(any_store, household, clock)
+    arrival.order(30)
+
+    # None was stored before. Sealed 41 s ago, of which the broker kept it for 40 s.
+    assert arrival.offer(arrival.make(41), 1, 40) == "erased"
+    # Sealed a second before the order; the whole seconds that are counted hide it.
+    assert arrival.offer(arrival.make(31), 0, 29) == "erased"
+    # The archive did not read its connection for 45 s.
+    unread = arrival.make(41)
+    assert arrival.offer(unread, 1, 0, unread_s=45) == "deferred"
+    assert arrival.offer(unread, 41, 0) == "erased"
+    # The broker did not read its connection for 40 s: no clock shows that.
+    stuck = arrival.make(41)
+    assert arrival.offer(stuck, 1, 0) == "deferred"
+    arrival.order(70)
+    assert arrival.offer(stuck, 81, 0) == "erased"
+    assert list(any_store.clips()) == []
+    assert list(any_store.blobs.ids("ada")) == []
+
+
+def test_clip_made_after_an_order_is_stored(
+    any_store: AnyStore, household: "Household", clock: FakeClock
+) -> None:
+    arrival = Arrival(any_store, household, clock)
+    arrival.order(30)
+
+    assert arrival.offer(arrival.make(20), 1, 18) == ""
+    assert arrival.offer(arrival.make(24), 0, 0) == ""
+    # The wall clock of its speaker is three days behind: it is stored a minute after the order.
+    late = arrival.make(3 * DAY_S)
+    assert arrival.offer(late, 1, 0) == "deferred"
+    arrival.order(61)
+    assert arrival.offer(late, 32, 0) == ""
+    # Without MQTT 5 nothing measures the time in transit; one clock alone refuses nothing.
+    assert arrival.offer(arrival.make(90), 0, None) == ""
+    assert len(list(any_store.clips("ada"))) == 4
+
+
+def test_retention_counts_the_time_in_the_broker(
+    any_store: AnyStore, household: "Household", clock: FakeClock
+) -> None:
+    arrival = Arrival(any_store, household, clock)
+    assert arrival.offer(arrival.make(41), 1, 40) == ""
+
+    (record,) = any_store.clips()
+    assert 40 <= record.received_s + record.ttl_s - record.expires_s <= 42
 
 
 def test_orders_are_bounded_for_each_owner(any_store: AnyStore) -> None:

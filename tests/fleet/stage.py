@@ -342,10 +342,12 @@ class Stage:
         identities = parse_identities(owner.identity.encode(), owner.name)
         return ArchiveClient(HttpClient(address), owner.name, identities)
 
-    def rows(self) -> dict[str, str]:
-        """Return the SHA-256 of each stored clip by id, from the database."""
-        found = self.fleet.ask("select clip, sha256 from clip where owner is not null")
-        return dict(found)
+    def rows(self, owner: SimulatedOwner | None = None) -> dict[str, str]:
+        """Return the SHA-256 of each stored clip by id, from the database; or of an owner's."""
+        query = "select clip, sha256 from clip where owner is not null"
+        if owner is None:
+            return dict(self.fleet.ask(query))
+        return dict(self.fleet.ask(f"{query} and owner = %s", (owner.name,)))
 
     def objects(self) -> list[str]:
         """Return the ids of the stored objects; one that lies twice is there twice."""

@@ -511,6 +511,28 @@ def test_other_time_waited_is_ignored(text: str) -> None:
     assert parse_waited(None) == 0
 
 
+def test_message_shows_how_long_it_was_in_transit(
+    script: Script, broker: PahoBroker, clock: FakeClock
+) -> None:
+    welcomed(script, broker)
+    clock.now_s += 5
+    assert broker.poll(0) == []
+    empty_s = clock.now_s
+    clock.now_s += 7
+    script.say(b"\x30\x0a\x00\x01a\x05\x02\x00\x00\x00\x14x")
+    script.say(b"\x30\x05\x00\x01a\x00y")
+
+    received = broker.poll(5)
+    while len(received) < 2:
+        received += broker.poll(5)
+
+    first, second = received
+    assert isinstance(first, Message)
+    assert isinstance(second, Message)
+    assert (first.payload, first.left_s, first.unread_since_s) == (b"x", 20, empty_s)
+    assert (second.payload, second.left_s) == (b"y", None)
+
+
 def test_loss_names_host_and_port(script: Script, broker: PahoBroker) -> None:
     script.close()
 

@@ -13,14 +13,16 @@ import contextlib
 import hashlib
 import logging
 import threading
+import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, NoReturn
 
 import psycopg
 
 from listener.archive.blobs import BlobConflict
-from listener.archive.elapsed_time import ArchiveTime, Shift
+from listener.archive.elapsed_time import NO_WAIT, ArchiveTime, Shift, Wait
 from listener.archive.fleet import object_repair
 from listener.archive.fleet.clock_rows import ClockRows
 from listener.archive.fleet.fleet_owner_state import FleetOwnerState
@@ -87,7 +89,8 @@ _INSERT: Final = (
     " sha256, ciphertext_sha256, dkey, instance, start)"
     " values (%s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s,"
     " coalesce((select start from clock where instance = %s), 0))"
-    " on conflict do nothing returning true"
+    " on conflict do nothing returning greatest(seq, (select max(seq) from clip as other"
+    " where other.dkey = clip.dkey))"
 )
 _CONFLICTS: Final = (
     "select clip, sha256, owner is null from clip"
@@ -100,6 +103,21 @@ _ORDERS: Final = (
 )
 
 _log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class _SinceSealing:
+    """Time since a clip was sealed, which goes on while it is stored."""
+
+    wait: Wait
+    """At its arrival in this process."""
+    arrived_s: float
+    """Time of the arrival on the monotonic clock."""
+
+    def at(self, first_s: float, last_s: float) -> Wait:
+        """Return it for a moment between two times on the monotonic clock."""
+        doubt_s = self.wait.doubt_s and self.wait.doubt_s + last_s - first_s
+        return Wait(self.wait.waited_s + first_s - self.arrived_s, doubt_s)
 
 
 class _Covered(Exception):
@@ -132,7 +150,7 @@ class FleetStore:
         self.owner_state: Final = FleetOwnerState(database)
         self.version = 0
         """Counts the changes, in this process, of the highest numbers accepted."""
-        self._changed: set[str] = set()
+        self._changed: dict[str, int] = {}
         self._sealers: set[tuple[str, str]] = set()
         self._lock = threading.Lock()
 
@@ -146,16 +164,18 @@ class FleetStore:
         data: bytes,
         received_s: int,
         *,
-        waited_s: int = 0,
+        wait: Wait = NO_WAIT,
         now: ArchiveTime | None = None,
     ) -> bool:
         """Store a verified envelope durably; see ``Store``."""
         header = envelope.header
         sha256 = hashlib.sha256(data).hexdigest()
-        record = make_record(header, len(data), received_s, waited_s)
-        timed_s = None if now is None else waited_s
+        record = make_record(header, len(data), received_s, int(wait.waited_s))
+        since = None if now is None else _SinceSealing(wait, time.monotonic())
         with self.database.connection() as connection:
             is_stored = self._examine(connection, envelope, sha256)
+        if is_stored and self.blobs.size_bytes(header.owner, header.clip) == len(data):
+            return False
         try:
             is_new_object = self.blobs.put_new(header.owner, header.clip, data)
         except BlobConflict as error:
@@ -163,7 +183,7 @@ class FleetStore:
         if is_stored and not is_new_object:
             return False
         try:
-            is_added = self._insert(envelope, record, sha256, timed_s, is_new_object=is_new_object)
+            is_added = self._insert(envelope, record, sha256, since, is_new_object=is_new_object)
         except _Covered:
             self._refuse(envelope, sha256)
         except Erased:
@@ -174,11 +194,7 @@ class FleetStore:
             if is_new_object:  # as above: the row of the other clip remains, kept or erased
                 self.blobs.erase([(header.owner, header.clip)])
             raise
-        if is_added:
-            with self._lock:
-                self._changed.add(header.dkey)
-                self.version += 1
-        elif is_new_object:
+        if not is_added and is_new_object:
             _log.warning("restored the missing object of an archived clip")
         return is_added
 
@@ -200,27 +216,33 @@ class FleetStore:
         return bool(rows)
 
     @staticmethod
-    def _is_refused(connection: PgConnection, header: PublicHeader, waited_s: int | None) -> bool:
+    def _is_refused(
+        connection: PgConnection, header: PublicHeader, since: _SinceSealing | None
+    ) -> bool:
         """Return True if an erase order covers an arriving clip; see ``OwnerState.is_refused``.
 
         Args:
             connection: to the database.
             header: of the verified envelope.
-            waited_s: running time of the speaker since then; None compares numbers only.
+            since: time since it was sealed; None compares numbers only.
         """
+        begun_s = time.monotonic()
         rows = connection.execute(
             _ORDERS, (header.dkey, header.owner, header.device, header.t, header.t)
         ).fetchall()
         orders = [EraseOrder(_database_time(ordered_s), seq) for ordered_s, seq, _ in rows]
-        now = _database_time(rows[0][2]) if rows and waited_s is not None else None
-        return is_covered(orders, header, waited_s or 0, now)
+        if not rows or since is None:
+            return is_covered(orders, header, NO_WAIT, None)
+        # The database's clock was read at some moment since.
+        wait = since.at(begun_s, time.monotonic())
+        return is_covered(orders, header, wait, _database_time(rows[0][2]))
 
     def _insert(
         self,
         envelope: Envelope,
         record: ClipRecord,
         sha256: str,
-        waited_s: int | None,
+        since: _SinceSealing | None,
         *,
         is_new_object: bool,
     ) -> bool:
@@ -236,20 +258,19 @@ class FleetStore:
         header = envelope.header
         code = self._row_mac.compute_sealer(header.owner, header.device)
         is_sealer_new = (code, header.dkey) not in self._sealers
-        with self.database.transaction() as connection:
-            with connection.pipeline():
-                lock_owner(connection, header.owner, is_exclusive=False)
-                inserted = connection.execute(
-                    _INSERT,
-                    (
-                        *self._values(record),
-                        *(sha256, envelope.seal.sha256, header.dkey),
-                        *(self._instance, self._instance),
-                    ),
-                )
-                is_covered_now = self._is_refused(connection, header, waited_s)
-                is_added = inserted.fetchone() is not None
-            if not is_added:
+        with self.database.pipelined_transaction() as connection:
+            lock_owner(connection, header.owner, is_exclusive=False)
+            inserted = connection.execute(
+                _INSERT,
+                (
+                    *self._values(record),
+                    *(sha256, envelope.seal.sha256, header.dkey),
+                    *(self._instance, self._instance),
+                ),
+            )
+            is_covered_now = self._is_refused(connection, header, since)
+            highest = inserted.fetchone()
+            if highest is None:
                 if not self._examine(connection, envelope, sha256):
                     raise Unavailable("the row of a clip changed meanwhile; it is sent again")
                 return False
@@ -261,6 +282,9 @@ class FleetStore:
             if is_sealer_new:
                 self._add_sealer(connection, header.owner, code, header.dkey)
         self._sealers.add((code, header.dkey))
+        with self._lock:
+            self._changed[header.dkey] = max(highest[0], self._changed.get(header.dkey, 0))
+            self.version += 1
         return True
 
     def _values(self, record: ClipRecord) -> tuple[Any, ...]:
@@ -405,10 +429,10 @@ class FleetStore:
             ).fetchall()
         return {dkey: seq for dkey, seq in rows if seq}
 
-    def changed_keys(self) -> frozenset[str]:
-        """Return and forget the device keys of which this process accepted a number."""
+    def changed_numbers(self) -> dict[str, int]:
+        """Return and forget the highest numbers of the keys of which it accepted one."""
         with self._lock:
-            changed, self._changed = frozenset(self._changed), set()
+            changed, self._changed = self._changed, {}
         return changed
 
     def has_sealed(self, owner: str, device: str) -> bool:
@@ -680,10 +704,7 @@ class FleetStore:
                 return 0
             if completed := self.complete_erasures():
                 _log.warning("completed the erasure of %s", quantity(completed, "clip"))
-            created = object_repair.repair(self, verify, grace_s)
-        with self._lock:
-            self.version += created
-        return created
+            return object_repair.repair(self, verify, grace_s)
 
     def examine_piece(
         self, piece: Sequence[StoredObject]

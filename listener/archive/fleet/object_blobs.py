@@ -149,6 +149,11 @@ class ObjectBlobs:
                     with contextlib.suppress(exceptions.NotFoundError, FileNotFoundError):
                         obstore.delete(self.objects, key)
 
+    def size_bytes(self, owner: str, clip: str) -> int | None:
+        """Return the size of an object; None without one."""
+        meta = self._head(owner, clip)
+        return None if meta is None else int(meta["size"])
+
     def arrived_s(self, owner: str, clip: str) -> int:
         """Return the time of an object's arrival; see ``Blobs``."""
         meta = self._head(owner, clip)

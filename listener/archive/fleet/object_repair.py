@@ -11,6 +11,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Final
 
 from listener.archive.fleet.object_blobs import StoredObject
+from listener.archive.fleet.tombstones import MOST_ROWS
 from listener.archive.records import Erased, Replayed, Undecided
 from listener.envelope.format import Envelope
 from listener.errors import BadEnvelope
@@ -21,6 +22,13 @@ if TYPE_CHECKING:
 
 _SKEW_S: Final = 60
 """Largest expected difference between the object store's clock and this computer's."""
+
+_COUNT: Final = (
+    "with piece as (select clip, owner, received_s from clip where clip > %s order by clip"
+    " limit %s) select count(*) filter (where owner is not null and received_s <= %s), max(clip)"
+    " from piece"
+)
+"""One statement for all rows would run into its time-out, and hold back their cleaning."""
 
 _log = logging.getLogger(__name__)
 
@@ -58,15 +66,23 @@ def repair(
         store.blobs.erase(gone)
         if gone:
             _log.warning("%s of erased clips had remained", quantity(len(gone), "object"))
-    with store.database.connection() as connection:
-        row = connection.execute(
-            "select count(*) from clip where owner is not null and received_s <= %s", (until_s,)
-        ).fetchone()
-    missing = (0 if row is None else row[0]) - matched - created
+    missing = _count_rows(store, until_s) - matched - created
     # Clips that are erased or stored during the listing make this smaller, not larger.
     if missing > 0:
         _log.warning("the objects of %s are missing", quantity(missing, "archived clip"))
     return created
+
+
+def _count_rows(store: "FleetStore", until_s: float) -> int:
+    """Return the number of clips that arrived until then, counted in pieces."""
+    number, after = 0, ""
+    while True:
+        with store.database.connection() as connection:
+            row = connection.execute(_COUNT, (after, MOST_ROWS, until_s)).fetchone()
+        if row is None or row[1] is None:
+            return number
+        number += row[0]
+        after = row[1]
 
 
 def _add_row(store: "FleetStore", item: StoredObject, verify: Callable[[bytes], Envelope]) -> bool:

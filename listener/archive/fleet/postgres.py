@@ -236,6 +236,12 @@ class Postgres:
             yield connection
 
     @contextlib.contextmanager
+    def pipelined_transaction(self) -> Iterator[PgConnection]:
+        """As ``transaction``; statements wait for each other's results only where they are read."""
+        with self.connection() as connection, connection.pipeline(), connection.transaction():
+            yield connection
+
+    @contextlib.contextmanager
     def try_lock(self, lock: int) -> Iterator[bool]:
         """Hold an advisory lock of the database, if it is free, while the block runs.
 

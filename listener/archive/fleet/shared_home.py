@@ -20,12 +20,16 @@ from listener.archive.records import RowMac
 from listener.errors import Unavailable
 from listener.owner import roster as rosters
 from listener.owner.roster import Roster
+from listener.storage.atomic import FileVersion, read_version
 from listener.storage.home import Home
 
 SYNC_S: Final = 1.0
 _ATTEMPTS: Final = 5
 
 _log = logging.getLogger(__name__)
+
+
+_Latest = tuple[int, str, int | None] | None
 
 
 class _Outrun(Exception):
@@ -69,6 +73,7 @@ class SharedHome(Home):
         self._row_mac = row_mac
         self._monotonic_s = monotonic_s
         self._due_s = float("-inf")
+        self._synced: tuple[FileVersion | None, _Latest, int] | None = None
         self._sync_lock = threading.Lock()
 
     def sync(self) -> None:
@@ -105,9 +110,15 @@ class SharedHome(Home):
     def _sync(self) -> int:
         """Bring file and database to the same version; return its number."""
         with self._sync_lock:
+            file = read_version(self._roster, follow_links=True)
+            # Neither has changed: thousands of devices need not be read each second.
+            latest = self._read_latest()
+            if self._synced is not None and self._synced[:2] == (file, latest):
+                return self._synced[2]
             for _ in range(_ATTEMPTS):
                 number = self._sync_once()
                 if number is not None:
+                    self._synced = file, latest, number
                     return number
         raise Unavailable("several processes change the roster at once", "try again")
 
@@ -131,6 +142,17 @@ class SharedHome(Home):
         if seen is None or seen.number != latest.number:
             self._note(latest.number, latest.sha256)
         return latest.number
+
+    def _read_latest(self) -> "_Latest":
+        """Return number and MAC of the latest version, and the number of the last one seen."""
+        with self._database.connection() as connection:
+            row = connection.execute(
+                "select roster.version, code,"
+                " (select seen.version from roster_seen as seen where instance = %s)"
+                " from roster order by roster.version desc limit 1",
+                (self._instance,),
+            ).fetchone()
+        return None if row is None else (row[0], row[1], row[2])
 
     def _read(self) -> tuple[_Version | None, _Version | None]:
         """Return the latest version, and the last one that this process has seen."""
