@@ -166,7 +166,8 @@ class MicroFeatures:
         wave <<= shift
         if lowest is not None:
             wave[lowest & (shift == 0)] = _LOWEST
-        return shift.astype(np.int64)
+        bits: Long = shift.astype(np.int64)
+        return bits
 
     def _transform(self, views: "_Views") -> None:
         """Transform the waves; the spectrum is 1/512 of the sum, as kissfft scales it.
@@ -189,8 +190,9 @@ class MicroFeatures:
             # Times -i: the imaginary part, and the negative real one.
             np.subtract(legs[1, 1], legs[3, 1], out=stage.sums[1, 1, 0])
             np.subtract(legs[3, 0], legs[1, 0], out=stage.sums[1, 1, 1])
-            np.add(*stage.ordered_sums, out=stage.results[0])
-            np.subtract(*stage.ordered_sums, out=stage.results[1])
+            even, odd = stage.ordered_sums
+            np.add(even, odd, out=stage.results[0])
+            np.subtract(even, odd, out=stage.results[1])
         self._unpack(views)
 
     @staticmethod
@@ -350,7 +352,7 @@ class _Views:
         """Sums, and differences, of the real and the imaginary parts."""
         parts_of_sums = turned.reshape(4, half, frames)
         self.even, self.odd = parts_of_sums[::3], parts_of_sums[2:0:-1]
-        self.odd_scratch = parts.reshape(2, 2, half, frames)
+        self.odd_scratch = tuple(parts.reshape(2, 2, half, frames))
         self.bands = self.spectrum[:, :bins]
         channels = _LEVELS * CHANNELS * frames
         self.levels = levels[:channels].reshape(_LEVELS, frames, CHANNELS)
