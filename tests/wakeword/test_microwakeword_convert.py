@@ -145,8 +145,8 @@ def test_a_network_with_other_operators_is_refused() -> None:
 
 def test_a_layer_that_no_line_rounds_alike_is_refused() -> None:
     first, *others = read_layers(ALEXA)
-    # At a scale of 1, rounding twice gives only even numbers.
-    scale = np.float32(first.output_scale) / np.float32(first.input_scale)
+    # At a scale just above 1, the first rounding is to halves: only even numbers result.
+    scale = np.float32(1.00001) * np.float32(first.output_scale) / np.float32(first.input_scale)
     coarse = replace(first, weight_scales=np.full_like(first.weight_scales, scale))
 
     with pytest.raises(ModelRefused, match="no line rounds the sums of layer 0"):
