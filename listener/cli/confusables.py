@@ -120,6 +120,10 @@ def run(arguments: argparse.Namespace, settings: Config) -> int:
         if arguments.phones
         else pronounce(dictionary, arguments.word)
     )
+    # Before the search, which takes a second.
+    engine_settings = _engine_settings(arguments, settings)
+    voices = () if arguments.silent else _voices(arguments.voice)
+    program = "" if arguments.silent else find_program()
     known = build_lexicon(list(entries(dictionary)))
     words = find_nearest(known, target, arguments.most, pairs=False)
     found = words[: arguments.most if arguments.single else -(-arguments.most // 2)]
@@ -132,9 +136,6 @@ def run(arguments: argparse.Namespace, settings: Config) -> int:
             [PhraseResult(n.phrase, n.distance, n.phones, (), 0) for n in found], (), arguments
         )
         return 0
-    voices = _voices(arguments.voice)
-    program = find_program()
-    engine_settings = _engine_settings(arguments, settings)
     engine = build_recipe(engine_settings, Path(settings.home)).build()
     itself = Neighbour(0.0, _spelled(arguments.word), target)
     tried = [

@@ -14,7 +14,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final, Self
 
-KERNEL_WORDS: Final = ("root=LABEL=ROOT", "console=ttyS0", "quiet", "panic=-1", "mitigations=off")
+KERNEL_WORDS: Final = (
+    *("root=LABEL=ROOT", "console=ttyS0", "quiet", "panic=-1", "mitigations=off"),
+    # The kernel compares its two timers at the start, and panics where a busy host delays one.
+    "no_timer_check",
+)
 CPU: Final = "Nehalem"
 """Without AVX, which the emulator does in a helper for each lane; and the same everywhere."""
 
