@@ -21,7 +21,7 @@ from listener.storage.home import Home
 DEVICE: Final = "speaker"
 KEEPER: Final = "ada"
 
-WORKER_LIMIT_S: Final = 120
+WORKER_LIMIT_S: Final = 300
 STOP_LIMIT_S: Final = 10
 START_LIMIT_S: Final = 15
 

@@ -223,7 +223,8 @@ def _notes(results: Results) -> list[str]:
             f"While `earmark hear` in a voice mode compares voices, on one core with a busy loop "
             f"(load {number(voiceprint['load'])}), a frame waits p99 "
             f"{number(voiceprint['backlog_p99_ms'])} ms and at worst "
-            f"{number(voiceprint['backlog_ms'])} ms, over {voiceprint['frames']} frames of 80 ms."
+            f"{number(voiceprint['backlog_ms'])} ms, over {voiceprint['frames']} frames of 80 ms; "
+            f"the other frames at worst {number(voiceprint['other_backlog_ms'])} ms."
         )
     skipped = {part: results.get(part, {}).get("skipped") for part in PARTS}
     notes += [f"Not measured ({part}): {reason}." for part, reason in skipped.items() if reason]
