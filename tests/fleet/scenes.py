@@ -181,7 +181,7 @@ class Killer:
 def killed(stage: Stage, say: Say, clips: int) -> Iterator[str]:
     """Deliver clips while every part is killed."""
     before = stage.rows()
-    speakers = stage.launch(clips, per_s=0.0)
+    speakers = stage.launch(clips, per_s=30.0)
     for one in speakers:
         one.go()
     killer = Killer(stage, say)
@@ -243,7 +243,8 @@ def hung(stage: Stage, say: Say, clips: int) -> Iterator[str]:
 def throughput(stage: Stage, say: Say, clips: int) -> Iterator[str]:
     """Deliver clips as fast as they are answered, and measure the processor time of each part."""
     before = stage.rows()
-    speakers = stage.launch(clips, clip_bytes=30_000)
+    # So many that each has its answer before it publishes again, at the rate that is demanded.
+    speakers = stage.launch(clips, clip_bytes=30_000, speakers=300)
     parts: dict[str, Callable[[], float]] = {
         "archives": lambda: sum(one.live_cpu_s() for one in stage.archives),
         "database": lambda: tree_cpu_s(stage.postgres.process_id),
