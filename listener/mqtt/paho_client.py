@@ -414,7 +414,7 @@ class PahoBroker:
         if waiting and self._monotonic_s() > (self._connack_until_s or 0.0):
             self._lose("it does not answer")
 
-    def _note_unread(self, wire: socket.socket | None) -> None:
+    def _note_unread(self, wire: Waitable | None) -> None:
         """Note the time if nothing is left to read."""
         if wire is None or has_pending_data(wire) or select.select((wire,), (), (), 0.0)[0]:
             return

@@ -3,9 +3,10 @@
 Reads a `RepairPlan` from standard input and prints a `RepairFigures`.
 """
 
-import resource
+import re
 import sys
 import time
+from pathlib import Path
 from typing import Any, Final
 
 import msgspec
@@ -27,6 +28,8 @@ class RepairPlan(msgspec.Struct, frozen=True, kw_only=True):
     database: str
     objects: str
     environment: dict[str, str]
+    grace_s: int
+    """Age of an object below which it is not touched."""
     key: str
     """The archive's key, hex, from which the MAC of the rows derives."""
 
@@ -61,6 +64,17 @@ def _verify(data: bytes) -> Envelope:
     raise BadEnvelope(f"{len(data)} bytes are not an envelope")
 
 
+def _peak_bytes() -> int:
+    """Return the largest resident memory of this process.
+
+    `ru_maxrss` would include what its parent used at the start of the process.
+    """
+    status = Path("/proc/self/status").read_text("ascii")
+    found = re.search(r"^VmHWM:\s+(\d+) kB$", status, re.MULTILINE)
+    assert found is not None
+    return int(found[1]) * _KIB
+
+
 def main() -> None:
     """Repair once."""
     plan = msgspec.json.decode(sys.stdin.buffer.read(), type=RepairPlan)
@@ -70,13 +84,13 @@ def main() -> None:
     database = open_database(plan.database, blobs)
     store = FleetStore(database, blobs, "repair", RowMac.for_key(key))
     begun_s, cpu_s = time.monotonic(), time.process_time()
-    created = store.repair(_verify)
+    created = store.repair(_verify, plan.grace_s)
     figures = RepairFigures(
         created=created,
         took_s=time.monotonic() - begun_s,
         cpu_s=time.process_time() - cpu_s,
         most_rows=counter.most_rows,
-        peak_bytes=resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * _KIB,
+        peak_bytes=_peak_bytes(),
     )
     store.close()
     sys.stdout.write(msgspec.json.encode(figures).decode() + "\n")

@@ -35,10 +35,11 @@ from listener.mqtt.client import (
 )
 from listener.mqtt.failover import failover_client
 from listener.mqtt.paho_client import PahoBroker
+from listener.send.delivery import LONGEST_WAIT_S
 from listener.system.backoff import Backoff
 
 RETRY_S: Final = 5.0
-"""As ``spool.retry_s``."""
+"""As ``spool.retry_s``; twice as long after each publication without an answer, as in `send`."""
 _TURN_S: Final = 0.02
 _PROGRESS_S: Final = 0.5
 _PRIVATE: Final = form.PrivateFields(
@@ -109,7 +110,9 @@ class _Clip:
     made_s: float
     """Time of its sealing, on the monotonic clock."""
     first_s: float = 0.0
-    sent_s: float = float("-inf")
+    due_s: float = float("-inf")
+    """Time of the next publication."""
+    tries: int = 0
     again: bool = False
 
     def message(self, now_s: float) -> Message:
@@ -152,7 +155,7 @@ class _Link:
                 for speaker in self.speakers:
                     self.broker.subscribe(topics.ACK.topic_filter(device=speaker.name))
                     if speaker.flight is not None:
-                        speaker.flight.sent_s = float("-inf")
+                        speaker.flight.due_s = float("-inf")
             elif isinstance(event, ConnectionLostEvent):
                 self.is_connected = False
                 self._due_s = now_s + self._backoff.next_delay_s()
@@ -222,10 +225,11 @@ class Simulation:
             clip = speaker.flight
             if (
                 clip is not None
-                and now_s - clip.sent_s >= RETRY_S
+                and now_s >= clip.due_s
                 and link.broker.publish(clip.message(now_s))
             ):
-                clip.sent_s = now_s
+                clip.due_s = now_s + min(RETRY_S * 2**clip.tries, LONGEST_WAIT_S)
+                clip.tries += 1
                 self.report.published += 1
         return released
 
@@ -245,6 +249,7 @@ class Simulation:
             return 0
         if answer.waiting or answer.is_deferred:
             self._refused[answer.waiting or "deferred"] += 1
+            clip.tries = 0
             return 0
         speaker.flight = None
         if answer.refused:
@@ -254,7 +259,7 @@ class Simulation:
         if not clip.again:
             self.report.waits_s.append(now_s - clip.first_s)
             if self.plan.resend_all:
-                clip.again, clip.sent_s = True, float("-inf")
+                clip.again, clip.due_s, clip.tries = True, float("-inf"), 0
                 speaker.waiting.append(clip)
         return 1
 

@@ -29,7 +29,7 @@ _ATTEMPTS: Final = 5
 _log = logging.getLogger(__name__)
 
 
-_Latest = tuple[int, str, int | None] | None
+_Latest = tuple[int, str, str, int | None] | None
 
 
 class _Outrun(Exception):
@@ -144,15 +144,15 @@ class SharedHome(Home):
         return latest.number
 
     def _read_latest(self) -> "_Latest":
-        """Return number and MAC of the latest version, and the number of the last one seen."""
+        """Return number, MAC and a digest of the latest version, and the number last seen."""
         with self._database.connection() as connection:
             row = connection.execute(
-                "select roster.version, code,"
+                "select roster.version, code, md5(content),"
                 " (select seen.version from roster_seen as seen where instance = %s)"
                 " from roster order by roster.version desc limit 1",
                 (self._instance,),
             ).fetchone()
-        return None if row is None else (row[0], row[1], row[2])
+        return None if row is None else (row[0], row[1], row[2], row[3])
 
     def _read(self) -> tuple[_Version | None, _Version | None]:
         """Return the latest version, and the last one that this process has seen."""
