@@ -2,7 +2,8 @@
 
 Prints one JSON object: the versions of the libraries, and the scores of every step of every file by
 every wake word. With EARMARK_COUNT set it calls getppid before and after each frame instead, for
-the first word only; count.c prints the number of instructions at each of these calls.
+the first word only; count.c prints the number of instructions at each of these calls. The variable
+has the parts of the detector that are on, joined by "+": lazy, first-stage, second-opinion.
 """
 
 import importlib
@@ -66,11 +67,12 @@ def _counted(file: Path) -> dict[str, object]:
     """Push every frame between two system calls, at which count.c prints its counter."""
     from listener.inference.build import build_detector
 
-    mode = os.environ["EARMARK_COUNT"]
-    catalogue, words, settings = _models(is_lazy=mode == "lazy")
+    parts = os.environ["EARMARK_COUNT"].split("+")
+    catalogue, words, settings = _models(is_lazy="lazy" in parts)
     alexa = [word for word in words if word.name == "alexa"]
-    first_stage = catalogue.first_stage(alexa) if mode == "first-stage" else None
-    detector = build_detector(alexa, catalogue.embedding(), settings, first_stage)
+    first_stage = catalogue.first_stage(alexa) if "first-stage" in parts else None
+    opinions = catalogue.second_opinions(alexa) if "second-opinion" in parts else ()
+    detector = build_detector(alexa, catalogue.embedding(), settings, first_stage, opinions)
     frames = _frames(file)
     for frame in frames:
         os.getppid()
