@@ -4,6 +4,8 @@ Prints one JSON object: the versions of the libraries, the scores of every step 
 every wake word, and the speaker embedding of the first two seconds of every file. With
 EARMARK_COUNT set it calls getppid before and after each frame instead, for the first word only, or
 before and after each embedding; count.c prints the number of instructions at each of these calls.
+The variable is "embedding", or has the parts of the detector that are on, joined by "+": lazy,
+first-stage, second-opinion.
 """
 
 import importlib
@@ -82,10 +84,12 @@ def _counted(file: Path) -> dict[str, object]:
         return _counted_embeddings(file)
     from listener.inference.build import build_detector
 
-    catalogue, words, settings = _models(is_lazy=mode == "lazy")
+    parts = mode.split("+")
+    catalogue, words, settings = _models(is_lazy="lazy" in parts)
     alexa = [word for word in words if word.name == "alexa"]
-    first_stage = catalogue.first_stage(alexa) if mode == "first-stage" else None
-    detector = build_detector(alexa, catalogue.embedding(), settings, first_stage)
+    first_stage = catalogue.first_stage(alexa) if "first-stage" in parts else None
+    opinions = catalogue.second_opinions(alexa) if "second-opinion" in parts else ()
+    detector = build_detector(alexa, catalogue.embedding(), settings, first_stage, opinions)
     frames = _frames(file)
     for frame in frames:
         os.getppid()
