@@ -31,7 +31,7 @@ from listener.wakeword.manifest import DEFAULT_THRESHOLD, File, KnownWord, Manif
 from listener.wakeword.second_opinion import RecordingModel
 from listener.wakeword.student import StudentWeights, read_weights, write_weights
 
-SPEECH_SHARE: Final = 0.04
+SPEECH_SHARE: Final = 0.053
 """Part of the steps of speech at which a word is open."""
 WEIGHTS: Final = "student.npy"
 BATCHES: Final = 600

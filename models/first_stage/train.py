@@ -32,14 +32,14 @@ from listener.train.clips import (
 )
 from listener.train.negatives import TRAIN
 from listener.train.phrase import parse_phrase
-from listener.train.student import TeacherStream, train_student
+from listener.train.student import FIRST_RATE, TeacherStream, train_student
 from listener.train.teacher import Teacher
 from listener.train.texts import make_sentences
 from listener.train.tuning import WEIGHTS
 from listener.train.voices.engine import VoiceEngine
 from listener.train.voices.registry import find_engines
 from listener.train.voices.synthesis import SyntheticSpeech, derive_generator, resample_speech
-from listener.wakeword.student import write_weights
+from listener.wakeword.student import read_weights, write_weights
 from models.negatives.make import SPLIT, Source, read_sources
 
 FOLDER: Final = Path(__file__).parents[1] / "first-stage"
@@ -88,7 +88,11 @@ SENTENCE_TEXTS: Final = 160
 SENTENCE_CLIPS: Final = 168
 AUGMENTATIONS: Final = 2
 """Times that the recorded speech is repeated in rooms and noise, by other vocal tracts."""
-BATCHES: Final = 9000
+BATCHES: Final = 8000
+"""Batches of each round."""
+RATES: Final = (FIRST_RATE, FIRST_RATE / 2)
+"""Highest learning rate of each round, which falls to almost 0; a round starts with the weights of
+the one before, in 16 bits."""
 SEED: Final = 1
 _NOISE_DB: Final = (0.0, 5.0, 10.0, 15.0, 20.0)
 _LOUDEST_DBOV: Final = -12.0
@@ -257,7 +261,7 @@ def main() -> None:
         "--streams",
         type=Path,
         default=Path("build/first-stage"),
-        help="folder that keeps the training streams, so that an ended run continues",
+        help="folder that keeps streams and rounds, so that an ended run continues",
     )
     parser.add_argument("--batches", type=int, default=BATCHES)
     arguments = parser.parse_args()
@@ -268,7 +272,24 @@ def main() -> None:
     steps = sum(len(stream.mel) for stream in streams)
     words = sum(len(stream.word_steps) for stream in streams)
     _say(f"{steps * 0.08 / 3600:.2f} h, {words} words, {time.monotonic() - started:.0f} s")
+    arguments.folder.mkdir(parents=True, exist_ok=True)
+    file: Path = arguments.folder / WEIGHTS
+    start = None
+    for number, rate in enumerate(RATES):
+        kept = arguments.streams / f"round-{number}.npy"
+        if not kept.is_file():
+            weights = train_student(
+                streams, arguments.batches, default_rng(SEED + number), start, _reporter(), rate
+            )
+            kept.write_bytes(write_weights(weights))
+        start = read_weights(kept.read_bytes(), kept.name)
+        file.write_bytes(kept.read_bytes())
+
+
+def _reporter() -> Callable[[int, float], None]:
+    """Return what prints the mean loss of each hundred batches."""
     losses: list[float] = []
+    started = time.monotonic()
 
     def report(batch: int, loss: float) -> None:
         losses.append(loss)
@@ -276,9 +297,7 @@ def main() -> None:
             mean = sum(losses[-100:]) / 100
             _say(f"batch {batch} loss {mean:.4f} {time.monotonic() - started:.0f} s")
 
-    weights = train_student(streams, arguments.batches, default_rng(SEED), on_batch=report)
-    arguments.folder.mkdir(parents=True, exist_ok=True)
-    (arguments.folder / WEIGHTS).write_bytes(write_weights(weights))
+    return report
 
 
 def _say(text: str) -> None:
