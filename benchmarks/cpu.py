@@ -23,8 +23,10 @@ def measure(rounds: int, seconds: float, say: Callable[[str], None]) -> dict[str
         say: called with each line of progress.
     """
     length_s = seconds + SETTLE_S
-    speech, which = sounds.speech(length_s)
+    talk, which = sounds.talk(length_s)
+    speech, with_word = sounds.speech(length_s)
     heard = {
+        "talk": talk,
         "speech": speech,
         "quiet": sounds.quiet_room(length_s),
         "silence": sounds.silence(length_s),
@@ -42,10 +44,11 @@ def measure(rounds: int, seconds: float, say: Callable[[str], None]) -> dict[str
                     )
                     runs.append({"round": number, "sound": sound, "engine": engine, **run})
                     say(
-                        f"round {number + 1} of {rounds}  {SOUNDS[sound]:<16}"
+                        f"round {number + 1} of {rounds}  {SOUNDS[sound]:<22}"
                         f"{ENGINES[engine]:<24}{run['cpu_ms_per_s']:8.3f} ms/s"
                     )
-    return {"rounds": rounds, "seconds": seconds, "speech": which, "runs": runs}
+    described = {"talk": which, "speech": with_word}
+    return {"rounds": rounds, "seconds": seconds, **described, "runs": runs}
 
 
 def _is_available(engine: str) -> bool:

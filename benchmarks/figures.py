@@ -19,7 +19,13 @@ ENGINES: Final = {
     REFERENCE: "openwakeword 0.4.0",
     PEER: "pymicro-wakeword 2.5.0",
 }
-SOUNDS: Final = {"speech": "speech", "quiet": "quiet room", "silence": "digital silence"}
+SOUNDS: Final = {
+    "talk": "speech",
+    "speech": "speech with the word",
+    "quiet": "quiet room",
+    "silence": "digital silence",
+}
+"""Kinds of audio. The second has the wake word in it every few seconds."""
 STAGES: Final = {
     "endpoint": "endpoint",
     "carry": "seal and carry",

@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
 from benchmarks.figures import ENGINES, SOUNDS, STAGES, Results, cpu_runs, number, spread
-from benchmarks.targets import TARGETS
+from benchmarks.targets import NOT_MEASURED, TARGETS
 from listener.errors import ConfigError
 
 PARTS: Final = (
@@ -89,8 +89,11 @@ def _describe(results: Results) -> str:
     if how.get("runs"):
         text += (
             f"\nWake word alexa; {how['rounds']} rounds of {number(how['seconds'])} s of each "
-            f"kind of audio, after a warm-up; speech: {how['speech']}."
+            f"kind of audio, after a warm-up"
         )
+        for sound in ("talk", "speech"):
+            text += f"; {SOUNDS[sound]}: {how[sound]}" if sound in how else ""
+        text += "."
     text = "\n".join([text, *_other_machines(results)])
     return text + "\nMedians, with the lowest and the highest in brackets."
 
@@ -121,7 +124,7 @@ def _engines(results: Results) -> list[str]:
         if not own:
             continue
         cells = [
-            str(spread(run["cpu_ms_per_s"] for run in own if run["sound"] == sound))
+            _spread_of([run["cpu_ms_per_s"] for run in own if run["sound"] == sound])
             for sound in SOUNDS
         ]
         cells += [
@@ -129,6 +132,10 @@ def _engines(results: Results) -> list[str]:
         ]
         lines.append(f"| {title} | {' | '.join(cells)} |")
     return lines
+
+
+def _spread_of(values: list[float]) -> str:
+    return str(spread(values)) if values else NOT_MEASURED
 
 
 def _voice(results: Results) -> list[str]:

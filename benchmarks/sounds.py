@@ -3,6 +3,7 @@
 import json
 import os
 import tomllib
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Final
 
@@ -26,11 +27,20 @@ def recordings_folder() -> Path | None:
 
 
 def speech(seconds: float) -> tuple[Samples, str]:
-    """Return ``seconds`` of real or synthetic speech, and a description of it."""
+    """Return ``seconds`` of speech with the wake word every few seconds, and a description."""
     folder = recordings_folder()
     if folder is not None:
-        return _recorded(folder, seconds), "real recordings, talk with the wake word in between"
+        described = f"real recordings, the wake word after each {EXCERPT_S} s of read sentences"
+        return _recorded(folder, seconds), described
     return _synthetic(seconds), "a speech synthesiser, from tests/fixtures"
+
+
+def talk(seconds: float) -> tuple[Samples, str]:
+    """Return ``seconds`` of speech without the wake word, and a description of it."""
+    folder = recordings_folder()
+    if folder is not None:
+        return _recorded(folder, seconds, has_word=False), "real recordings, read sentences"
+    return _synthetic(seconds, ("talk",)), "a speech synthesiser without wake words"
 
 
 def quiet_room(seconds: float) -> Samples:
@@ -47,8 +57,8 @@ def silence(seconds: float) -> Samples:
     return np.zeros(round(seconds * SAMPLE_RATE_HZ), np.int16)
 
 
-def _recorded(folder: Path, seconds: float) -> Samples:
-    """Return excerpts of talk in alternation with clips of the word, with a fixed seed."""
+def _recorded(folder: Path, seconds: float, *, has_word: bool = True) -> Samples:
+    """Return excerpts of talk, with clips of the word in between or without, with a fixed seed."""
     manifest = json.loads((folder / "manifest.json").read_text("utf-8"))
     words = [clip["file"] for clip in manifest["clips"] if clip["label"] == "alexa"]
     talk = [each["file"] for each in manifest["streams"] if each["group"].startswith("negative/l")]
@@ -58,12 +68,19 @@ def _recorded(folder: Path, seconds: float) -> Samples:
         stream = _read(folder / talk[random.integers(len(talk))])
         first = random.integers(len(stream) - EXCERPT_S * SAMPLE_RATE_HZ)
         parts.append(stream[first : first + EXCERPT_S * SAMPLE_RATE_HZ])
-        parts.append(_read(folder / words[random.integers(len(words))]))
+        word = words[random.integers(len(words))]
+        if has_word:
+            parts.append(_read(folder / word))
     return _fit_length(parts, seconds)
 
 
-def _synthetic(seconds: float) -> Samples:
-    """Return the spoken parts of the fixtures, each with half a second around it."""
+def _synthetic(seconds: float, stems: Sequence[str] | None = None) -> Samples:
+    """Return the spoken parts of the fixtures, each with half a second around it.
+
+    Args:
+        seconds: length.
+        stems: names of the fixtures; None means all.
+    """
     index = tomllib.loads((FIXTURES / "index.toml").read_text("utf-8"))
     margin = SAMPLE_RATE_HZ // 2
     parts = [
@@ -72,7 +89,9 @@ def _synthetic(seconds: float) -> Samples:
             + margin
         ]
         for each in index["recording"]
-        if each.get("said") and "khz" not in each["file"]
+        if each.get("said")
+        and "khz" not in each["file"]
+        and (stems is None or Path(each["file"]).stem in stems)
     ]
     return _fit_length(parts, seconds)
 

@@ -194,6 +194,15 @@ def test_speech_has_the_requested_length_and_is_not_silent() -> None:
     assert which
 
 
+def test_speech_without_the_word_is_as_long_and_not_the_same() -> None:
+    samples, which = sounds.talk(60)
+
+    assert len(samples) == 60 * 16_000
+    assert np.abs(samples.astype(int)).max() > 1_000
+    assert which != sounds.speech(60)[1]
+    assert not np.array_equal(samples, sounds.speech(60)[0])
+
+
 COMMANDS = [voice.Command(1.0, 2.0, "k/light ON"), voice.Command(6.0, 7.0, "k/light OFF")]
 
 

@@ -12,8 +12,8 @@ import numpy as np
 from listener.audio.pcm import FRAME_SAMPLES, Samples
 from listener.wakeword.embedding import FEATURES, RECEPTIVE_FRAMES, STEP_FRAMES
 from listener.wakeword.features import BANDS, SILENT_LEVEL, START_LEVEL, Floats, Mel
-from listener.wakeword.first_stage import Mask, OpenSteps, best_output
-from listener.wakeword.streaming import LAZY_WINDOW_FRAMES, SILENT_FRAMES, Word
+from listener.wakeword.first_stage import CatchUp, Mask, OpenSteps, best_output
+from listener.wakeword.streaming import LAZY_WINDOW_FRAMES, SILENT_FRAMES, Word, pace_steps
 
 BATCH_STEPS: Final = 128
 """Steps in a batch: 10 s of audio. An eighth faster than 32; more gains little."""
@@ -89,6 +89,8 @@ class BatchModel:
         """
         self.words = tuple(word.name for word in words)
         """Names of the wake words, in the order of the columns of the scores."""
+        self.late_frames: Sequence[int] = ()
+        """Frames after each step of the last push at which a device has its scores."""
         self._mel = Mel(weights, STEP_FRAMES, batch_steps)
         self._network = network
         self._longest = max(word.window_frames for word in words)
@@ -148,8 +150,9 @@ class BatchModel:
         embeddings = self._network.steps(mel)
         opened = None
         if self._first_stage:
-            opened = self._first_stage.push(mel, embeddings, silent)
+            opened, self.late_frames = self._first_stage.push(mel, embeddings, silent)
         else:
+            self.late_frames = (0,) * count
             self._embeddings[:past] = self._embeddings[self._batch_steps :]
             self._embeddings[past : past + count] = embeddings
         if silent < count:
@@ -207,6 +210,7 @@ class _BatchFirstStage:
         window = min(past_steps + 1, LAZY_WINDOW_FRAMES)
         self._reach = -(-(RECEPTIVE_FRAMES + (window - 1) * STEP_FRAMES) // STEP_FRAMES)
         self._window = window
+        self._catch_up = CatchUp(self._reach, pace_steps(self._reach, 1))
 
     def restart(self, silent: Floats) -> None:
         """Start anew, with the embedding network's embedding of silence."""
@@ -215,15 +219,19 @@ class _BatchFirstStage:
         self._approximate[:] = self._silent
         self._is_exact[:] = True
         self._open.restart()
+        self._catch_up.restart()
         self._behind = 0
 
-    def push(self, mel: Floats, embeddings: Floats, silent: int) -> Mask:
-        """Take the next steps; return which words are open at each, and update ``mixed``.
+    def push(self, mel: Floats, embeddings: Floats, silent: int) -> tuple[Mask, list[int]]:
+        """Take the next steps, and update ``mixed``.
 
         Args:
             mel: shape (8 * n, 32).
             embeddings: of the embedding network, shape (n, 96).
             silent: steps at the beginning at which no head runs.
+
+        Returns:
+            Which words are open at each step, and how many frames late a device scores it.
         """
         past, count = self._past, len(embeddings)
         for buffer in (self._exact, self._approximate, self._is_exact):
@@ -234,7 +242,9 @@ class _BatchFirstStage:
         if silent < count:
             score_windows(self._heads, scores[silent:], past + silent + 1, past + count)
         opened = self._open.push(scores)
-        for step, is_open in enumerate(np.any(opened, axis=1), past):
+        late = []
+        for step, is_open in enumerate(np.any(opened, axis=1).tolist(), past):
+            late.append(self._catch_up.push(is_open=is_open))
             self._behind += 1
             self._is_exact[step] = is_open
             if is_open:
@@ -244,7 +254,7 @@ class _BatchFirstStage:
                 self._behind = 0
         np.copyto(self._mixed, self._approximate)
         self._mixed[self._is_exact] = self._exact[self._is_exact]
-        return opened
+        return opened, late
 
 
 def settle(network: LongNetwork, level: float) -> Floats:

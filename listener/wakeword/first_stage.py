@@ -36,6 +36,46 @@ def hold_steps(steps_per_frame: int) -> int:
     return HOLD_FRAMES * steps_per_frame
 
 
+class CatchUp:
+    """How late a device has the scores of a stream, at one step in a frame.
+
+    The arithmetic of `streaming.StreamingModel`, whose network takes some of the steps that it has
+    put off at each frame, for the models of recordings, which have all scores at once.
+    """
+
+    def __init__(self, reach_steps: int, pace_steps: int) -> None:
+        """Start with no steps put off.
+
+        Args:
+            reach_steps: steps that are stored; older ones are never computed.
+            pace_steps: steps that the network takes at a frame, 2 or more.
+        """
+        self._reach = reach_steps
+        self._pace = pace_steps
+        self.restart()
+
+    def restart(self) -> None:
+        """Start anew."""
+        self._put_off = 0
+        self._is_behind = False
+
+    def push(self, *, is_open: bool) -> int:
+        """Take a step; return how many frames later its scores come.
+
+        Args:
+            is_open: whether a word is open at it.
+        """
+        self._put_off += 1
+        if not self._is_behind:
+            if not is_open:
+                return 0
+            self._put_off = min(self._put_off, self._reach)
+        self._put_off -= min(self._pace, self._put_off)
+        self._is_behind = self._put_off > 0
+        # Each frame adds a step.
+        return -(-self._put_off // (self._pace - 1))
+
+
 def best_output(outputs: Floats, labels: list[int]) -> Any:  # noqa: ANN401 - a scalar or an array, as numpy reduces
     """Return the score of a word from the outputs of its head.
 

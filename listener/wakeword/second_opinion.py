@@ -84,6 +84,14 @@ class RecordingModel(Protocol):
         """
 
 
+class StagedModel(RecordingModel, Protocol):
+    """A model for recordings that a first stage may keep from scoring some steps in time."""
+
+    @property
+    def late_frames(self) -> Sequence[int]:
+        """Frames after each step of the last push at which a device has its scores."""
+
+
 @dataclass(frozen=True, slots=True)
 class Opinion:
     """The second opinion on one word."""
@@ -112,19 +120,23 @@ class SecondOpinions:
         self._opinions = tuple(opinions)
         self._step_samples = step_samples
         # Each frame is written twice, one length apart: every stretch is contiguous.
-        self._ring = np.zeros((2 * _RING_FRAMES, FRAME_SAMPLES), np.int16)
+        self._ring = np.zeros((2, _RING_FRAMES, FRAME_SAMPLES), np.int16)
         self._samples = self._ring.reshape(-1)
+        self._slots = tuple(self._ring.transpose(1, 0, 2))
         self._features = np.zeros((OPINION_FRAMES, micro_features.CHANNELS), np.int32)
         self._slot = _RING_FRAMES - 1
         self._end_sample = 0
         self._asked_sample: int | None = None
-        held_steps = HELD_FRAMES * FRAME_SAMPLES // step_samples
-        self._recent = tuple(deque[float]((), held_steps + 1) for _ in self._opinions)
+        self._bounds = tuple((each.column, each.from_score) for each in self._opinions)
+        self._held_steps = HELD_FRAMES * FRAME_SAMPLES // step_samples
+        self._recent = tuple(deque[float]((), self._held_steps + 1) for _ in self._opinions)
+        self._faint_steps = 0
 
     def restart(self) -> None:
         """Overwrite all audio and features, and start anew."""
         self._ring[:] = 0
         self._end_sample = 0
+        self._faint_steps = 0
         for recent in self._recent:
             recent.clear()
         if self._asked_sample is not None:
@@ -141,8 +153,7 @@ class SecondOpinions:
     def push(self, samples: Samples) -> None:
         """Take the next frame, int16, shape (1280,)."""
         self._slot = (self._slot + 1) % _RING_FRAMES
-        self._ring[self._slot] = samples
-        self._ring[self._slot + _RING_FRAMES] = samples
+        self._slots[self._slot][:] = samples
         self._end_sample += FRAME_SAMPLES
         if self._asked_sample is None:
             return
@@ -153,38 +164,64 @@ class SecondOpinions:
             # Features are not kept for longer than the audio.
             self._features[: since // micro_features.STRIDE_SAMPLES] = 0
 
-    def revise(self, scores: Floats) -> None:
+    def revise(self, scores: Floats, late_frames: int = 0) -> None:
         """Replace the scores on which there is a second opinion.
 
         Args:
             scores: of the newest n steps, oldest first, shape (n, columns); changed in place. NaN
                 where a score was not computed.
+            late_frames: frames that a device has taken since, when it has these scores. A stream
+                has pushed them; a recording has not, and leaves out the audio that the device has
+                overwritten by then.
         """
-        end_sample = self._end_sample - len(scores) * self._step_samples
-        for row in scores:
+        rows = scores.tolist()
+        if not self._faint_steps and not self._are_faint(rows):
+            return
+        end_sample = self._end_sample - len(rows) * self._step_samples
+        now_sample = self._end_sample + late_frames * FRAME_SAMPLES
+        for index, row in enumerate(rows):
             end_sample += self._step_samples
+            self._faint_steps = max(self._faint_steps - 1, 0)
             for opinion, recent in zip(self._opinions, self._recent, strict=True):
-                score = float(row[opinion.column])
+                score = row[opinion.column]
                 is_computed = not math.isnan(score)
                 recent.append(score if is_computed else 0.0)
                 highest = max(recent)
-                if is_computed and highest >= opinion.from_score:
-                    features = self._advance(end_sample)
+                if highest < opinion.from_score:
+                    continue
+                if score >= opinion.from_score:
+                    self._faint_steps = self._held_steps
+                if is_computed:
+                    features = self._advance(end_sample, now_sample)
                     probability = float(opinion.network.probabilities(features).max())
                     opinion.network.wipe()
-                    row[opinion.column] = combine(highest, probability)
+                    scores[index, opinion.column] = combine(highest, probability)
 
-    def _advance(self, end_sample: int) -> Whole:
+    def _are_faint(self, rows: Sequence[Sequence[float]]) -> bool:
+        """Return whether a score reaches its bound. Scores below it have no effect later."""
+        for row in rows:
+            for column, bound in self._bounds:
+                if row[column] >= bound:
+                    for recent in self._recent:
+                        recent.clear()
+                    return True
+        return False
+
+    def _advance(self, end_sample: int, now_sample: int) -> Whole:
         """Return the features of the two seconds up to a sample.
 
         The front end goes on where it was asked before if that is not long ago.
+
+        Args:
+            end_sample: end of the step.
+            now_sample: end of the newest audio of a device; what is older than two seconds then is
+                left out.
         """
         asked = self._asked_sample
         if asked is None or end_sample - asked > CONTINUED_SAMPLES:
             self._front_end.restart()
             self._features[:] = 0
-            oldest = self._end_sample - _RING_FRAMES * FRAME_SAMPLES
-            asked = max(end_sample - OPINION_SAMPLES, oldest) + _OVERLAP_SAMPLES
+            asked = now_sample - OPINION_SAMPLES + _OVERLAP_SAMPLES
         self._asked_sample = end_sample
         newest = (self._slot + _RING_FRAMES + 1) * FRAME_SAMPLES - self._end_sample
         features = self._features
@@ -198,6 +235,7 @@ class SecondOpinions:
             features[:-frames] = features[frames:]
             features[-frames:] = self._front_end.step(audio)
             asked = last
+        features[: (now_sample - end_sample) // micro_features.STRIDE_SAMPLES] = 0
         return features
 
 
@@ -279,7 +317,7 @@ class BatchEnsemble:
     Not safe for use by several threads.
     """
 
-    def __init__(self, model: RecordingModel, opinions: SecondOpinions) -> None:
+    def __init__(self, model: StagedModel, opinions: SecondOpinions) -> None:
         """Combine a model with second opinions, at a hop of 80 ms.
 
         Args:
@@ -299,7 +337,8 @@ class BatchEnsemble:
     def push(self, samples: Samples) -> Floats:
         """Score whole frames; see ``RecordingModel.push``."""
         scores = self._model.push(samples)
-        for row, frame in enumerate(samples.reshape(len(scores), FRAME_SAMPLES)):
+        frames = samples.reshape(len(scores), FRAME_SAMPLES)
+        for row, (frame, late) in enumerate(zip(frames, self._model.late_frames, strict=True)):
             self._opinions.push(frame)
-            self._opinions.revise(scores[row : row + 1])
+            self._opinions.revise(scores[row : row + 1], late)
         return scores

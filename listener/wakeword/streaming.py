@@ -42,6 +42,17 @@ _LOWEST_FLOOR: Final = -1.0
 """Lowest floor, below one bit of noise; from a lower one it would take minutes to rise."""
 
 
+def pace_steps(reach_steps: int, steps_per_frame: int) -> int:
+    """Return the steps that the network takes at most for each new one, to catch up in time.
+
+    Args:
+        reach_steps: steps that are stored.
+        steps_per_frame: steps in a frame.
+    """
+    turns = CATCH_UP_FRAMES * steps_per_frame
+    return -(-(reach_steps + turns - 1) // turns)
+
+
 class Head(Protocol):
     """A wake-word network on a window of embeddings. Used by one thread at a time."""
 
@@ -195,9 +206,7 @@ class StreamingModel:
         # Rows wait for as many frames; a frame of two steps may begin with a row that waits, too.
         frames = CATCH_UP_FRAMES + 1 if first_stage else 1
         self._scores = np.zeros((frames * self.steps_per_frame, len(self.columns)), np.float32)
-        # Steps that the network takes at most for each new one: it has caught up in time.
-        turns = CATCH_UP_FRAMES * self.steps_per_frame
-        self._pace_steps = -(-(self._reach_steps + turns - 1) // turns)
+        self._pace_steps = pace_steps(self._reach_steps, self.steps_per_frame)
         self._all_open = (True,) * len(words)
         self._pending: list[tuple[bool, ...]] = []
         self._warm_up_steps = self._waiting_rows = 0

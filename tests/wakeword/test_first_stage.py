@@ -4,7 +4,7 @@ from collections.abc import Callable
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from listener.audio.pcm import FRAME_SAMPLES, Frame, Gap, GapReason, Samples
@@ -12,8 +12,8 @@ from listener.inference.onnx import StreamNet
 from listener.wakeword.detector import Rule, Step, StreamDetector, Wake
 from listener.wakeword.embedding import Embeddings
 from listener.wakeword.features import Floats, Mel
-from listener.wakeword.first_stage import HOLD_FRAMES, FirstStage, OpenSteps
-from listener.wakeword.streaming import CATCH_UP_FRAMES, StreamingModel, Word
+from listener.wakeword.first_stage import HOLD_FRAMES, CatchUp, FirstStage, OpenSteps
+from listener.wakeword.streaming import CATCH_UP_FRAMES, StreamingModel, Word, pace_steps
 from listener.wakeword.student import StudentNet
 from models.embedding.convert import MODELS
 from tests.wakeword.students import random_student
@@ -276,3 +276,26 @@ def frames_of() -> Callable[[list[Samples]], list[Frame]]:
         return [Frame(block, number * FRAME_SAMPLES) for number, block in enumerate(blocks)]
 
     return frames
+
+
+@settings(max_examples=30, deadline=None)
+@given(st.sets(st.integers(1, 55), max_size=6))
+def test_recordings_know_how_late_a_stream_has_its_scores(opens_at: set[int]) -> None:
+    model, _, _ = two_stages(8, 16, tuple(opens_at))
+    frames = np.random.default_rng(3).normal(0, 900, (60, FRAME_SAMPLES)).astype(np.int16)
+    reach = 25
+    schedule = CatchUp(reach, pace_steps(reach, 1))
+    opened_until = 0
+    expected = []
+
+    came: list[int] = []
+    for step, frame in enumerate(frames):
+        came += [step] * len(model.push(frame))
+        # A head is first called at the sixth frame.
+        if step - 4 in opens_at:
+            opened_until = step + HOLD_FRAMES
+        expected.append(schedule.push(is_open=step < opened_until))
+
+    late = [at - step for step, at in enumerate(came)]
+    assert late == expected[: len(late)]
+    assert len(frames) - len(late) < CATCH_UP_FRAMES

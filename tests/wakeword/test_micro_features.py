@@ -55,6 +55,18 @@ def test_features_equal_those_of_the_original_at_the_ends_of_the_range(extreme: 
         assert np.array_equal(features(samples), np.round(compute_features(samples) / SCALE))
 
 
+@pytest.mark.parametrize("level", [0, 3, 200, 9_000])
+@pytest.mark.parametrize("sample", [239, 240, 1_000])
+def test_a_click_to_the_lowest_sample_gives_the_features_of_the_original(
+    level: int, sample: int
+) -> None:
+    # The lowest sample has no positive counterpart in 16 bits, and counts as no loudness.
+    samples = np.random.default_rng(level).normal(0, level or 1e-9, 16_320).astype(np.int16)
+    samples[sample] = -32_768
+
+    assert np.array_equal(features(samples), np.round(compute_features(samples) / SCALE))
+
+
 @pytest.mark.recordings
 def test_features_of_real_speech_equal_those_of_the_original(
     recordings: Path, read_folder: Callable[[Path, float], Samples]
@@ -97,16 +109,4 @@ def test_restart_overwrites_the_audio_and_the_features() -> None:
     assert np.array_equal(front_end.step(samples), first)
 
 
-BUFFERS = (
-    "_samples",
-    "_wave",
-    "_real",
-    "_imaginary",
-    "_next_real",
-    "_next_imaginary",
-    "_parts",
-    "_spectrum",
-    "_power",
-    "_noise",
-    "_noises",
-)
+BUFFERS = ("_samples", "_waves", "_levels", "_noise", "_kept_noise")

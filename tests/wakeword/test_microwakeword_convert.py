@@ -3,6 +3,7 @@
 import hashlib
 import shutil
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -18,6 +19,7 @@ from listener.wakeword.micro_features import MicroFeatures
 from listener.wakeword.second_opinion import OPINION_FRAMES, OPINION_SAMPLES, window_features
 from models.microwakeword import convert
 from models.microwakeword.filters import make_filters
+from models.microwakeword.network import write_network
 from models.microwakeword.record import compute_features, compute_probabilities
 from models.microwakeword.tflite_file import DENSE, read_layers
 
@@ -139,6 +141,16 @@ def test_a_network_with_other_operators_is_refused() -> None:
 
     with pytest.raises(ModelRefused, match="an operator 102, which is not known"):
         read_layers(okay_nabu)
+
+
+def test_a_layer_that_no_line_rounds_alike_is_refused() -> None:
+    first, *others = read_layers(ALEXA)
+    # At a scale just above 1, the first rounding is to halves: only even numbers result.
+    scale = np.float32(1.00001) * np.float32(first.output_scale) / np.float32(first.input_scale)
+    coarse = replace(first, weight_scales=np.full_like(first.weight_scales, scale))
+
+    with pytest.raises(ModelRefused, match="no line rounds the sums of layer 0"):
+        write_network([coarse, *others], convert.MEAN_STEPS, "coarse")
 
 
 def test_another_network_is_not_a_second_opinion(catalogue: Catalogue) -> None:

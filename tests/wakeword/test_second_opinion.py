@@ -7,6 +7,8 @@ from typing import Any
 
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from listener.audio.pcm import FRAME_SAMPLES, Frame, Gap, GapReason, Samples
 from listener.config import WakeSettings
@@ -191,6 +193,33 @@ def test_scores_that_come_late_are_asked_about_their_own_audio() -> None:
     for index, asked in enumerate(late.asked):
         end = (47 + index) * FRAME_SAMPLES
         assert np.array_equal(asked, padded(window_features(front_end(), samples[oldest:end])))
+
+
+@settings(max_examples=40, deadline=None)
+@given(st.data())
+def test_recordings_are_asked_about_the_audio_that_a_stream_has_left(data: st.DataObject) -> None:
+    # Any scores, which come up to LATEST_FRAMES - 1 frames late, together with later ones.
+    frames = 70
+    samples = noise(frames)
+    faint = data.draw(st.dictionaries(st.integers(0, frames - 1), st.sampled_from([0.02, 0.5])))
+    scores = np.array([[faint.get(step, 0.0)] for step in range(frames)], np.float32)
+    scores[list(data.draw(st.sets(st.integers(0, frames - 1), max_size=9)))] = math.nan
+    stream, recording = Recorder(), Recorder()
+    streaming, batch = opinions(stream), opinions(recording)
+
+    late: list[int] = []
+    for index, frame in enumerate(samples.reshape(-1, FRAME_SAMPLES)):
+        streaming.push(frame)
+        waiting = index + 1 - len(late)
+        if waiting == LATEST_FRAMES or index + 1 == frames or data.draw(st.booleans()):
+            streaming.revise(scores[len(late) : index + 1].copy())
+            late += range(waiting - 1, -1, -1)
+    for index, frame in enumerate(samples.reshape(-1, FRAME_SAMPLES)):
+        batch.push(frame)
+        batch.revise(scores[index : index + 1].copy(), late[index])
+
+    assert len(stream.asked) == len(recording.asked)
+    assert all(map(np.array_equal, stream.asked, recording.asked))
 
 
 def test_half_steps_end_in_the_middle_of_a_frame() -> None:

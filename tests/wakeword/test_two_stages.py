@@ -1,6 +1,6 @@
 """Real heads with a student of random weights: device and batches agree, and the rest is exact."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -45,11 +45,12 @@ def on_device(
     words: list[Model],
     stage: Model | None,
     frames: Iterator[Frame],
+    opinions: Sequence[Model] = (),
     **settings: Any,
 ) -> Scores:
     """Score frames as the device does: NaN where a score was not computed."""
     options = WakeSettings(**({"lazy": False} | settings))
-    detector = build_detector(words, catalogue.embedding(), options, stage)
+    detector = build_detector(words, catalogue.embedding(), options, stage, opinions)
     rows = []
     for frame in frames:
         detector.push(frame)
@@ -114,6 +115,25 @@ def test_batches_have_the_scores_of_the_device(
     np.testing.assert_allclose(small, batch, rtol=0, atol=SAME)
     # Scores that are pending at the end of the recording are not computed.
     assert len(batch) - 3 < len(device) <= len(batch)
+    np.testing.assert_allclose(device, batch[: len(device)], rtol=0, atol=SAME)
+
+
+def test_batches_have_the_scores_of_the_device_with_second_opinions_too(
+    staged: tuple[list[Model], Model], catalogue: Catalogue, sound: Samples, cut: Cut
+) -> None:
+    words, stage = staged
+    networks = catalogue.embedding(), catalogue.long_embedding()
+    opinions = catalogue.second_opinions(words)
+
+    alone = in_batches(build_batch(words, *networks, first_stage=stage), sound)
+    both = build_batch(words, *networks, first_stage=stage, opinions=opinions)
+    batch = in_batches(both, sound)
+    small = in_batches(build_batch(words, *networks, 37, stage, opinions), sound, 37)
+    device = on_device(catalogue, words, stage, cut(sound), opinions)
+
+    scored = ~np.isnan(alone)
+    assert np.abs(batch - alone)[scored].max() > 0.01
+    np.testing.assert_allclose(small, batch, rtol=0, atol=SAME)
     np.testing.assert_allclose(device, batch[: len(device)], rtol=0, atol=SAME)
 
 
