@@ -208,20 +208,25 @@ def open_share(student_scores: Sequence[Floats], bound: float) -> float:
 
 
 class Pair:
-    """Scores of one word without and with a first stage. Not safe for use by several threads."""
+    """Scores of one word without and with a first stage, each with its second opinion.
+
+    Not safe for use by several threads.
+    """
 
     def __init__(self, catalogue: Catalogue, word: Model, first_stage: Model) -> None:
         """Load the networks.
 
         Args:
-            catalogue: has the embedding networks.
+            catalogue: has the embedding networks, and the second network of the word, if it has
+                one.
             word: the wake word.
             first_stage: knows the word.
         """
         networks = catalogue.embedding(), catalogue.long_embedding()
+        opinions = catalogue.second_opinions([word])
         self._models = (
-            build_batch([word], *networks),
-            build_batch([word], *networks, first_stage=first_stage),
+            build_batch([word], *networks, opinions=opinions),
+            build_batch([word], *networks, first_stage=first_stage, opinions=opinions),
         )
         threshold = word.manifest.threshold or DEFAULT_THRESHOLD
         self._rule = Rule(threshold)
