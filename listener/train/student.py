@@ -18,20 +18,22 @@ from listener.wakeword.embedding import FEATURES
 from listener.wakeword.features import Floats
 from listener.wakeword.student import INPUTS, StudentWeights
 
-WIDTH: Final = 128
+WIDTH: Final = 160
 TAPS: Final = (4, 4, 4)
 STRETCHES: Final = 32
 """Stretches in a batch."""
 STRETCH_STEPS: Final = 48
 """Steps of a stretch whose embeddings are compared: 3.8 s."""
+FIRST_RATE: Final = 3e-3
+"""Highest learning rate of a new student."""
+TUNING_RATE: Final = 5e-4
+"""Highest learning rate of a student that learns one more word."""
 
 _WORD_STRETCHES: Final = 12
 """Stretches of a batch that surround the end of a word."""
 _WORD_WEIGHT: Final = 3.0
 _WORD_BEFORE_STEPS: Final = 14
 _WORD_AFTER_STEPS: Final = 4
-_FIRST_RATE: Final = 3e-3
-_TUNING_RATE: Final = 5e-4
 _SMALLEST_DEVIATION: Final = 1e-3
 
 
@@ -47,12 +49,13 @@ class TeacherStream:
     """Steps at which a wake word ends, rising; may be empty."""
 
 
-def train_student(
+def train_student(  # noqa: PLR0913, PLR0917 - the parts of a training
     streams: Sequence[TeacherStream],
     batches: int,
     random: Generator,
     start: StudentWeights | None = None,
     on_batch: Callable[[int, float], None] = lambda _batch, _loss: None,
+    rate: float | None = None,
 ) -> StudentWeights:
     """Train a student, or tune one.
 
@@ -60,16 +63,17 @@ def train_student(
         streams: each longer than a stretch with its context, some with words.
         batches: number of batches.
         random: draws weights and stretches.
-        start: a student to be tuned, at a lower rate; None trains a new one.
+        start: a student to be tuned; None trains a new one.
         on_batch: called with the number of each batch and its loss.
+        rate: highest learning rate; None: `TUNING_RATE` with a start, `FIRST_RATE` without.
 
     Returns:
         The weights.
     """
     scale = _Scale.of(streams)
     network = _Network.draw(WIDTH, TAPS, random) if start is None else _Network.unfold(start, scale)
-    rate = _FIRST_RATE if start is None else _TUNING_RATE
-    optimiser = Adam(network.parameters, batches, rate)
+    usual = FIRST_RATE if start is None else TUNING_RATE
+    optimiser = Adam(network.parameters, batches, usual if rate is None else rate)
     draw = _Stretches(streams, network.context_steps, random)
     for batch in range(1, batches + 1):
         mel, target, weight = draw.batch()

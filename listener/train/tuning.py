@@ -31,7 +31,7 @@ from listener.wakeword.manifest import DEFAULT_THRESHOLD, File, KnownWord, Manif
 from listener.wakeword.second_opinion import RecordingModel
 from listener.wakeword.student import StudentWeights, read_weights, write_weights
 
-SPEECH_SHARE: Final = 0.04
+SPEECH_SHARE: Final = 0.053
 """Part of the steps of speech at which a word is open."""
 WEIGHTS: Final = "student.npy"
 BATCHES: Final = 600
@@ -208,20 +208,25 @@ def open_share(student_scores: Sequence[Floats], bound: float) -> float:
 
 
 class Pair:
-    """Scores of one word without and with a first stage. Not safe for use by several threads."""
+    """Scores of one word without and with a first stage, each with its second opinion.
+
+    Not safe for use by several threads.
+    """
 
     def __init__(self, catalogue: Catalogue, word: Model, first_stage: Model) -> None:
         """Load the networks.
 
         Args:
-            catalogue: has the embedding networks.
+            catalogue: has the embedding networks, and the second network of the word, if it has
+                one.
             word: the wake word.
             first_stage: knows the word.
         """
         networks = catalogue.embedding(), catalogue.long_embedding()
+        opinions = catalogue.second_opinions([word])
         self._models = (
-            build_batch([word], *networks),
-            build_batch([word], *networks, first_stage=first_stage),
+            build_batch([word], *networks, opinions=opinions),
+            build_batch([word], *networks, first_stage=first_stage, opinions=opinions),
         )
         threshold = word.manifest.threshold or DEFAULT_THRESHOLD
         self._rule = Rule(threshold)

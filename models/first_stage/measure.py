@@ -10,6 +10,7 @@ the same voices, that the student was not trained with.
 """
 
 import argparse
+import hashlib
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -21,14 +22,14 @@ import numpy as np
 
 from listener.audio.pcm import SAMPLE_RATE_HZ, Samples
 from listener.evaluate.corpus.augmentation import Condition, Mixer, choose_mix
-from listener.inference.catalogue import FIRST_STAGE, Catalogue
+from listener.inference.catalogue import FIRST_STAGE, MANIFEST, Catalogue
 from listener.storage.recordings import open_recording
 from listener.train.clips import plan_clips, speak_clips
 from listener.train.negatives import THRESHOLD
 from listener.train.tuning import SPEECH_SHARE, WEIGHTS, Pair, fix_word, pack_first_stage
 from listener.train.voices.engine import VoiceEngine
 from listener.train.voices.registry import find_engines
-from listener.wakeword.manifest import KnownWord, to_toml
+from listener.wakeword.manifest import KnownWord, parse_manifest, to_toml
 from listener.wakeword.student import read_weights
 from models.first_stage.train import ENGINES, FOLDER, SPOKEN, play
 from models.negatives.make import SPLIT, read_sources
@@ -120,7 +121,9 @@ def main() -> None:
     parser.add_argument("folder", type=Path, nargs="?", default=FOLDER, help="of the weights")
     parser.add_argument("--home", type=Path, default=Path(), help="data directory with voices")
     parser.add_argument("--share", type=float, default=SPEECH_SHARE)
-    parser.add_argument("--word", action="append", help="measure only these words")
+    parser.add_argument(
+        "--word", action="append", help="measure these words, and keep the entries of the others"
+    )
     arguments = parser.parse_args()
     audio: Path = arguments.audio
     catalogue = Catalogue(arguments.home)
@@ -133,7 +136,7 @@ def main() -> None:
     ]
     data = (arguments.folder / WEIGHTS).read_bytes()
     weights = read_weights(data, WEIGHTS)
-    known: dict[str, KnownWord] = {}
+    known = _read_known(arguments.folder / MANIFEST, data) if arguments.word else {}
     for name in arguments.word or [w for w in SPOKEN if w in catalogue.names()]:
         word = catalogue.load(name)
         entry = fix_word(catalogue, word, weights, speech, arguments.share)
@@ -150,8 +153,18 @@ def main() -> None:
         share = f"open in {entry.speech_share:.2%} of speech"
         _say(f"{name}: bound {entry.bound}, {share}, {lost} of {woken} lost")
         known[name] = msgspec.structs.replace(entry, woken=woken, lost=lost)
-    manifest = pack_first_stage(FIRST_STAGE, data, known, _ORIGIN).manifest
-    (arguments.folder / "manifest.toml").write_text(to_toml(manifest), "utf-8")
+    words = {name: known[name] for name in SPOKEN if name in known}
+    manifest = pack_first_stage(FIRST_STAGE, data, words, _ORIGIN).manifest
+    (arguments.folder / MANIFEST).write_text(to_toml(manifest), "utf-8")
+
+
+def _read_known(file: Path, data: bytes) -> dict[str, KnownWord]:
+    """Return the entries of a manifest that belong to some weights; none if there is none."""
+    if not file.is_file():
+        return {}
+    manifest = parse_manifest(file.read_text("utf-8"), str(file))
+    is_same = manifest.files[0].sha256 == hashlib.sha256(data).hexdigest()
+    return dict(manifest.words) if is_same else {}
 
 
 def _say(text: str) -> None:

@@ -9,7 +9,8 @@ any wake word's head trains anything. Same engines, same recordings, same machin
 
 import argparse
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Final
@@ -21,20 +22,30 @@ from listener.audio.pcm import Samples
 from listener.evaluate.corpus.augmentation import Condition, Mixer, choose_mix
 from listener.inference.catalogue import Catalogue
 from listener.train.acoustics import Surroundings, read_surroundings
-from listener.train.clips import ClipRequest, place_clips, plan_clips, speak_clips
+from listener.train.clips import (
+    ClipRequest,
+    LabelledStretch,
+    SyntheticClip,
+    place_clips,
+    plan_clips,
+    speak_clips,
+)
 from listener.train.negatives import TRAIN
-from listener.train.student import TeacherStream, train_student
+from listener.train.phrase import parse_phrase
+from listener.train.student import FIRST_RATE, TeacherStream, train_student
 from listener.train.teacher import Teacher
+from listener.train.texts import make_sentences
 from listener.train.tuning import WEIGHTS
 from listener.train.voices.engine import VoiceEngine
 from listener.train.voices.registry import find_engines
-from listener.wakeword.student import write_weights
+from listener.train.voices.synthesis import SyntheticSpeech, derive_generator, resample_speech
+from listener.wakeword.student import read_weights, write_weights
 from models.negatives.make import SPLIT, Source, read_sources
 
 FOLDER: Final = Path(__file__).parents[1] / "first-stage"
 SPOKEN: Final[Mapping[str, tuple[str, ...]]] = {
-    "alexa": ("alexa", "hey alexa"),
-    "hey-jarvis": ("hey jarvis",),
+    "alexa": ("alexa", "alexa", "hey alexa"),
+    "hey-jarvis": ("hey jarvis", "jarvis"),
     "hey-lumen": ("hey lumen",),
     "hey-marvin": ("hey marvin",),
     "hey-mycroft": ("hey mycroft",),
@@ -48,12 +59,15 @@ SPOKEN: Final[Mapping[str, tuple[str, ...]]] = {
     "weather": ("what's the weather", "tell me the weather", "what is the weather today"),
 }
 """What the voices say for each word."""
-CLIPS: Final = 63
+CLIPS: Final = 420
 """Clips of each word."""
-ENGINES: Final = (*("espeak-ng", "flite", "festival", "espeak-ng", "flite", "piper", "kokoro"),)
+ENGINES: Final = (
+    *("espeak-ng", "kokoro", "piper", "espeak-ng", "flite", "piper", "espeak-ng"),
+    *("festival", "piper", "espeak-ng", "kokoro", "flite", "piper", "espeak-ng"),
+)
 """Voice engines in turn; one that is not installed is left out."""
 COPIES: Final = 3
-"""Stretches of each clip: other rooms, noises and levels."""
+"""Stretches of each clip: other vocal tracts, rooms, noises and levels."""
 SENTENCES: Final = (
     "the quick brown fox jumps over the lazy dog",
     "please remember to buy some milk on the way home",
@@ -69,12 +83,25 @@ SENTENCES: Final = (
     "the service at the harvest festival was marvellous",
 )
 """Other speech of the same voices."""
-SENTENCE_CLIPS: Final = 84
-BATCHES: Final = 6000
+SENTENCE_TEXTS: Final = 160
+"""More sentences, half of them words at random."""
+SENTENCE_CLIPS: Final = 168
+AUGMENTATIONS: Final = 2
+"""Times that the recorded speech is repeated in rooms and noise, by other vocal tracts."""
+BATCHES: Final = 8000
+"""Batches of each round."""
+RATES: Final = (FIRST_RATE, FIRST_RATE / 2)
+"""Highest learning rate of each round, which falls to almost 0; a round starts with the weights of
+the one before, in 16 bits."""
 SEED: Final = 1
 _NOISE_DB: Final = (0.0, 5.0, 10.0, 15.0, 20.0)
 _LOUDEST_DBOV: Final = -12.0
 _FAINTEST_DBOV: Final = -50.0
+_TRACTS: Final = (0.88, 1.14)
+"""Range of the factor by which each stretch is resampled, besides what the engine does."""
+_FAINT_SHARE: Final = 0.3
+_FAINT_DB: Final = (-20.0, -3.0)
+"""Attenuation of a part of the stretches, besides their random level."""
 _COMPLETE: Final = "complete"
 
 
@@ -104,7 +131,9 @@ def make_streams(
     for number, (word, texts) in enumerate(SPOKEN.items()):
         plan = plan_clips("word", texts, names, CLIPS)
         yield word, partial(_speak, teacher, plan, engines, surroundings, SEED + number, COPIES)
-    plan = plan_clips("sentence", SENTENCES, names, SENTENCE_CLIPS)
+    phrase = parse_phrase("alexa")
+    texts = (*SENTENCES, *make_sentences(phrase, SENTENCE_TEXTS))
+    plan = plan_clips("sentence", texts, names, SENTENCE_CLIPS)
     yield "sentences", partial(_speak, teacher, plan, engines, surroundings, SEED, 1)
     for number, source in enumerate(sources):
         yield f"recording-{number}", partial(teacher.teach, source.samples)
@@ -120,25 +149,63 @@ def _speak(  # noqa: PLR0913, PLR0917 - what makes the stretches
     seed: int,
     copies: int,
 ) -> TeacherStream:
-    clips = speak_clips(plan, engines, seed)
-    return teacher.teach_stretches(place_clips(clips, surroundings, seed, copies))
+    clips = vary_clips(speak_clips(plan, engines, seed), seed, copies)
+    stretches = place_clips(clips, surroundings, seed, copies=1)
+    return teacher.teach_stretches(fade_stretches(stretches, seed))
+
+
+def vary_clips(clips: Iterable[SyntheticClip], seed: int, copies: int) -> Iterator[SyntheticClip]:
+    """Yield copies of each clip by other vocal tracts, each with a number of its own.
+
+    Args:
+        clips: the clips.
+        seed: seed of the training.
+        copies: copies of each clip.
+    """
+    for clip in clips:
+        request, speech = clip.request, clip.speech
+        for copy in range(copies):
+            number = request.number * copies + copy
+            random = derive_generator(seed, "tract", request.kind, request.engine, number)
+            factor = float(random.uniform(*_TRACTS))
+            samples = resample_speech(speech.samples, factor)
+            end = min(round(speech.end * len(samples) / len(speech.samples)), len(samples))
+            yield SyntheticClip(
+                replace(request, number=number), SyntheticSpeech(samples, speech.voice, end)
+            )
+
+
+def fade_stretches(stretches: Iterable[LabelledStretch], seed: int) -> Iterator[LabelledStretch]:
+    """Yield stretches, a part of them attenuated.
+
+    Args:
+        stretches: the stretches.
+        seed: seed of the training.
+    """
+    random = derive_generator(seed, "fade")
+    for stretch in stretches:
+        gain_db = random.uniform(*_FAINT_DB) if random.random() < _FAINT_SHARE else 0.0
+        samples = np.rint(stretch.samples * 10 ** (gain_db / 20)).astype(np.int16)
+        yield replace(stretch, samples=samples)
 
 
 def _augment(
     sources: list[Source], noises: tuple[Path, ...], rooms: tuple[Path, ...]
 ) -> Iterator[Samples]:
-    """Yield the speech of the training half in rooms and noise, at other levels."""
+    """Yield the speech of the training half in rooms and noise, at other levels and pitches."""
     random = default_rng(SEED)
     mixer = Mixer()
-    for source in sources:
-        if source.name.startswith("noise/"):
-            continue
-        snr_db = float(random.choice(_NOISE_DB))
-        level = float(random.uniform(_FAINTEST_DBOV, _LOUDEST_DBOV))
-        in_room = rooms if random.random() < 1 / 2 else ()
-        condition = Condition(f"{snr_db}", snr_db, noises, in_room, level)
-        choice = choose_mix(condition, SEED, source.name, 0)
-        yield np.concatenate(list(mixer.mix(partial(play, source.samples), choice)))
+    for play_number in range(AUGMENTATIONS):
+        for source in sources:
+            if source.name.startswith("noise/"):
+                continue
+            snr_db = float(random.choice(_NOISE_DB))
+            level = float(random.uniform(_FAINTEST_DBOV, _LOUDEST_DBOV))
+            in_room = rooms if random.random() < 1 / 2 else ()
+            samples = resample_speech(source.samples, float(random.uniform(*_TRACTS)))
+            condition = Condition(f"{snr_db}", snr_db, noises, in_room, level)
+            choice = choose_mix(condition, SEED, source.name, play_number)
+            yield np.concatenate(list(mixer.mix(partial(play, samples), choice)))
 
 
 def play(samples: Samples) -> Iterator[Samples]:
@@ -194,7 +261,7 @@ def main() -> None:
         "--streams",
         type=Path,
         default=Path("build/first-stage"),
-        help="folder that keeps the training streams, so that an ended run continues",
+        help="folder that keeps streams and rounds, so that an ended run continues",
     )
     parser.add_argument("--batches", type=int, default=BATCHES)
     arguments = parser.parse_args()
@@ -205,7 +272,24 @@ def main() -> None:
     steps = sum(len(stream.mel) for stream in streams)
     words = sum(len(stream.word_steps) for stream in streams)
     _say(f"{steps * 0.08 / 3600:.2f} h, {words} words, {time.monotonic() - started:.0f} s")
+    arguments.folder.mkdir(parents=True, exist_ok=True)
+    file: Path = arguments.folder / WEIGHTS
+    start = None
+    for number, rate in enumerate(RATES):
+        kept = arguments.streams / f"round-{number}.npy"
+        if not kept.is_file():
+            weights = train_student(
+                streams, arguments.batches, default_rng(SEED + number), start, _reporter(), rate
+            )
+            kept.write_bytes(write_weights(weights))
+        start = read_weights(kept.read_bytes(), kept.name)
+        file.write_bytes(kept.read_bytes())
+
+
+def _reporter() -> Callable[[int, float], None]:
+    """Return what prints the mean loss of each hundred batches."""
     losses: list[float] = []
+    started = time.monotonic()
 
     def report(batch: int, loss: float) -> None:
         losses.append(loss)
@@ -213,9 +297,7 @@ def main() -> None:
             mean = sum(losses[-100:]) / 100
             _say(f"batch {batch} loss {mean:.4f} {time.monotonic() - started:.0f} s")
 
-    weights = train_student(streams, arguments.batches, default_rng(SEED), on_batch=report)
-    arguments.folder.mkdir(parents=True, exist_ok=True)
-    (arguments.folder / WEIGHTS).write_bytes(write_weights(weights))
+    return report
 
 
 def _say(text: str) -> None:

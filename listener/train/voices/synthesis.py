@@ -72,7 +72,7 @@ def synthesize(
     low, high = engine.resampling
     factor = float(random.uniform(low, high))
     spoken = engine.speak(text, chosen, random)
-    return trim_speech(_resample(spoken, factor), chosen)
+    return trim_speech(resample_speech(spoken, factor), chosen)
 
 
 def trim_speech(samples: Samples, voice: str) -> SyntheticSpeech | None:
@@ -100,8 +100,13 @@ def trim_speech(samples: Samples, voice: str) -> SyntheticSpeech | None:
     return SyntheticSpeech(np.rint(clip).astype(np.int16), voice, last - start)
 
 
-def _resample(samples: Samples, factor: float) -> Samples:
-    """Change pitch, formants and speed together by ``1 / factor``."""
+def resample_speech(samples: Samples, factor: float) -> Samples:
+    """Change pitch, formants and speed together by ``1 / factor``.
+
+    Args:
+        samples: int16 at 16 kHz, shape (n,).
+        factor: length of the result divided by n; within 1 % of 1 nothing changes.
+    """
     if abs(factor - 1) < _LEAST_CHANGE or not len(samples):
         return samples
     import soxr  # noqa: PLC0415 - a package of the extra, loaded only where speech is made
