@@ -218,7 +218,7 @@ class Training:
             tracks = tuple(score_stream(model, each) for each in negatives.threshold)
             test_tracks = tuple(score_stream(test or model, each) for each in negatives.threshold)
             for task, batch in made if test else ():
-                part = task.name.rpartition("-")[0]
+                part = task.part
                 if part not in {*tests, "test-near"} or test is None:
                     continue
                 scores = score_stretches(test, batch)
@@ -248,9 +248,7 @@ def build_pools(
     ]
     for part in ("word", "near", "sentence"):
         chosen = [
-            (task, batch)
-            for task, batch in made
-            if task.kind == "train" and task.name.rpartition("-")[0] == part
+            (task, batch) for task, batch in made if task.kind == "train" and task.part == part
         ]
         if not chosen:
             continue
