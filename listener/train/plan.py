@@ -47,8 +47,8 @@ class ClipCounts:
 
 
 COUNTS: Final[Mapping[Quality, ClipCounts]] = {
-    "fast": ClipCounts(720, 3, 360, 2, 120, 40, 100, 60, 600),
-    "best": ClipCounts(800, 3, 400, 2, 120, 40, 100, 60, 600),
+    "fast": ClipCounts(480, 3, 240, 2, 60, 40, 100, 60, 600),
+    "best": ClipCounts(600, 3, 300, 2, 100, 40, 100, 60, 600),
 }
 
 

@@ -29,6 +29,8 @@ LEAST_COST: Final = 1.0
 """Cost of the phones that must differ, about two vowels or one consonant and a vowel. A phrase that
 differs less is the word as somebody pronounces it: used against it, it makes the heads miss people.
 """
+MORE_OF_PAIRS: Final = 0.3
+"""Added to it for pairs of words: there are many for each cost, and few of them are ever said."""
 LEAST_TESTED_COST: Final = 0.45
 """The same for phrases that a model is only tested on: what it may wake at."""
 
@@ -109,13 +111,13 @@ def find_near_phrases(
     whole = sum(map(deletion_cost, target))
     # Pairs of short words would leave no place for words, which are said more often.
     singles, pairs = (
-        [each.phrase for each in found if each.distance * whole >= least][: most // 2]
-        for found in (
-            find_nearest(lexicon, target, _SEARCHED, pairs=False),
-            find_nearest(lexicon, target, _SEARCHED),
+        [each.phrase for each in found if each.distance * whole >= lowest][: most // 2]
+        for found, lowest in (
+            (find_nearest(lexicon, target, _SEARCHED, pairs=False), least),
+            (find_nearest(lexicon, target, _SEARCHED), least + MORE_OF_PAIRS),
         )
     )
-    variants = list(_variants(phrase, lexicon, least))
+    variants = list(_variants(phrase, lexicon, least + MORE_OF_PAIRS))
     parts = [part for part in _parts(phrase) if _cost(part, target) >= least]
     texts = dict.fromkeys(in_turn(singles, pairs, variants, parts))
     return tuple(text for text in texts if phrase.spoken not in text)
