@@ -56,6 +56,6 @@ def _is_available(engine: str) -> bool:
     if engine not in {STAGES_ON, ALL_WORDS}:
         return True
     catalogue = Catalogue(Path(os.devnull))
-    names = [m.name for m in catalogue.manifests() if m.kind == "wake-word"]
+    names = [m.name for m in catalogue.manifests() if m.kind == "wake-word" and m.package]
     words = [catalogue.load(name) for name in (names if engine == ALL_WORDS else [WORD])]
     return catalogue.first_stage(words) is not None

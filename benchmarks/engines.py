@@ -86,14 +86,14 @@ def _earmark(*, first_stage: bool = False, every_word: bool = False) -> Score:
 
     Args:
         first_stage: with the first stage.
-        every_word: all shipped wake words at once; one otherwise.
+        every_word: all six of openWakeWord at once; one otherwise.
     """
     from listener.config import WakeSettings
     from listener.inference.build import load_detector
     from listener.inference.catalogue import Catalogue
 
     catalogue = Catalogue(Path(tempfile.gettempdir()) / "earmark-benchmark-home")
-    names = [m.name for m in catalogue.manifests() if m.kind == "wake-word"]
+    names = [m.name for m in catalogue.manifests() if m.kind == "wake-word" and m.package]
     words = [catalogue.load(name) for name in (names if every_word else [WORD])]
     if first_stage and catalogue.first_stage(words) is None:
         raise SystemExit("there is no first stage for these words")

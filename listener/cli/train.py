@@ -53,9 +53,9 @@ model in openWakeWord format. Half of the real recordings train nothing and fix 
 more heads are trained without one voice engine, and tested on it: the report has their misses. A
 training that was ended continues when the same command is run again."""
 EXAMPLES: Final = (
-    'earmark train "hey lumen"',
-    'earmark train "hey lumen" --say "hey loo men" --record 10',
-    'earmark train "hey lumen" --voices best --to models-of-mine',
+    'earmark train "hey lantern"',
+    'earmark train "hey lantern" --say "hey lan turn" --record 10',
+    'earmark train "hey lantern" --voices best --to models-of-mine',
 )
 
 

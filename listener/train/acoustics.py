@@ -1,4 +1,4 @@
-"""Places of synthetic speech: other speech before it, rooms, microphones, noise and gain.
+"""Places of synthetic speech: other speech before and after it, rooms, microphones, noise and gain.
 
 Everything is synthetic unless recordings are given: coloured noise, hum, babble and music, and
 rooms by Polack's model. A stretch is reproducible from its random generator.
@@ -37,6 +37,9 @@ PEAK_DBFS: Final = (-28.0, -0.5)
 _CONTEXT_SHARE: Final = 0.3
 _CONTEXT_GAP_S: Final = (0.02, 0.4)
 _CONTEXT_DB: Final = (-15.0, 0.0)
+_FOLLOWED_SHARE: Final = 0.3
+_FOLLOWING_GAP_S: Final = (0.05, 0.4)
+_FOLLOWING_DB: Final = (-9.0, 0.0)
 _DRY_SHARE: Final = 0.35
 _RECORDED_ROOM_SHARE: Final = 0.4
 _DECAY_S: Final = (0.1, 0.7)
@@ -100,7 +103,7 @@ def read_surroundings(
 def place_speech(
     speech: Samples, end: int, surroundings: Surroundings, random: Generator
 ) -> PlacedSpeech:
-    """Place speech in a room with noise, after a pause or other speech, at some level.
+    """Place speech in a room with noise, between pauses or other speech, at some level.
 
     Args:
         speech: int16 at 16 kHz, shape (n,), not silent.
@@ -113,6 +116,8 @@ def place_speech(
     sound = np.zeros(before + len(word) + round(AFTER_S * SAMPLE_RATE_HZ))
     if surroundings.talk and random.random() < _CONTEXT_SHARE:
         _add_context(sound, before, surroundings.talk, random)
+    if surroundings.talk and random.random() < _FOLLOWED_SHARE:
+        _add_following(sound, before + end, surroundings.talk, random)
     sound[before : before + len(word)] += word
     sound = _into_room(_through_microphone(sound, random), surroundings.rooms, random)
     is_noisy = random.random() < _NOISY_SHARE
@@ -129,6 +134,14 @@ def _add_context(sound: Sound, before: int, talk: Sequence[Samples], random: Gen
     sound[:end] += (
         other / max(np.abs(other).max(), _TINY) * 10 ** (random.uniform(*_CONTEXT_DB) / 20)
     )
+
+
+def _add_following(sound: Sound, end: int, talk: Sequence[Samples], random: Generator) -> None:
+    """Add speech that begins soon after the word, as a command does."""
+    start = end + round(random.uniform(*_FOLLOWING_GAP_S) * SAMPLE_RATE_HZ)
+    other = talk[int(random.integers(len(talk)))][: max(0, len(sound) - start)].astype(np.float64)
+    level = 10 ** (random.uniform(*_FOLLOWING_DB) / 20) / max(np.abs(other).max(initial=0), _TINY)
+    sound[start : start + len(other)] += other * level
 
 
 def _through_microphone(sound: Sound, random: Generator) -> Sound:

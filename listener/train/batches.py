@@ -61,7 +61,10 @@ Steps = NDArray[np.int64]
 class BatchTask:
     """What a batch is made of; picklable, so that any process can make it."""
 
+    part: str
+    """Purpose of its clips: ``word``, ``near`` or ``sentence`` of the training, or a test."""
     name: str
+    """Name of its file."""
     kind: BatchKind
     requests: tuple[ClipRequest, ...]
     seed: int

@@ -20,10 +20,13 @@ INPUTS: Final = WINDOW_FRAMES * FEATURES
 CLIP: Final = 6.0
 """Standardised inputs are clipped to this many standard deviations."""
 
-_INPUT_KEPT: Final = 0.9
-"""Part of the inputs that dropout keeps in training; in use, inputs are scaled by it."""
+_LEVELS: Final = 256
+_DROPPED_LEVELS: Final = 26
+_INPUT_KEPT: Final = 1 - _DROPPED_LEVELS / _LEVELS
+"""Part of the inputs that dropout keeps in training, 0.9; in use, inputs are scaled by it."""
 _HIDDEN_KEPT: Final = 0.7
 _INPUT_NOISE: Final = 0.2
+"""Standard deviation of the noise that is added in training; the noise is uniform."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -165,8 +168,16 @@ def _layer(inputs: int, outputs: int, random: Generator) -> tuple[Floats, Floats
 def _disturb(inputs: Floats, random: Generator | None) -> Floats:
     if random is None:
         return inputs * np.float32(_INPUT_KEPT)
-    noisy = inputs + random.standard_normal(inputs.shape, np.float32) * np.float32(_INPUT_NOISE)
-    noisy *= random.random(inputs.shape, np.float32) < _INPUT_KEPT
+    # A byte for each: normal and uniform floats would take half of the time of a training.
+    levels, chances = np.frombuffer(random.bytes(2 * inputs.size), np.uint8).reshape(
+        2, *inputs.shape
+    )
+    scale = _INPUT_NOISE * np.sqrt(12 / (_LEVELS**2 - 1))
+    noisy: Floats = levels.astype(np.float32)
+    noisy -= np.float32((_LEVELS - 1) / 2)
+    noisy *= np.float32(scale)
+    noisy += inputs
+    noisy *= chances >= _DROPPED_LEVELS
     return noisy
 
 

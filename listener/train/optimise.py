@@ -111,7 +111,7 @@ class HeadTrainer:
             parts.append(head.forward(self._standard.apply(windows), None)[0])
         most = max(_FEWEST_HARD, round(len(ends) * _HARD_SHARE))
         hardest = ends[np.argsort(-np.concatenate(parts), kind="stable")[:most]]
-        return Pool(pool.name, pool.embeddings, hardest, len(hardest) ** 0.5, is_word=False)
+        return Pool(pool.name, pool.embeddings, hardest, pool.weight, is_word=False)
 
 
 def _draw(pools: Sequence[Pool], count: int, random: Generator) -> list[Floats]:

@@ -21,9 +21,11 @@ from listener.train.voices.registry import Quality
 LEFT_OUT_FIRST: Final = ("piper", "festival", "rhvoice", "flite")
 """Order in which an engine is chosen for the test: natural voices first."""
 
-_CLIP_S: Final[Mapping[str, float]] = {"kokoro": 0.5, "festival": 0.3, "rhvoice": 0.15}
+_CLIP_S: Final[Mapping[str, float]] = {"kokoro": 0.5, "festival": 0.1, "rhvoice": 0.15}
 """Estimated seconds of one core to speak a clip, for the time left; others take `_OTHER_CLIP_S`."""
 _OTHER_CLIP_S: Final = 0.03
+_OPEN_S: Final[Mapping[str, float]] = {"kokoro": 0.8, "piper": 1.5}
+"""Estimated seconds of one core to open an engine; others take 0.1."""
 _COPY_S: Final = 0.018
 """Estimated seconds of one core to place and embed one copy of a clip."""
 
@@ -45,8 +47,8 @@ class ClipCounts:
 
 
 COUNTS: Final[Mapping[Quality, ClipCounts]] = {
-    "fast": ClipCounts(1200, 3, 600, 2, 240, 40, 100, 60, 800),
-    "best": ClipCounts(1500, 3, 750, 2, 300, 40, 100, 60, 800),
+    "fast": ClipCounts(480, 3, 240, 2, 60, 40, 100, 60, 600),
+    "best": ClipCounts(600, 3, 300, 2, 100, 40, 100, 60, 600),
 }
 
 
@@ -64,7 +66,9 @@ class Recipe:
     """
     counts: ClipCounts
     near: tuple[str, ...]
-    """Phrases that sound like the word."""
+    """Phrases that sound like the word, which train against it."""
+    near_tested: tuple[str, ...]
+    """Phrases of the test: some of these, and some that sound more like the word."""
     sentences: tuple[str, ...]
     negatives: str
     """SHA-256 of the negatives."""
@@ -108,7 +112,7 @@ def plan_batches(recipe: Recipe, home: Path, talk: Sequence[Path]) -> tuple[Batc
     tested = (
         _ClipPart("quiet", "word", "quiet", spoken, counts.test_words),
         _ClipPart("rooms", "word", "rooms", spoken, counts.test_words),
-        _ClipPart("test-near", "near", "quiet", recipe.near, counts.test_near),
+        _ClipPart("test-near", "near", "quiet", recipe.near_tested, counts.test_near),
     )
     parts = [(part, _names(recipe.engines)) for part in trained]
     if recipe.left_out is not None:
@@ -123,7 +127,8 @@ def plan_batches(recipe: Recipe, home: Path, talk: Sequence[Path]) -> tuple[Batc
 def estimate_s(task: BatchTask) -> float:
     """Return the estimated seconds of one core that a batch takes."""
     speaking = sum(_CLIP_S.get(request.engine, _OTHER_CLIP_S) for request in task.requests)
-    return 0.2 + speaking + _COPY_S * len(task.requests) * task.copies
+    opening = max(_OPEN_S.get(request.engine, 0.1) for request in task.requests)
+    return opening + speaking + _COPY_S * len(task.requests) * task.copies
 
 
 @dataclass(frozen=True, slots=True)
@@ -145,16 +150,28 @@ def _names(engines: Sequence[EngineRecord]) -> list[str]:
 def _batches(
     part: _ClipPart, engines: Sequence[str], seed: int, home: Path, talk: tuple[Path, ...]
 ) -> tuple[BatchTask, ...]:
-    requests = plan_clips(part.kind, part.texts, engines, part.count) if part.texts else ()
-    return tuple(
-        BatchTask(
-            f"{part.name}-{first // BATCH_CLIPS:03}",
-            part.batch_kind,
-            requests[first : first + BATCH_CLIPS],
-            seed,
-            part.copies,
-            home,
-            talk,
-        )
-        for first in range(0, len(requests), BATCH_CLIPS)
-    )
+    """Return batches of one engine each, which is opened once for each of them."""
+    tasks = []
+    for number, engine in enumerate(engines):
+        texts = _texts_of(part.texts, number, len(engines))
+        count = len(range(number, part.count, len(engines)))
+        requests = plan_clips(part.kind, texts, (engine,), count) if texts else ()
+        tasks += [
+            BatchTask(
+                part.name,
+                f"{part.name}-{engine}-{first // BATCH_CLIPS:03}",
+                part.batch_kind,
+                requests[first : first + BATCH_CLIPS],
+                seed,
+                part.copies,
+                home,
+                talk,
+            )
+            for first in range(0, len(requests), BATCH_CLIPS)
+        ]
+    return tuple(tasks)
+
+
+def _texts_of(texts: Sequence[str], number: int, engines: int) -> list[str]:
+    """Return the texts in the order of an engine; each begins with others, so that all occur."""
+    return [text for turn in range(engines) for text in texts[(number + turn) % engines :: engines]]

@@ -9,7 +9,12 @@ from listener.inference.catalogue import Catalogue
 from listener.train.negatives import Negatives
 from listener.train.phrase import Phrase
 from listener.train.plan import COUNTS, ClipCounts, Recipe, choose_left_out
-from listener.train.texts import find_near_phrases, make_sentences
+from listener.train.texts import (
+    LEAST_TESTED_COST,
+    find_near_phrases,
+    in_turn,
+    make_sentences,
+)
 from listener.train.voices.engine import describe_engine
 from listener.train.voices.registry import Quality, find_engines, require_engines
 
@@ -56,6 +61,7 @@ def build_recipe(
     notes = [f"{each.name} is not used: {each.reason}; {each.hint}" for each in missing]
     if left_out is None:
         notes.append("there is one voice engine: misses cannot be measured on another")
+    near = find_near_phrases(phrase)
     recipe = Recipe(
         phrase,
         quality,
@@ -63,7 +69,8 @@ def build_recipe(
         records,
         left_out,
         request.counts or COUNTS[quality],
-        find_near_phrases(phrase),
+        near,
+        tuple(dict.fromkeys(in_turn(find_near_phrases(phrase, least=LEAST_TESTED_COST), near))),
         make_sentences(phrase),
         negatives.sha256,
         _code(Catalogue(home)),

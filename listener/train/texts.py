@@ -14,6 +14,7 @@ from listener.evaluate.confusables.phonetics import (
     deletion_cost,
     entries,
     find_dictionary,
+    measure_distances,
     pronounce,
 )
 from listener.evaluate.confusables.search import find_nearest
@@ -25,8 +26,14 @@ from listener.train.voices.synthesis import derive_generator
 NEAR_PHRASES: Final = 200
 """Phrases that sound like a wake word, besides its parts."""
 SENTENCES: Final = 480
-LEAST_COST: Final = 0.45
-"""Cost of the phones that must differ: those that differ less are pronunciations of the word."""
+LEAST_COST: Final = 1.0
+"""Cost of the phones that must differ, about two vowels or one consonant and a vowel. A phrase that
+differs less is the word as somebody pronounces it: used against it, it makes the heads miss people.
+"""
+MORE_OF_PAIRS: Final = 0.3
+"""Added to it for pairs of words: there are many for each cost, and few of them are ever said."""
+LEAST_TESTED_COST: Final = 0.45
+"""The same for phrases that a model is only tested on: what it may wake at."""
 
 _SEED: Final = 16
 _LONGEST_WORD: Final = 14
@@ -34,6 +41,7 @@ _SHORTEST_PART: Final = 3
 _COMMON_WORD: Final = 4
 _SALAD: Final = (4, 9)
 _VARIANTS: Final = 40
+_SEARCHED: Final = 4000
 
 _OPENINGS: Final = (
     *("I think", "Maybe", "Do you know if", "She said that", "We heard that", "Of course"),
@@ -85,12 +93,15 @@ def find_phones(phrase: Phrase) -> Phones:
     return phones
 
 
-def find_near_phrases(phrase: Phrase, most: int = NEAR_PHRASES) -> tuple[str, ...]:
-    """Return phrases that sound like the wake word, the nearest first, then its parts.
+def find_near_phrases(
+    phrase: Phrase, most: int = NEAR_PHRASES, least: float = LEAST_COST
+) -> tuple[str, ...]:
+    """Return phrases that sound like the wake word, and parts of it, the nearest first.
 
     Args:
         phrase: the wake word.
         most: limit of the phrases besides the parts.
+        least: least cost of the phones that differ.
 
     Raises:
         ConfigError: the dictionary is not installed.
@@ -101,14 +112,15 @@ def find_near_phrases(phrase: Phrase, most: int = NEAR_PHRASES) -> tuple[str, ..
     whole = sum(map(deletion_cost, target))
     # Pairs of short words would leave no place for words, which are said more often.
     singles, pairs = (
-        [each.phrase for each in found if each.distance * whole >= LEAST_COST][: most // 2]
-        for found in (
-            find_nearest(lexicon, target, most, pairs=False),
-            find_nearest(lexicon, target, most),
+        [each.phrase for each in found if each.distance * whole >= lowest][: most // 2]
+        for found, lowest in (
+            (find_nearest(lexicon, target, _SEARCHED, pairs=False), least),
+            (find_nearest(lexicon, target, _SEARCHED), least + MORE_OF_PAIRS),
         )
     )
-    near = _in_turn(singles, pairs, list(_variants(phrase, lexicon)))
-    texts = dict.fromkeys([*near, *_parts(phrase)])
+    variants = list(_variants(phrase, lexicon, least + MORE_OF_PAIRS))
+    parts = [part for part in _parts(phrase) if _cost(part, target) >= least]
+    texts = dict.fromkeys(in_turn(singles, pairs, variants, parts))
     return tuple(text for text in texts if phrase.spoken not in text)
 
 
@@ -129,6 +141,13 @@ def make_sentences(phrase: Phrase, count: int = SENTENCES) -> tuple[str, ...]:
         if not contains_word(text, phrase):
             made[text] = None
     return tuple(made)
+
+
+def in_turn(*lists: Sequence[str]) -> Iterator[str]:
+    """Yield the first text of each list, then the second ones, and so on."""
+    for place in range(max(map(len, lists))):
+        for texts in lists:
+            yield from texts[place : place + 1]
 
 
 def contains_word(text: str, phrase: Phrase) -> bool:
@@ -152,7 +171,7 @@ def _lexicon(phrase: Phrase) -> Lexicon:
     return build_lexicon(known)
 
 
-def _variants(phrase: Phrase, lexicon: Lexicon) -> Iterator[str]:
+def _variants(phrase: Phrase, lexicon: Lexicon, least: float) -> Iterator[str]:
     """Yield the phrase with one of its words replaced by words that sound like it."""
     words = phrase.spoken.split()
     if len(words) == 1:
@@ -160,9 +179,10 @@ def _variants(phrase: Phrase, lexicon: Lexicon) -> Iterator[str]:
     for place, word in enumerate(words):
         target = find_phones(Phrase(word, word))
         whole = sum(map(deletion_cost, target))
-        for each in find_nearest(lexicon, target, _VARIANTS, pairs=False):
-            if each.distance * whole >= LEAST_COST:
-                yield " ".join([*words[:place], each.phrase, *words[place + 1 :]])
+        found = find_nearest(lexicon, target, _SEARCHED, pairs=False)
+        near = [each.phrase for each in found if each.distance * whole >= least]
+        for each in near[:_VARIANTS]:
+            yield " ".join([*words[:place], each, *words[place + 1 :]])
 
 
 def _parts(phrase: Phrase) -> Iterator[str]:
@@ -176,11 +196,10 @@ def _parts(phrase: Phrase) -> Iterator[str]:
             yield " ".join([word[cut:], *words[place + 1 :]])
 
 
-def _in_turn(*lists: Sequence[str]) -> Iterator[str]:
-    """Yield the first text of each list, then the second ones, and so on."""
-    for place in range(max(map(len, lists))):
-        for texts in lists:
-            yield from texts[place : place + 1]
+def _cost(text: str, target: Phones) -> float:
+    """Return the cost of the phones in which a text differs from the wake word."""
+    lexicon = build_lexicon([(text, find_phones(Phrase(text, text)))])
+    return float(measure_distances(lexicon, target)[0, -1])
 
 
 def _sentence(random: Generator) -> str:

@@ -39,10 +39,10 @@ HEADS: Final = 3
 HEAD_WIDTH: Final = 128
 """Units in each hidden layer of a head."""
 
-_HEAD_STEP_S: Final = 0.02
+_HEAD_STEP_S: Final = 0.015
 _STANDARD_WINDOWS: Final = 4000
 _FAVOURED: Final = 1.5
-_DISFAVOURED: Final = 0.75
+_DISFAVOURED: Final = 0.5
 _SCORED_AT_ONCE: Final = 4096
 _REAL_WEIGHT: Final = 3.0
 _OTHER_WEIGHTS: Final[Mapping[str, float]] = {"word": 0.6, "near": 2.0, "sentence": 1.0}
@@ -218,7 +218,7 @@ class Training:
             tracks = tuple(score_stream(model, each) for each in negatives.threshold)
             test_tracks = tuple(score_stream(test or model, each) for each in negatives.threshold)
             for task, batch in made if test else ():
-                part = task.name.rpartition("-")[0]
+                part = task.part
                 if part not in {*tests, "test-near"} or test is None:
                     continue
                 scores = score_stretches(test, batch)
@@ -248,9 +248,7 @@ def build_pools(
     ]
     for part in ("word", "near", "sentence"):
         chosen = [
-            (task, batch)
-            for task, batch in made
-            if task.kind == "train" and task.name.rpartition("-")[0] == part
+            (task, batch) for task, batch in made if task.kind == "train" and task.part == part
         ]
         if not chosen:
             continue
@@ -373,9 +371,13 @@ def _standard(pools: Sequence[Pool], seed: int) -> Standard:
 
 
 def _favour(pools: Sequence[Pool], engines: Sequence[str], number: int) -> list[Pool]:
-    """Return the pools of one head: each favours other engines, so that their errors differ."""
-    groups = [engines[turn :: HEADS - 1] for turn in range(HEADS - 1)]
-    favoured = () if number == 0 else groups[number - 1]
+    """Return the pools of one head: each favours other engines, so that their errors differ.
+
+    The first head favours none. The engines are in the order of the registry: the first half of
+    them are programs, the second half the more natural ones.
+    """
+    half = len(engines) // 2
+    favoured = ((), engines[:half], engines[half:])[number]
     return [
         Pool(
             pool.name,

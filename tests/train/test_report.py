@@ -41,6 +41,7 @@ RECIPE = Recipe(
     EngineRecord("festival", "2.5.0", "MIT", 3),
     ClipCounts(10, 1, 5, 1, 5, 2, 4, 2, 10),
     ("hey human",),
+    ("hay human", "hey human"),
     ("good morning",),
     "0" * 64,
     "1" * 64,
@@ -102,12 +103,12 @@ def test_accepted_rate_lowers_the_threshold() -> None:
 
 def test_manifest_is_read_back_and_the_model_loads(tmp_path: Path) -> None:
     report, data = made()
-    proposed = make_manifest(report, data, "hey-lumen", "Apache-2.0")
+    proposed = make_manifest(report, data, "hey-lantern", "Apache-2.0")
     text = manifest_text(proposed)
     manifest = parse_manifest(text, "test")
     beside = {
         MANIFEST: text.encode(),
-        CARD: card_text(report, data, "hey-lumen", "Apache-2.0").encode(),
+        CARD: card_text(report, data, "hey-lantern", "Apache-2.0").encode(),
         REPORT: report_json(report, manifest),
     }
 
@@ -115,18 +116,18 @@ def test_manifest_is_read_back_and_the_model_loads(tmp_path: Path) -> None:
     assert add_model(catalogue, manifest, data, beside)
     assert not add_model(catalogue, manifest, data, beside)
 
-    model = catalogue.load("hey-lumen")
+    model = catalogue.load("hey-lantern")
     assert model.manifest.figures == proposed.figures
     assert model.manifest.threshold == 0.5
-    assert {file.name for file in (tmp_path / "models" / "hey-lumen").iterdir()} == {
+    assert {file.name for file in (tmp_path / "models" / "hey-lantern").iterdir()} == {
         *(CARD, MANIFEST, REPORT, "model.onnx"),
     }
 
 
 def test_report_says_what_was_not_measured() -> None:
     report, data = made()
-    text = report_text(report, "hey-lumen")
-    card = card_text(report, data, "hey-lumen", "Apache-2.0")
+    text = report_text(report, "hey-lantern")
+    card = card_text(report, data, "hey-lantern", "Apache-2.0")
 
     assert "no real person was measured" in text
     assert "No real person was measured" in card
