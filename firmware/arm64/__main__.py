@@ -207,7 +207,7 @@ class Board:
         return _run(self._command("qemu-aarch64", {}, files))
 
     def count(self, recording: str, how: str, settled: int = SETTLED_FRAMES) -> tuple[int, int]:
-        """Return median and greatest number of instructions per frame, or embedding, of a recording.
+        """Return median and greatest number of instructions per frame, or per embedding.
 
         Args:
             recording: name of a fixture.
