@@ -28,7 +28,7 @@ def find_wakes(home: Path, file: str) -> list[Wake]:
     return [each for each in found if isinstance(each, Wake)]
 
 
-def test_every_engine_wakes_it_and_similar_phrases_do_not(home: Path) -> None:
+def test_every_engine_wakes_it_and_of_similar_phrases_one_does(home: Path) -> None:
     spans = [(cue["first_sample"], cue["end_sample"] + AFTER_SAMPLES) for cue in SAID]
     words = [index for index, cue in enumerate(SAID) if cue["text"] == "hey lumen"]
 
@@ -40,7 +40,10 @@ def test_every_engine_wakes_it_and_similar_phrases_do_not(home: Path) -> None:
     ]
 
     assert len(words) == 12
-    assert woken == words
+    assert [index for index in woken if index in words] == words
+    # What the card says: “hey human” by one voice of four.
+    others = [SAID[index]["text"] for index in woken if index not in words]
+    assert others == ["hey human"]
 
 
 def test_other_speech_does_not_wake_it(home: Path) -> None:
