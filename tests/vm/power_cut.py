@@ -162,7 +162,7 @@ class Cuts:
         self._card.power_up()
         began_s = time.monotonic()
         with Machine(self._built, self._disk(), FULL_WORDS) as machine:
-            machine.wait_ready(300)
+            machine.wait_ready(BOOT_S)
             machine.run("mkdir -p /run/state && mount -t ext4 /dev/vdb /run/state")
             self._check(machine)
             # The writer is root; the units are not.
