@@ -16,7 +16,7 @@ from listener.wakeword.features import BANDS, Floats
 
 Mask = NDArray[np.bool_]
 
-HOLD_FRAMES: Final = 6
+HOLD_FRAMES: Final = 4
 """Frames that a word stays open, the one that opened it included."""
 
 
@@ -24,14 +24,22 @@ PAIR_STEPS: Final = 2
 """Steps that the student takes at once; heads score the newer one."""
 MANY_WORDS: Final = 4
 """Words up to which every head scores at each pair of steps."""
+TURN_WINDOW_FRAMES: Final = 16
+"""Longest window of a head that takes turns. Longer ones gave some words a score at one step only,
+just after the word opened."""
 
 
-def turn_pairs(words: int) -> int:
-    """Return the pairs of steps between two scores of one head: heads of many words take turns.
+def turn_pairs(windows: Sequence[int]) -> tuple[int, ...]:
+    """Return the pairs of steps between two scores of each head: some of many heads take turns.
 
-    An open word stays open for longer, so that a word is open at most so much later.
+    An open word stays open for as long, so that a word is open at most so much later.
+
+    Args:
+        windows: embeddings in a window of each head.
     """
-    return 1 if words <= MANY_WORDS else 2
+    return tuple(
+        2 if len(windows) > MANY_WORDS and window <= TURN_WINDOW_FRAMES else 1 for window in windows
+    )
 
 
 def hold_steps(steps_per_frame: int) -> int:
@@ -128,7 +136,7 @@ class FirstStage:
         )
         self._bounds = tuple(bounds)
         self._hold = hold_steps(steps_per_frame)
-        self._turn = turn_pairs(len(self._heads))
+        self._turns = turn_pairs([word.window_frames for word in heads])
         self._mel = np.zeros((PAIR_STEPS, student.hop_frames, BANDS), np.float32)
         self._both = self._mel.reshape(-1, BANDS)
         self._waiting = 0
@@ -177,8 +185,9 @@ class FirstStage:
         if is_turn and self._waiting:
             self._take()
         if is_turn and is_scored:
-            for index in range(-pair % self._turn, len(left), self._turn):
-                head, window_frames, labels = self._heads[index]
+            for index, (head, window_frames, labels) in enumerate(self._heads):
+                if (pair + index) % self._turns[index]:
+                    continue
                 outputs = head.score(self._embeddings.window(window_frames))
                 if best_output(outputs, labels) >= self._bounds[index]:
                     left[index] = self._hold + 1
@@ -201,15 +210,16 @@ class FirstStage:
 class OpenSteps:
     """Open steps of a recording from scores on the student's embeddings, in batches."""
 
-    def __init__(self, bounds: Sequence[float]) -> None:
+    def __init__(self, bounds: Sequence[float], windows: Sequence[int]) -> None:
         """Start with every word closed, at one step in a frame.
 
         Args:
             bounds: score at which each word opens.
+            windows: embeddings in a window of each word's head.
         """
         self._bounds = np.array(bounds, np.float32)
         self._hold = hold_steps(1)
-        self._turn = turn_pairs(len(bounds))
+        self._turns = np.array(turn_pairs(windows))
         self.restart()
 
     def restart(self) -> None:
@@ -225,7 +235,7 @@ class OpenSteps:
         """
         step = self._steps + np.arange(len(scores))[:, None]
         pair, place = np.divmod(step, PAIR_STEPS)
-        has_turn = (pair + np.arange(len(self._bounds))) % self._turn == 0
+        has_turn = (pair + np.arange(len(self._bounds))) % self._turns == 0
         is_turn = has_turn & (place == PAIR_STEPS - 1)
         self._steps += len(scores)
         reached = np.concatenate([self._past, (scores >= self._bounds) & is_turn])

@@ -171,8 +171,8 @@ def test_words_open_by_themselves() -> None:
     scores = np.concatenate([model.push(frame).copy() for frame in noise(30)])[5:]
 
     opened = ~np.isnan(scores)
-    np.testing.assert_array_equal(np.flatnonzero(opened[:, 0]), np.arange(8, 14))
-    np.testing.assert_array_equal(np.flatnonzero(opened[:, 1]), np.arange(10, 16))
+    np.testing.assert_array_equal(np.flatnonzero(opened[:, 0]), np.arange(8, 8 + HOLD_FRAMES))
+    np.testing.assert_array_equal(np.flatnonzero(opened[:, 1]), np.arange(10, 10 + HOLD_FRAMES))
 
 
 def test_quiet_room_runs_neither_network() -> None:
@@ -242,8 +242,8 @@ def test_wake_in_pending_steps_has_the_end_of_its_step() -> None:
 )
 def test_open_steps_do_not_depend_on_the_batches(scores: list[float], sizes: list[int]) -> None:
     column = np.array(scores, np.float32)[:, None]
-    whole = OpenSteps([0.75]).push(column)
-    parts, rest = OpenSteps([0.75]), column
+    whole = OpenSteps([0.75], [16]).push(column)
+    parts, rest = OpenSteps([0.75], [16]), column
     pieces = []
     turn = 0
     while len(rest):
@@ -275,7 +275,7 @@ def test_steps_without_scores_have_none_in_the_report(
         steps += detector.steps
 
     scored = [bool(step.scores) for step in steps]
-    assert scored == [True] * 5 + [False] * 28 + [True] * HOLD_FRAMES + [False] * 21
+    assert scored == [True] * 5 + [False] * 28 + [True] * HOLD_FRAMES + [False] * (27 - HOLD_FRAMES)
 
 
 @pytest.fixture
@@ -334,9 +334,10 @@ class ScriptedHead:
 def test_heads_take_the_same_turns_in_a_stream_and_in_a_recording(rows: list[list[float]]) -> None:
     words = len(rows[0])
     steps: list[int] = []
+    windows = [20 if number % 3 == 1 else 16 for number in range(words)]
     heads = [
-        Word(f"word-{number}", ScriptedHead([row[number] for row in rows], steps), 1)
-        for number in range(words)
+        Word(f"word-{number}", ScriptedHead([row[number] for row in rows], steps), window)
+        for number, window in enumerate(windows)
     ]
     stream = FirstStage(StudentNet(STUDENT, 8), heads, [0.75] * words, 1)
     mel = np.zeros((8, 32), np.float32)
@@ -346,5 +347,5 @@ def test_heads_take_the_same_turns_in_a_stream_and_in_a_recording(rows: list[lis
         steps.append(number)
         opened.append(stream.step(mel, number, is_scored=True))
 
-    expected = OpenSteps([0.75] * words).push(np.array(rows, np.float32))
+    expected = OpenSteps([0.75] * words, windows).push(np.array(rows, np.float32))
     np.testing.assert_array_equal(opened, expected)
