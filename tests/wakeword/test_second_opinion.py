@@ -321,7 +321,8 @@ def test_batch_scores_equal_streaming_scores(
         opinions=catalogue.second_opinions(words),
     )
     names = tuple(word.name for word in words)
-    streaming = load_detector(catalogue, words, WakeSettings(words=names, lazy=False))
+    chosen = WakeSettings(words=names, lazy=False, first_stage=False)
+    streaming = load_detector(catalogue, words, chosen)
 
     parts = [samples[first : first + 163_840] for first in range(0, len(samples), 163_840)]
     together = np.concatenate([batch.push(part) for part in parts])
@@ -406,7 +407,8 @@ def added_alexa(catalogue: Catalogue, home: Path, opinion: str) -> Catalogue:
 
 
 def detector(catalogue: Catalogue, word: str, **settings: Any) -> StreamDetector:
-    chosen = WakeSettings(**{"words": (word,), "lazy": False, **settings})
+    every_step = {"lazy": False, "first_stage": False}
+    chosen = WakeSettings(**{"words": (word,), **every_step, **settings})
     return load_detector(catalogue, [catalogue.load(word)], chosen)
 
 
