@@ -148,7 +148,7 @@ class FirstStage:
         """Overwrite all features and start anew."""
         self._embeddings.restart()
         self._mel[:] = 0
-        self._latest[:] = 0
+        self._latest = np.zeros((PAIR_STEPS, FEATURES), np.float32)
         self._waiting = 0
         for head, _, _ in self._heads:
             head.wipe()
@@ -156,7 +156,7 @@ class FirstStage:
 
     @property
     def embeddings(self) -> Floats:
-        """The student's embeddings of the last two steps that it has taken, shape (2, 96)."""
+        """The student's embeddings of the last pair, shape (2, 96); valid until its next step."""
         return self._latest
 
     def skip(self, mel: Floats) -> None:
@@ -199,11 +199,11 @@ class FirstStage:
     def _take(self) -> None:
         """Let the student take the steps that wait, one or two."""
         if self._waiting == PAIR_STEPS:
-            np.copyto(self._latest, self._student.pair(self._both))
+            self._latest = self._student.pair(self._both)
+            for embedding in self._latest:
+                self._embeddings.put(embedding)
         else:
-            np.copyto(self._latest[-1], self._student.step(self._mel[0]))
-        for embedding in self._latest[-self._waiting :]:
-            self._embeddings.put(embedding)
+            self._embeddings.put(self._student.step(self._mel[0]))
         self._waiting = 0
 
 

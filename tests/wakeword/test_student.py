@@ -64,7 +64,7 @@ def test_pairs_of_steps_equal_steps_one_by_one(hop: int, taps: tuple[int, ...]) 
     single, mixed = StudentNet(weights, hop), StudentNet(weights, hop)
     expected = one_by_one(single, frames)
 
-    rows = []
+    rows: list[Floats] = []
     rest = frames
     while len(rest):
         # Single steps in between, so that pairs begin at each phase and slot.
