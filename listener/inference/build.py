@@ -62,7 +62,7 @@ def build_detector(
     if first_stage is not None:
         student = StudentNet(_student(first_stage), network.hop_frames)
         gate = FirstStage(
-            Embeddings(student, longest),
+            student,
             heads,
             _bounds(first_stage, words),
             STEP_FRAMES // network.hop_frames,

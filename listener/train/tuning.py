@@ -32,7 +32,7 @@ from listener.wakeword.second_opinion import RecordingModel
 from listener.wakeword.student import StudentWeights, read_weights, write_weights
 
 SPEECH_SHARE: Final = 0.053
-"""Part of the steps of speech at which a word is open."""
+"""Part of the steps of speech at which a word is open whose losses were not measured."""
 WEIGHTS: Final = "student.npy"
 BATCHES: Final = 600
 """Batches of a tuning."""
@@ -116,8 +116,9 @@ def tune_first_stage(  # noqa: PLR0913, PLR0917 - the parts of a tuning
     data = write_weights(train_student(streams, BATCHES, random, start))
     weights = read_weights(data, ADDED)
     words = [catalogue.load(name) for name in first_stage.manifest.words if name != word.name]
+    shares = {name: each.speech_share for name, each in first_stage.manifest.words.items()}
     known = {
-        each.name: fix_word(catalogue, each, weights, speech, SPEECH_SHARE)
+        each.name: fix_word(catalogue, each, weights, speech, shares.get(each.name, SPEECH_SHARE))
         for each in (*words, word)
     }
     return pack_first_stage(ADDED, data, known, first_stage.manifest.origin)
@@ -200,10 +201,10 @@ def fix_bound(student_scores: Sequence[Floats], share: float) -> float:
 
 
 def open_share(student_scores: Sequence[Floats], bound: float) -> float:
-    """Return the part of the steps at which a word with this bound is open."""
+    """Return the part of the steps at which a word with this bound is open, if it is alone."""
     opened = 0
     for scores in student_scores:
-        opened += int(OpenSteps([bound]).push(scores).sum())
+        opened += int(OpenSteps([bound], [1]).push(scores).sum())
     return opened / sum(map(len, student_scores))
 
 

@@ -111,8 +111,8 @@ class BatchModel:
             else _BatchFirstStage(
                 *first_stage,
                 [(word.labels, head) for word, head in zip(words, heads, strict=True)],
+                [word.window_frames for word in words],
                 self._embeddings,
-                self._longest - 1,
             )
         )
         self.restart()
@@ -193,8 +193,8 @@ class _BatchFirstStage:
         student: LongNetwork,
         bounds: Sequence[float],
         heads: Sequence[tuple[Sequence[tuple[int, str]], ManyHead]],
+        windows: Sequence[int],
         mixed: Floats,
-        past_steps: int,
     ) -> None:
         self._student = student
         self._silent = settle(student, SILENT_LEVEL)
@@ -205,9 +205,9 @@ class _BatchFirstStage:
         self._approximate = np.empty_like(mixed)
         self._heads = tuple((labels, head.over(self._approximate)) for labels, head in heads)
         self._is_exact = np.empty(len(mixed), np.bool_)
-        self._open = OpenSteps(bounds)
-        self._past = past_steps
-        window = min(past_steps + 1, LAZY_WINDOW_FRAMES)
+        self._open = OpenSteps(bounds, windows)
+        self._past = max(windows) - 1
+        window = min(max(windows), LAZY_WINDOW_FRAMES)
         self._reach = -(-(RECEPTIVE_FRAMES + (window - 1) * STEP_FRAMES) // STEP_FRAMES)
         self._window = window
         self._catch_up = CatchUp(self._reach, pace_steps(self._reach, 1))

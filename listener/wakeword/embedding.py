@@ -62,6 +62,8 @@ class Embeddings:
         self._start = network.state()
         # Each embedding is written twice, one length apart: every window is contiguous.
         self._ring = np.empty((self._phases, 2 * longest_window, FEATURES), np.float32)
+        both = self._ring.reshape(self._phases, 2, longest_window, FEATURES).transpose(0, 2, 1, 3)
+        self._places = tuple(tuple(ring) for ring in both)
         self._phase = self._slot = 0
         self.restart()
 
@@ -102,15 +104,16 @@ class Embeddings:
         return self._ring[self._phase, end - length : end]
 
     def _advance(self, steps: int) -> None:
+        if self._phases == 1:
+            self._slot = (self._slot + steps) % self._length
+            return
         self._slot, self._phase = divmod(
             self._slot * self._phases + self._phase + steps, self._phases
         )
         self._slot %= self._length
 
     def _write(self, embedding: Floats) -> None:
-        ring = self._ring[self._phase]
-        ring[self._slot] = embedding
-        ring[self._slot + self._length] = embedding
+        np.copyto(self._places[self._phase][self._slot], embedding)
 
     def _settle(self, level: float, steps: int) -> Floats:
         mel = np.full((self._network.hop_frames, BANDS), level, np.float32)

@@ -6,29 +6,40 @@ are not computed. ``docs/decisions/0073`` gives the measurements behind the cons
 """
 
 from collections.abc import Sequence
-from typing import Any, Final
+from typing import Any, Final, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
-from listener.wakeword.embedding import Embeddings
-from listener.wakeword.features import Floats
+from listener.wakeword.embedding import FEATURES, Embeddings, Network
+from listener.wakeword.features import BANDS, Floats
 
 Mask = NDArray[np.bool_]
 
-HOLD_FRAMES: Final = 6
+HOLD_FRAMES: Final = 4
 """Frames that a word stays open, the one that opened it included."""
 
 
-LONGEST_TURN_STEPS: Final = 4
-"""Steps after which each head has scored the student's embeddings again, if there are many words.
-An open word stays open for longer, so that a word is open at most so much later."""
-_HEADS_A_STEP: Final = 2
+PAIR_STEPS: Final = 2
+"""Steps that the student takes at once; heads score the newer one."""
+MANY_WORDS: Final = 4
+"""Words up to which every head scores at each pair of steps."""
+TURN_WINDOW_FRAMES: Final = 16
+"""Longest window of a head that takes turns. Longer ones gave some words a score at one step only,
+just after the word opened."""
 
 
-def turn_steps(words: int) -> int:
-    """Return the steps between two scores of one head, so that heads of many words take turns."""
-    return min(LONGEST_TURN_STEPS, -(-words // _HEADS_A_STEP))
+def turn_pairs(windows: Sequence[int]) -> tuple[int, ...]:
+    """Return the pairs of steps between two scores of each head: some of many heads take turns.
+
+    An open word stays open for as long, so that a word is open at most so much later.
+
+    Args:
+        windows: embeddings in a window of each head.
+    """
+    return tuple(
+        2 if len(windows) > MANY_WORDS and window <= TURN_WINDOW_FRAMES else 1 for window in windows
+    )
 
 
 def hold_steps(steps_per_frame: int) -> int:
@@ -86,12 +97,26 @@ def best_output(outputs: Floats, labels: list[int]) -> Any:  # noqa: ANN401 - a 
     return outputs[..., labels].max(axis=-1) if labels else outputs[..., 0]
 
 
+class Student(Network, Protocol):
+    """The student of the embedding network."""
+
+    def pair(self, mel: Floats) -> Floats:
+        """Take two steps at once.
+
+        Args:
+            mel: float32, shape (2 * hop_frames, 32).
+
+        Returns:
+            float32, shape (2, 96), the older first; valid until the next step.
+        """
+
+
 class FirstStage:
     """First stage of one stream. Not safe for use by several threads."""
 
     def __init__(
         self,
-        embeddings: Embeddings,
+        student: Student,
         heads: Sequence[Any],
         bounds: Sequence[float],
         steps_per_frame: int,
@@ -99,74 +124,102 @@ class FirstStage:
         """Combine the student with the heads.
 
         Args:
-            embeddings: the student and its ring buffer.
+            student: the student.
             heads: a `streaming.Word` for each word, in the order of the scores.
             bounds: score of each head on the student's embeddings at which its word opens.
             steps_per_frame: steps in a frame.
         """
-        self._embeddings = embeddings
+        self._student = student
+        self._embeddings = Embeddings(student, max(word.window_frames for word in heads))
         self._heads = tuple(
             (word.head, word.window_frames, [output for output, _ in word.labels]) for word in heads
         )
         self._bounds = tuple(bounds)
         self._hold = hold_steps(steps_per_frame)
-        self._turn = turn_steps(len(self._heads))
+        self._turns = turn_pairs([word.window_frames for word in heads])
+        self._mel = np.zeros((PAIR_STEPS, student.hop_frames, BANDS), np.float32)
+        self._both = self._mel.reshape(-1, BANDS)
+        self._waiting = 0
+        self._latest = np.zeros((PAIR_STEPS, FEATURES), np.float32)
+        self._closed = (False,) * len(self._heads)
         self._left = [0] * len(self._heads)
-        self._steps = 0
 
     def restart(self) -> None:
         """Overwrite all features and start anew."""
         self._embeddings.restart()
+        self._mel[:] = 0
+        self._latest = np.zeros((PAIR_STEPS, FEATURES), np.float32)
+        self._waiting = 0
         for head, _, _ in self._heads:
             head.wipe()
-        self._left = [0] * len(self._left)
-        self._steps = 0
+        self.close()
 
     @property
-    def embedding(self) -> Floats:
-        """The student's newest embedding, float32, shape (96,), a view."""
-        newest: Floats = self._embeddings.window(1)[0]
-        return newest
+    def embeddings(self) -> Floats:
+        """The student's embeddings of the last pair, shape (2, 96); valid until its next step."""
+        return self._latest
 
     def skip(self, mel: Floats) -> None:
         """Take a step that no head scores; no word opens by it, and open words do not age."""
-        self._embeddings.step(mel)
+        np.copyto(self._mel[self._waiting], mel)
+        self._waiting += 1
+        if self._waiting == PAIR_STEPS:
+            self._take()
 
     def close(self) -> None:
         """Close every word."""
         self._left = [0] * len(self._left)
 
-    def step(self, mel: Floats, *, is_scored: bool) -> tuple[bool, ...]:
+    def step(self, mel: Floats, number: int, *, is_scored: bool) -> tuple[bool, ...]:
         """Take the mel frames of a step; return which words are open at it.
 
         Args:
             mel: shape (hop_frames, 32).
+            number: steps of the stream before it.
             is_scored: whether heads run; they do not in the first frames of a stream.
         """
-        self._embeddings.step(mel)
+        self.skip(mel)
         left = self._left
-        for index, (head, window_frames, labels) in enumerate(self._heads):
-            if is_scored and (self._steps + index) % self._turn == 0:
+        pair, place = divmod(number, PAIR_STEPS)
+        is_turn = place == PAIR_STEPS - 1
+        if is_turn and self._waiting:
+            self._take()
+        if is_turn and is_scored:
+            for index, (head, window_frames, labels) in enumerate(self._heads):
+                if (pair + index) % self._turns[index]:
+                    continue
                 outputs = head.score(self._embeddings.window(window_frames))
                 if best_output(outputs, labels) >= self._bounds[index]:
                     left[index] = self._hold + 1
-            left[index] = max(left[index] - 1, 0)
-        self._steps += 1
+        if not any(left):
+            return self._closed
+        self._left = left = [max(steps - 1, 0) for steps in left]
         return tuple(steps > 0 for steps in left)
+
+    def _take(self) -> None:
+        """Let the student take the steps that wait, one or two."""
+        if self._waiting == PAIR_STEPS:
+            self._latest = self._student.pair(self._both)
+            for embedding in self._latest:
+                self._embeddings.put(embedding)
+        else:
+            self._embeddings.put(self._student.step(self._mel[0]))
+        self._waiting = 0
 
 
 class OpenSteps:
     """Open steps of a recording from scores on the student's embeddings, in batches."""
 
-    def __init__(self, bounds: Sequence[float]) -> None:
+    def __init__(self, bounds: Sequence[float], windows: Sequence[int]) -> None:
         """Start with every word closed, at one step in a frame.
 
         Args:
             bounds: score at which each word opens.
+            windows: embeddings in a window of each word's head.
         """
         self._bounds = np.array(bounds, np.float32)
         self._hold = hold_steps(1)
-        self._turn = turn_steps(len(bounds))
+        self._turns = np.array(turn_pairs(windows))
         self.restart()
 
     def restart(self) -> None:
@@ -181,7 +234,9 @@ class OpenSteps:
             scores: of the student's embeddings, shape (n, words).
         """
         step = self._steps + np.arange(len(scores))[:, None]
-        is_turn = (step + np.arange(len(self._bounds))) % self._turn == 0
+        pair, place = np.divmod(step, PAIR_STEPS)
+        has_turn = (pair + np.arange(len(self._bounds))) % self._turns == 0
+        is_turn = has_turn & (place == PAIR_STEPS - 1)
         self._steps += len(scores)
         reached = np.concatenate([self._past, (scores >= self._bounds) & is_turn])
         self._past = reached[len(reached) - len(self._past) :].copy()

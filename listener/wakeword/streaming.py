@@ -17,7 +17,7 @@ import numpy as np
 from listener.audio.pcm import FRAME_SAMPLES, Samples
 from listener.wakeword.embedding import RECEPTIVE_FRAMES, STEP_FRAMES, Embeddings
 from listener.wakeword.features import BANDS, Floats, Mel
-from listener.wakeword.first_stage import FirstStage
+from listener.wakeword.first_stage import PAIR_STEPS, FirstStage
 
 SILENT_FRAMES: Final = 5
 """Frames at the start of a stream for which openWakeWord gives a score of 0."""
@@ -125,16 +125,24 @@ class EnergyGate:
         np.add.reduce(self._levels, axis=0, out=self._sums)
         peaks, sums = self._measures.tolist()
         loud = False
+        climb = self._climb
         floor = self._peak_floor
+        # Comparisons, not max and min: calls would cost more than all the rest of this.
         for group, level in enumerate(peaks):
             lowest = floor[group]
-            loud = loud or level > lowest + _PEAK_RISE
-            floor[group] = max(_LOWEST_FLOOR, min(lowest + self._climb, level))
+            if level > lowest + _PEAK_RISE:
+                loud = True
+            risen = lowest + climb
+            lowest = level if level < risen else risen  # noqa: FURB136 - see above
+            floor[group] = lowest if lowest > _LOWEST_FLOOR else _LOWEST_FLOOR  # noqa: FURB136 - see above
         floor = self._mean_floor
         for group, total in enumerate(sums):
             lowest, level = floor[group], total / _FRAMES
-            loud = loud or level > lowest + _MEAN_RISE
-            floor[group] = max(_LOWEST_FLOOR, min(lowest + self._climb, level))
+            if level > lowest + _MEAN_RISE:
+                loud = True
+            risen = lowest + climb
+            lowest = level if level < risen else risen  # noqa: FURB136 - see above
+            floor[group] = lowest if lowest > _LOWEST_FLOOR else _LOWEST_FLOOR  # noqa: FURB136 - see above
         return loud
 
 
@@ -206,6 +214,8 @@ class StreamingModel:
         # Rows wait for as many frames; a frame of two steps may begin with a row that waits, too.
         frames = CATCH_UP_FRAMES + 1 if first_stage else 1
         self._scores = np.zeros((frames * self.steps_per_frame, len(self.columns)), np.float32)
+        # Embeddings older than the stored frames stay the student's.
+        self._has_students = first_stage is not None and longest > LAZY_WINDOW_FRAMES
         self._pace_steps = pace_steps(self._reach_steps, self.steps_per_frame)
         self._all_open = (True,) * len(words)
         self._pending: list[tuple[bool, ...]] = []
@@ -298,19 +308,30 @@ class StreamingModel:
             first_stage.skip(stored[newest - back])
         self._student_lag_steps = 0
         is_scored = self._steps > self._silent_steps
-        opened = first_stage.step(mel, is_scored=is_scored)
+        opened = first_stage.step(mel, self._steps - 1, is_scored=is_scored)
         if not any(opened) and not self._pending:
-            self._embeddings.put(first_stage.embedding)
+            if self._has_students:
+                self._put_students(first_stage)
             self._scores[row] = np.nan if is_scored else 0
             return row + 1
         if not self._pending:
             lag = min(self._put_off_steps, len(stored))
-            self._embeddings.rewind(lag - 1)
+            if self._has_students:
+                self._embeddings.rewind(lag - 1)
             # A state as old as the stored frames is stale.
             self._warm_up_steps = self._stale_steps if self._put_off_steps > lag else 0
             self._put_off_steps = lag
         self._pending.append(opened)
         return self._catch_up(newest, row)
+
+    def _put_students(self, first_stage: FirstStage) -> None:
+        """Use the student's embeddings for this step and, if they come in pairs, the one before."""
+        older, newer = first_stage.embeddings
+        # A step without its embedding yet gets a place; the next step is the newer of the pair.
+        if self._put_off_steps >= PAIR_STEPS and self._steps % PAIR_STEPS == 0:
+            self._embeddings.rewind(1)
+            self._embeddings.put(older)
+        self._embeddings.put(newer)
 
     def _catch_up(self, newest: int, row: int) -> int:
         """Run the network on stored steps, oldest first; score those whose words were open."""

@@ -1,8 +1,9 @@
 """Fix the bounds of the first stage, and measure how many words it loses; write the manifest.
 
 Run it with ``python -m models.first_stage.measure AUDIO [FOLDER]``. The bound of a word is the
-score of its head on the student's embeddings that `SPEECH_SHARE` of the steps of speech reach, with
-the steps that a word stays open: speech of the half of the recordings that fixes thresholds. Then
+score of its head on the student's embeddings at which it is open in a part of the steps of speech
+of the half of the recordings that fixes thresholds: the smallest part at which few words are lost,
+`SPEECH_SHARE` or that of `SHARES`. Then
 words are played in five conditions, and those that wake without the first stage are counted, and
 those that no longer wake with it. Real recordings of a word are used where AUDIO has them
 (``positive/``); they train nothing and fix no bound. For every word there are synthetic clips, by
@@ -26,7 +27,7 @@ from listener.inference.catalogue import FIRST_STAGE, MANIFEST, Catalogue
 from listener.storage.recordings import open_recording
 from listener.train.clips import plan_clips, speak_clips
 from listener.train.negatives import THRESHOLD
-from listener.train.tuning import SPEECH_SHARE, WEIGHTS, Pair, fix_word, pack_first_stage
+from listener.train.tuning import WEIGHTS, Pair, fix_word, pack_first_stage
 from listener.train.voices.engine import VoiceEngine
 from listener.train.voices.registry import find_engines
 from listener.wakeword.manifest import KnownWord, parse_manifest, to_toml
@@ -36,6 +37,10 @@ from models.negatives.make import SPLIT, read_sources
 
 REAL: Final[Mapping[str, str]] = {"alexa": "positive/alexa", "hey-jarvis": "positive/jarvis"}
 """Folders with recordings of a word. Those for hey-jarvis say "jarvis": some of them wake it."""
+SPEECH_SHARE: Final = 0.02
+"""Part of the steps of speech at which a word is open."""
+SHARES: Final[Mapping[str, float]] = {"hey-jarvis": 0.059, "hey-mycroft": 0.059}
+"""The same for words of which more are lost."""
 SPEECH_S: Final = 120
 """Speech of each recording that fixes bounds, from its beginning."""
 SYNTHETIC_CLIPS: Final = 21
@@ -120,7 +125,7 @@ def main() -> None:
     parser.add_argument("audio", type=Path, help="folder of recordings with manifest.json")
     parser.add_argument("folder", type=Path, nargs="?", default=FOLDER, help="of the weights")
     parser.add_argument("--home", type=Path, default=Path(), help="data directory with voices")
-    parser.add_argument("--share", type=float, default=SPEECH_SHARE)
+    parser.add_argument("--share", type=float, help="of speech at which every word is open")
     parser.add_argument(
         "--word", action="append", help="measure these words, and keep the entries of the others"
     )
@@ -139,7 +144,8 @@ def main() -> None:
     known = _read_known(arguments.folder / MANIFEST, data) if arguments.word else {}
     for name in arguments.word or [w for w in SPOKEN if w in catalogue.names()]:
         word = catalogue.load(name)
-        entry = fix_word(catalogue, word, weights, speech, arguments.share)
+        share = arguments.share or SHARES.get(name, SPEECH_SHARE)
+        entry = fix_word(catalogue, word, weights, speech, share)
         pair = Pair(catalogue, word, pack_first_stage(FIRST_STAGE, data, {name: entry}, _ORIGIN))
         sets = {"synthetic": synthesize_clips(engines, name)}
         if name in REAL:
@@ -150,8 +156,8 @@ def main() -> None:
                 _say(f"{name} {kind} {loss.condition}: {loss.lost} of {loss.woken} lost")
                 woken += loss.woken
                 lost += loss.lost
-        share = f"open in {entry.speech_share:.2%} of speech"
-        _say(f"{name}: bound {entry.bound}, {share}, {lost} of {woken} lost")
+        opened = f"open in {entry.speech_share:.2%} of speech"
+        _say(f"{name}: bound {entry.bound}, {opened}, {lost} of {woken} lost")
         known[name] = msgspec.structs.replace(entry, woken=woken, lost=lost)
     words = {name: known[name] for name in SPOKEN if name in known}
     manifest = pack_first_stage(FIRST_STAGE, data, words, _ORIGIN).manifest

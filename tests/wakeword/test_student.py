@@ -56,6 +56,26 @@ def test_hop_of_40_ms_has_two_phases() -> None:
     np.testing.assert_array_equal(both[12::2], shifted[5:])
 
 
+@pytest.mark.parametrize("hop", [8, 4])
+@pytest.mark.parametrize("taps", [(), (3,), (4, 4, 4), (1, 10)])
+def test_pairs_of_steps_equal_steps_one_by_one(hop: int, taps: tuple[int, ...]) -> None:
+    weights = random_student(24, taps)
+    frames = mel(31 * 8 // hop)
+    single, mixed = StudentNet(weights, hop), StudentNet(weights, hop)
+    expected = one_by_one(single, frames)
+
+    rows: list[Floats] = []
+    rest = frames
+    while len(rest):
+        # Single steps in between, so that pairs begin at each phase and slot.
+        size = 1 if len(rows) % 5 == 0 or len(rest) == hop else 2
+        taken = rest[: size * hop]
+        rows += [row.copy() for row in (mixed.pair(taken) if size > 1 else [mixed.step(taken)])]
+        rest = rest[size * hop :]
+
+    np.testing.assert_allclose(np.stack(rows), expected, rtol=0, atol=1e-6)
+
+
 def test_state_resumes_where_it_was_taken() -> None:
     network = StudentNet(random_student(24, (4, 4, 4)), 8)
     frames = mel(40)

@@ -14,6 +14,7 @@ from listener.inference.build import build_batch, build_detector, build_student_
 from listener.inference.catalogue import Catalogue
 from listener.train.teacher import Teacher
 from listener.wakeword.batch import BATCH_STEPS, BatchModel
+from listener.wakeword.first_stage import PAIR_STEPS
 from listener.wakeword.manifest import Model
 from listener.wakeword.student import (
     LongStudent,
@@ -95,7 +96,8 @@ def staged(
     model = build_student_batch(words, catalogue.embedding(), student)
     scores = in_batches(model, sound)
     # Between two scores, so that rounding does not decide.
-    ranked = np.sort(scores, axis=0)[len(scores) * 96 // 100 :]
+    scored = scores[PAIR_STEPS - 1 :: PAIR_STEPS]
+    ranked = np.sort(scored, axis=0)[len(scored) * 92 // 100 :]
     bounds = (ranked[0] + ranked[1]) / 2
     known = {w.name: (w, float(b)) for w, b in zip(words, bounds, strict=True)}
     return words, first_stage(student, **known)
