@@ -3,8 +3,8 @@
 Run it with ``python -m models.first_stage.measure AUDIO [FOLDER]``. The bound of a word is the
 score of its head on the student's embeddings at which it is open in a part of the steps of speech
 of the half of the recordings that fixes thresholds: the smallest part at which few words are lost,
-`SPEECH_SHARE` or that of `SHARES`. Then
-words are played in five conditions, and those that wake without the first stage are counted, and
+`SPEECH_SHARE` or that of `SHARES`. Then words are
+played in five conditions, and those that wake without the first stage are counted, and
 those that no longer wake with it. Real recordings of a word are used where AUDIO has them
 (``positive/``); they train nothing and fix no bound. For every word there are synthetic clips, by
 the same voices, that the student was not trained with.
