@@ -352,8 +352,8 @@ def _warnings(corpus: NotedCorpus, groups: Sequence[VoiceGroup]) -> tuple[str, .
         fewest = min(len(each.takes) for each in group.owners)
         if fewest < SENTENCES:
             warnings.append(
-                f"{group.name}: voices enrolled with {fewest} recordings and more, where an"
-                f" enrolment at the microphone has {SENTENCES}"
+                f"{group.name}: voices enrolled with {quantity(fewest, 'recording')} or more, where"
+                f" an enrolment at the microphone has {SENTENCES}"
             )
     return tuple(warnings)
 
