@@ -1,6 +1,8 @@
 """``make training``: trains words from synthetic speech alone, and counts misses of real people.
 
-    python -m benchmarks.training [--voices fast|best] [WORD ...]
+    python -m benchmarks.training [--voices fast|best] [--home DIR] [WORD ...]
+
+DIR is a data directory to which neural voices were added; without it the programs alone speak.
 
 The recordings are those of EARMARK_RECORDINGS, with a ``manifest.json`` and ``positive/WORD``. They
 train nothing and fix no threshold. Prints for each word the minutes, and the misses at the model's

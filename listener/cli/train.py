@@ -70,7 +70,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--voices",
         choices=tuple(COUNTS),
         default="fast",
-        help="fast: the programs that are installed; best: neural voices, too (default: fast)",
+        help=f"fast: {COUNTS['fast'].words} clips of the phrase; best: {COUNTS['best'].words};"
+        " by all voices of earmark voices list (default: fast)",
     )
     parser.add_argument(
         "--record",

@@ -8,7 +8,7 @@ import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Final
+from typing import Final, Literal
 
 import msgspec
 
@@ -16,7 +16,10 @@ from listener.train.batches import BATCH_CLIPS, BatchKind, BatchTask
 from listener.train.clips import ClipKind, plan_clips
 from listener.train.phrase import Phrase
 from listener.train.voices.engine import EngineRecord
-from listener.train.voices.registry import Quality
+
+Effort = Literal["fast", "best"]
+"""How many clips are made. All voice engines of the machine speak for both: the programs alone are
+too few voices."""
 
 LEFT_OUT_FIRST: Final = ("piper", "festival", "rhvoice", "flite")
 """Order in which an engine is chosen for the test: natural voices first."""
@@ -46,7 +49,7 @@ class ClipCounts:
     """Batches of each head's training."""
 
 
-COUNTS: Final[Mapping[Quality, ClipCounts]] = {
+COUNTS: Final[Mapping[Effort, ClipCounts]] = {
     "fast": ClipCounts(480, 3, 240, 2, 60, 40, 100, 60, 600),
     "best": ClipCounts(600, 3, 300, 2, 100, 40, 100, 60, 600),
 }
@@ -57,7 +60,7 @@ class Recipe:
     """All that determines a model."""
 
     phrase: Phrase
-    quality: Quality
+    effort: Effort
     seed: int
     engines: tuple[EngineRecord, ...]
     """All that train the model."""

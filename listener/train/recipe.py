@@ -8,7 +8,7 @@ from listener.evaluate.engines.provenance import code_hash, digest_values, versi
 from listener.inference.catalogue import Catalogue
 from listener.train.negatives import Negatives
 from listener.train.phrase import Phrase
-from listener.train.plan import COUNTS, ClipCounts, Recipe, choose_left_out
+from listener.train.plan import COUNTS, ClipCounts, Effort, Recipe, choose_left_out
 from listener.train.texts import (
     LEAST_TESTED_COST,
     find_near_phrases,
@@ -16,7 +16,7 @@ from listener.train.texts import (
     make_sentences,
 )
 from listener.train.voices.engine import describe_engine
-from listener.train.voices.registry import Quality, find_engines, require_engines
+from listener.train.voices.registry import find_engines, require_engines
 
 CODE: Final = (
     *("audio", "inference", "storage/recordings.py", "train", "wakeword"),
@@ -30,12 +30,12 @@ class TrainingRequest:
     """What a person asks for."""
 
     phrase: Phrase
-    quality: Quality
-    """Which engines are used."""
+    effort: Effort
+    """How many clips are made."""
     seed: int
     """Seed of everything random."""
     counts: ClipCounts | None = None
-    """Numbers of clips, in place of those of the quality."""
+    """Numbers of clips, in place of those of the effort."""
 
 
 def build_recipe(
@@ -53,8 +53,8 @@ def build_recipe(
         ConfigError: the dictionary is not installed.
         ModelRefused: the embedding network is missing.
     """
-    phrase, quality = request.phrase, request.quality
-    engines, missing = find_engines(home, quality)
+    phrase, effort = request.phrase, request.effort
+    engines, missing = find_engines(home)
     require_engines(engines, missing)
     records = tuple(describe_engine(engine) for engine in engines)
     left_out = choose_left_out(records)
@@ -64,11 +64,11 @@ def build_recipe(
     near = find_near_phrases(phrase)
     recipe = Recipe(
         phrase,
-        quality,
+        effort,
         request.seed,
         records,
         left_out,
-        request.counts or COUNTS[quality],
+        request.counts or COUNTS[effort],
         near,
         tuple(dict.fromkeys(in_turn(find_near_phrases(phrase, least=LEAST_TESTED_COST), near))),
         make_sentences(phrase),
