@@ -177,7 +177,7 @@ class WakeSettings(Settings, frozen=True, kw_only=True):
     the mean of both: fewer false wakes and fewer misses. It runs only at these moments."""
     first_stage: bool = False
     """In speech, run the full network only where a small network finds that a word is possible. It
-    takes two thirds of the CPU; some faint near misses go unreported, and very few wakes. Without
+    takes two fifths of the CPU; some faint near misses go unreported, and very few wakes. Without
     effect if a word is not one that the small network was trained for."""
 
 

@@ -42,6 +42,6 @@ def browse(arguments: argparse.Namespace, settings: Config) -> int:
     """
     if missing := [name for name in _PACKAGES if importlib.util.find_spec(name) is None]:
         raise Unavailable(f"{missing[0]} is not installed", "pip install 'earmark[owner]'")
-    from listener.cli import page_service  # noqa: PLC0415 - imports both, which other actions do without
+    from listener.cli import page_service  # noqa: PLC0415 - needs the extra owner; other actions do not
 
     return page_service.serve(arguments, settings)

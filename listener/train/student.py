@@ -24,11 +24,6 @@ STRETCHES: Final = 32
 """Stretches in a batch."""
 STRETCH_STEPS: Final = 48
 """Steps of a stretch whose embeddings are compared: 3.8 s."""
-FIRST_RATE: Final = 3e-3
-"""Highest learning rate of a new student."""
-TUNING_RATE: Final = 5e-4
-"""Highest learning rate of a student that learns one more word."""
-
 _WORD_STRETCHES: Final = 12
 """Stretches of a batch that surround the end of a word."""
 _WORD_WEIGHT: Final = 3.0
@@ -49,33 +44,39 @@ class TeacherStream:
     """Steps at which a wake word ends, rising; may be empty."""
 
 
-def train_student(  # noqa: PLR0913, PLR0917 - the parts of a training
+@dataclass(frozen=True, slots=True)
+class Schedule:
+    """How long and how fast a student learns."""
+
+    batches: int
+    highest_rate: float = 3e-3
+    """Learning rate after the warm-up, from which it falls; by default that of a new student."""
+
+
+def train_student(
     streams: Sequence[TeacherStream],
-    batches: int,
+    schedule: Schedule,
     random: Generator,
     start: StudentWeights | None = None,
     on_batch: Callable[[int, float], None] = lambda _batch, _loss: None,
-    rate: float | None = None,
 ) -> StudentWeights:
     """Train a student, or tune one.
 
     Args:
         streams: each longer than a stretch with its context, some with words.
-        batches: number of batches.
+        schedule: number of batches and learning rate.
         random: draws weights and stretches.
         start: a student to be tuned; None trains a new one.
         on_batch: called with the number of each batch and its loss.
-        rate: highest learning rate; None: `TUNING_RATE` with a start, `FIRST_RATE` without.
 
     Returns:
         The weights.
     """
     scale = _Scale.of(streams)
     network = _Network.draw(WIDTH, TAPS, random) if start is None else _Network.unfold(start, scale)
-    usual = FIRST_RATE if start is None else TUNING_RATE
-    optimiser = Adam(network.parameters, batches, usual if rate is None else rate)
+    optimiser = Adam(network.parameters, schedule.batches, schedule.highest_rate)
     draw = _Stretches(streams, network.context_steps, random)
-    for batch in range(1, batches + 1):
+    for batch in range(1, schedule.batches + 1):
         mel, target, weight = draw.batch()
         inputs = (mel - scale.mel_mean) / scale.mel_deviation
         wanted = (target - scale.mean) / scale.deviation

@@ -28,7 +28,7 @@ NEAR_PHRASES: Final = 200
 SENTENCES: Final = 480
 LEAST_COST: Final = 1.0
 """Cost of the phones that must differ, about two vowels or one consonant and a vowel. A phrase that
-differs less is the word as somebody pronounces it: used against it, it makes the heads miss people.
+differs less is the word as some people say it: used against it, it makes the heads miss people.
 """
 MORE_OF_PAIRS: Final = 0.3
 """Added to it for pairs of words: there are many for each cost, and few of them are ever said."""

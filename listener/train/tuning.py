@@ -19,7 +19,7 @@ from listener.train.clips import (
     speak_clips,
 )
 from listener.train.phrase import Phrase
-from listener.train.student import TeacherStream, train_student
+from listener.train.student import Schedule, TeacherStream, train_student
 from listener.train.teacher import Teacher
 from listener.train.texts import make_sentences
 from listener.train.voices.engine import VoiceEngine
@@ -34,8 +34,8 @@ from listener.wakeword.student import StudentWeights, read_weights, write_weight
 SPEECH_SHARE: Final = 0.053
 """Part of the steps of speech at which a word is open whose losses were not measured."""
 WEIGHTS: Final = "student.npy"
-BATCHES: Final = 600
-"""Batches of a tuning."""
+TUNING: Final = Schedule(batches=600, highest_rate=5e-4)
+"""A tuning is short and slow: the student knows the other words already."""
 WORD_CLIPS: Final = 60
 WORD_COPIES: Final = 3
 SENTENCE_CLIPS: Final = 120
@@ -113,7 +113,7 @@ def tune_first_stage(  # noqa: PLR0913, PLR0917 - the parts of a tuning
     """
     start = read_weights(first_stage.data, first_stage.name)
     # The bounds belong to the weights as they are stored, in 16 bits.
-    data = write_weights(train_student(streams, BATCHES, random, start))
+    data = write_weights(train_student(streams, TUNING, random, start))
     weights = read_weights(data, ADDED)
     words = [catalogue.load(name) for name in first_stage.manifest.words if name != word.name]
     shares = {name: each.speech_share for name, each in first_stage.manifest.words.items()}

@@ -125,24 +125,16 @@ class EnergyGate:
         np.add.reduce(self._levels, axis=0, out=self._sums)
         peaks, sums = self._measures.tolist()
         loud = False
-        climb = self._climb
         floor = self._peak_floor
-        # Comparisons, not max and min: calls would cost more than all the rest of this.
         for group, level in enumerate(peaks):
             lowest = floor[group]
-            if level > lowest + _PEAK_RISE:
-                loud = True
-            risen = lowest + climb
-            lowest = level if level < risen else risen  # noqa: FURB136 - see above
-            floor[group] = lowest if lowest > _LOWEST_FLOOR else _LOWEST_FLOOR  # noqa: FURB136 - see above
+            loud = loud or level > lowest + _PEAK_RISE
+            floor[group] = max(_LOWEST_FLOOR, min(lowest + self._climb, level))
         floor = self._mean_floor
         for group, total in enumerate(sums):
             lowest, level = floor[group], total / _FRAMES
-            if level > lowest + _MEAN_RISE:
-                loud = True
-            risen = lowest + climb
-            lowest = level if level < risen else risen  # noqa: FURB136 - see above
-            floor[group] = lowest if lowest > _LOWEST_FLOOR else _LOWEST_FLOOR  # noqa: FURB136 - see above
+            loud = loud or level > lowest + _MEAN_RISE
+            floor[group] = max(_LOWEST_FLOOR, min(lowest + self._climb, level))
         return loud
 
 

@@ -32,7 +32,7 @@ from listener.train.clips import (
 )
 from listener.train.negatives import TRAIN
 from listener.train.phrase import parse_phrase
-from listener.train.student import FIRST_RATE, TeacherStream, train_student
+from listener.train.student import Schedule, TeacherStream, train_student
 from listener.train.teacher import Teacher
 from listener.train.texts import make_sentences
 from listener.train.tuning import WEIGHTS
@@ -90,7 +90,7 @@ AUGMENTATIONS: Final = 2
 """Times that the recorded speech is repeated in rooms and noise, by other vocal tracts."""
 BATCHES: Final = 8000
 """Batches of each round."""
-RATES: Final = (FIRST_RATE, FIRST_RATE / 2)
+RATES: Final = (3e-3, 1.5e-3)
 """Highest learning rate of each round, which falls to almost 0; a round starts with the weights of
 the one before, in 16 bits."""
 SEED: Final = 1
@@ -279,7 +279,11 @@ def main() -> None:
         kept = arguments.streams / f"round-{number}.npy"
         if not kept.is_file():
             weights = train_student(
-                streams, arguments.batches, default_rng(SEED + number), start, _reporter(), rate
+                streams,
+                Schedule(arguments.batches, rate),
+                default_rng(SEED + number),
+                start,
+                _reporter(),
             )
             kept.write_bytes(write_weights(weights))
         start = read_weights(kept.read_bytes(), kept.name)

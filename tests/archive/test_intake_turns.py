@@ -154,8 +154,14 @@ def test_pause_grows_with_the_time_in_the_brokers_queue(
 
 
 def test_remembered_answers_are_bounded(three: list[IntakeTurns[str]]) -> None:
-    (_, waiting, _) = sorted(three, key=lambda each: each.is_own("a", clip_message(CLIPS[0])))
-    for number in range(10_001):
-        waiting.on_answer("a", answer(str(uuid.UUID(int=number))))
+    oldest, next_one = [clip for clip in CLIPS if not three[0].is_own("b", clip_message(clip))][:2]
+    for clip in (oldest, next_one):
+        three[0].on_answer("a", answer(clip))
+    for number in range(1_000, 1_000 + 9_999):
+        three[0].on_answer("a", answer(str(uuid.UUID(int=number))))
 
-    assert len(waiting._answers) == 10_000  # noqa: SLF001 - what the limit bounds
+    assert not three[0].is_own("a", clip_message(next_one))
+    assert three[0].left_to_others == 1
+    # The oldest answer is forgotten: the clip waits for another one.
+    assert not three[0].is_own("a", clip_message(oldest))
+    assert three[0].left_to_others == 1

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import msgspec
 
-from listener.evaluate.engines.earmark import earmark_recipe
+from listener.evaluate.engines.registry import build_recipe
 from listener.evaluate.metrics.results import Result
 from listener.evaluate.plan import EngineSettings, EvaluationPlan, complete_plan
 from listener.evaluate.pool import Processes
@@ -59,15 +59,7 @@ def evaluate(made: EvaluationPlan, cache: Path | None = None, jobs: int = 1) -> 
     """Run a plan with our own models."""
     return Evaluation(
         made,
-        lambda engine: earmark_recipe(
-            engine.name,
-            HOME,
-            engine.words,
-            engine.hop_ms,
-            stepwise=engine.stepwise,
-            first_stage=engine.first_stage,
-            second_opinion=engine.second_opinion,
-        ),
+        lambda engine: build_recipe(engine, HOME),
         Processes(jobs),
         cache,
     ).run()

@@ -20,6 +20,13 @@ from listener.errors import Unavailable
 _PIECE_BYTES = 1 << 16
 
 
+class SilentLog:
+    """Part of a handler of requests: it prints no line for each."""
+
+    def log_message(self, format: str, *args: object) -> None:  # noqa: A002 - as http.server names it
+        del format, args
+
+
 class RecordingRelay:
     """Passes connections on to a port of loopback, and records what the browser sends.
 
@@ -113,15 +120,12 @@ class TamperingRelay:
         self._address = parse_address(address, ca)
         relay = self
 
-        class Handler(http.server.BaseHTTPRequestHandler):
+        class Handler(SilentLog, http.server.BaseHTTPRequestHandler):
             def do_GET(self) -> None:
                 relay.handle(self, None)
 
             def do_POST(self) -> None:
                 relay.handle(self, self.rfile.read(int(self.headers["content-length"])))
-
-            def log_message(self, format: str, *args: object) -> None:  # noqa: A002 - as inherited
-                del format, args
 
         self._server = _UnixServer(str(path), Handler)
 

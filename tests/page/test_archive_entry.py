@@ -13,6 +13,7 @@ import pytest
 from listener.browser_page.page_files import built_folder, load_page
 from tests.page.browser import Browser
 from tests.page.conftest import require_page, start_archive, write_card
+from tests.page.relay import SilentLog
 from tests.page.secrets_search import assert_no_key_stored, forms_of_key, forms_of_sound
 
 if TYPE_CHECKING:
@@ -69,7 +70,7 @@ def plain_port() -> Iterator[int]:
     require_page()
     page = load_page(built_folder())
 
-    class Handler(http.server.BaseHTTPRequestHandler):
+    class Handler(SilentLog, http.server.BaseHTTPRequestHandler):
         def do_GET(self) -> None:
             found = page.get(self.path.removeprefix("/page/").strip("/") or "index.html")
             self.send_response(HTTPStatus.NOT_FOUND if found is None else HTTPStatus.OK)
@@ -77,9 +78,6 @@ def plain_port() -> Iterator[int]:
                 self.send_header("Content-Type", found.media_type)
             self.end_headers()
             self.wfile.write(b"" if found is None else found.data)
-
-        def log_message(self, format: str, *args: object) -> None:  # noqa: A002 - as inherited
-            del format, args
 
     with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
         threading.Thread(target=server.serve_forever, daemon=True).start()

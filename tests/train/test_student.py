@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 from listener.train import student as training
-from listener.train.student import TeacherStream, train_student
-from listener.train.tuning import fix_bound, open_share
+from listener.train.student import Schedule, TeacherStream, train_student
+from listener.train.tuning import TUNING, fix_bound, open_share
 from listener.wakeword.student import (
     INPUTS,
     LongStudent,
@@ -74,9 +74,12 @@ def test_training_lowers_the_error_and_follows_from_the_seed() -> None:
     losses: list[float] = []
 
     weights = train_student(
-        STREAMS, 60, np.random.default_rng(5), on_batch=lambda _, loss: losses.append(loss)
+        STREAMS,
+        Schedule(60),
+        np.random.default_rng(5),
+        on_batch=lambda _, loss: losses.append(loss),
     )
-    again = train_student(STREAMS, 60, np.random.default_rng(5))
+    again = train_student(STREAMS, Schedule(60), np.random.default_rng(5))
 
     assert write_weights(weights) == write_weights(again)
     assert np.mean(losses[-10:]) < 0.7 * np.mean(losses[:10])
@@ -85,10 +88,12 @@ def test_training_lowers_the_error_and_follows_from_the_seed() -> None:
 
 @pytest.mark.usefixtures("small")
 def test_tuning_starts_from_the_given_weights() -> None:
-    weights = train_student(STREAMS, 60, np.random.default_rng(5))
+    weights = train_student(STREAMS, Schedule(60), np.random.default_rng(5))
     stored = read_weights(write_weights(weights), "student")
 
-    tuned = train_student(STREAMS, 1, np.random.default_rng(6), start=stored)
+    tuned = train_student(
+        STREAMS, Schedule(1, TUNING.highest_rate), np.random.default_rng(6), start=stored
+    )
 
     # One batch at the low rate of a tuning changes little.
     ours, expected = error_of(tuned, STREAMS[1]), error_of(stored, STREAMS[1])
