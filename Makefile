@@ -127,7 +127,11 @@ format: setup ## format the code and apply ruff's fixes
 reference: setup ## write docs/reference/, the layers in architecture.md, man pages, completions
 	$(BIN)/python -m firmware.documentation
 
+# Two engines besides espeak-ng, which speak the sentences.
+VOICE_PACKAGES := espeak-ng flite festival festvox-kdlpc16k festvox-us-slt-hts festlex-poslex festlex-cmu
+
 bench: setup ## measure against peers; write benchmarks/results.json and the README's table; ONLY="cpu voice": these parts
+	@$(MAKE) --no-print-directory debian TEST_PACKAGES='$(TEST_PACKAGES) $(VOICE_PACKAGES)'
 	env -u OPENBLAS_CORETYPE -u OPENBLAS_L2_SIZE OPENBLAS_NUM_THREADS=1 $(BIN)/python -m benchmarks $(if $(ONLY),--only $(ONLY))
 
 soak: setup debian ## eight hours of audio in some ten minutes, with random faults
@@ -155,9 +159,6 @@ training: setup ## train alexa and jarvis from synthetic speech alone; count mis
 
 rates: setup ## evaluate every wake word on real recordings; write manifests, cards and docs
 	env -u OPENBLAS_CORETYPE -u OPENBLAS_L2_SIZE OPENBLAS_NUM_THREADS=1 $(BIN)/python -m benchmarks.rates
-
-# Two engines besides espeak-ng, which speak the sentences.
-VOICE_PACKAGES := espeak-ng flite festival festvox-kdlpc16k festvox-us-slt-hts festlex-poslex festlex-cmu
 
 assist-accuracy: setup ## voice commands from packages alone: voices, noise, an hour of other speech
 	@$(MAKE) --no-print-directory debian TEST_PACKAGES='$(VOICE_PACKAGES)'

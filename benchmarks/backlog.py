@@ -18,7 +18,7 @@ from typing import Any, Final
 
 import psutil
 
-from benchmarks import stamped
+from benchmarks import stage_times
 from benchmarks.figures import percentile
 from benchmarks.processes import peak_rss_mib, running, worker
 from listener.audio.pcm import FRAME_SAMPLES, SAMPLE_RATE_HZ
@@ -57,19 +57,19 @@ def list_backlogs(stamps: Sequence[tuple[str, float]]) -> tuple[list[float], lis
     The process is at work from its start to the end of its comparison.
 
     Args:
-        stamps: stages and their times in seconds, of `stamped`; frames without a gap.
+        stamps: stages and their times in seconds, of `stamped_hear`; frames without a gap.
 
     Returns:
         Both in seconds.
     """
-    start_s = next(at_s for stage, at_s in stamps if stage == stamped.START)
+    start_s = next(at_s for stage, at_s in stamps if stage == stage_times.START)
     order = itertools.count(1)
     is_at_work = False
     at_work, others = list[float](), list[float]()
     for stage, at_s in sorted(stamps, key=lambda stamp: stamp[1]):
-        if stage in (stamped.STARTING, stamped.COMPARED):
-            is_at_work = stage == stamped.STARTING
-        elif stage == stamped.FRAME:
+        if stage in (stage_times.STARTING, stage_times.COMPARED):
+            is_at_work = stage == stage_times.STARTING
+        elif stage == stage_times.FRAME:
             due_s = start_s + next(order) * FRAME_S
             (at_work if is_at_work else others).append(at_s - due_s)
     return at_work, others
@@ -81,7 +81,7 @@ def main() -> None:
     embeddings = {name: enrol(recorded.sentence(name, 0)) for name in ("ada", "bob")}
     with tempfile.TemporaryDirectory(prefix="earmark-bench-") as name:
         folder = Path(name)
-        stamps = folder / "stamps"
+        file = folder / "stamps"
         speaker = VoiceSpeaker(folder / "home", embeddings)
         words = speaker.words("--microphone", FIXTURES / NAME)
         peaks_mib = _listen(words)
@@ -89,10 +89,10 @@ def main() -> None:
         os.sched_setaffinity(0, {max(os.sched_getaffinity(0))})
         with running(BUSY):
             before = os.getloadavg()[0]
-            _listen([sys.executable, "-m", "benchmarks.stamped", str(stamps), *words[3:]])
+            _listen([sys.executable, "-m", "benchmarks.stamped_hear", str(file), *words[4:]])
             load = (before + os.getloadavg()[0]) / 2
         loaded_clips = len(speaker.clips()) - clips
-        backlogs, others = list_backlogs(stamped.read_stamps(stamps))
+        backlogs, others = list_backlogs(stage_times.read_stamps(file))
     if not clips or not backlogs:
         raise Unavailable("hear made no clip, so its peaks would be too low")
     results = {

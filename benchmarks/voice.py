@@ -3,8 +3,8 @@
 Synthetic voices say commands to a recording that `hear` takes as its microphone. Measured with a
 stand-in for Home Assistant's WebSocket interface and a recogniser that answers at once with a fixed
 text, and on packages alone; both also with provisional parts. The end of speech is that of the
-recording: the last 20 ms less than 30 dB below the command's level. The stages come from `stamped`,
-which runs the two real commands, and from the broker.
+recording: the last 20 ms less than 30 dB below the command's level. The stages come from
+`stamped_hear` and `stamped_assist`, which run the two real commands, and from the broker.
 """
 
 import json
@@ -27,7 +27,7 @@ import pyrage
 import soundfile
 from paho.mqtt.enums import CallbackAPIVersion, MQTTProtocolVersion
 
-from benchmarks import stamped
+from benchmarks import stage_times
 from benchmarks.assist.voices import speak
 from benchmarks.figures import STAGES, percentile
 from benchmarks.processes import earmark, mosquitto, peak_rss_mib, running
@@ -156,7 +156,7 @@ def split_stages(
 def _split(ended_s: float, change: str, events: Sequence[Event]) -> dict[str, float]:
     lights = (e.at_s for e in events if e.stage == _LIGHT and e.change in ("", change))
     light_s = min(lights, default=None)
-    order = (stamped.ENDPOINT, _COPY, stamped.OPENED, stamped.RECOGNISED)
+    order = (stage_times.ENDPOINT, _COPY, stage_times.OPENED, stage_times.RECOGNISED)
     # What was acted on is the last before the light; a confirmed part was opened before that.
     times_s = [
         max(
@@ -200,7 +200,7 @@ class _Trial:
                 stored = self._speaker.path / "spool" / "consents.json"
                 _wait(stored.exists, "send has stored the consent")
                 with self._assisting(port), running(self._run_assist()) as assist:
-                    _wait(lambda: self._at(stamped.READY) is not None, "assist is ready")
+                    _wait(lambda: self._at(stage_times.READY) is not None, "assist is ready")
                     time.sleep(_ANSWERS_S)
                     say(f"{self._way}: {commands[-1].ended_s:.0f} s in real time")
                     before = os.getloadavg()[0]
@@ -350,8 +350,8 @@ class _Trial:
 
     def _stamped(self, command: str, *arguments: str) -> list[str]:
         program = earmark()
-        program[-1] = "benchmarks.stamped"
-        return [*program, str(self._stamps[command]), command, *arguments]
+        program[-1] = f"benchmarks.stamped_{command}"
+        return [*program, str(self._stamps[command]), *arguments]
 
     def _listen(self, commands: Sequence[Command]) -> float:
         """Run hear until it has played the recording, or enough commands reached the light.
@@ -371,7 +371,7 @@ class _Trial:
         return peak_mib
 
     def _at(self, stage: str) -> float | None:
-        stamps = [each for file in self._stamps.values() for each in stamped.read_stamps(file)]
+        stamps = [each for file in self._stamps.values() for each in stage_times.read_stamps(file)]
         return next((at_s for name, at_s in stamps if name == stage), None)
 
     def _count_reached(self, commands: Sequence[Command]) -> int:
@@ -379,11 +379,11 @@ class _Trial:
 
     def _rows(self, commands: Sequence[Command]) -> list[dict[str, float]]:
         """Return the stages of the commands, without the warm-up, up to the last that counts."""
-        start_s = self._at(stamped.START)
+        start_s = self._at(stage_times.START)
         if start_s is None:
             return []
         events = [
-            Event(*each) for file in self._stamps.values() for each in stamped.read_stamps(file)
+            Event(*each) for file in self._stamps.values() for each in stage_times.read_stamps(file)
         ]
         rows = split_stages(commands, start_s, [*events, *self._events])[1:]
         reached = [number for number, row in enumerate(rows) if _counts(row)]

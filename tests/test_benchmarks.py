@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from benchmarks import backlog, figures, report, sounds, stamped, targets, voice
+from benchmarks import backlog, figures, report, sounds, stage_times, targets, voice
 from listener.errors import ConfigError
 
 MACHINE = {
@@ -301,9 +301,9 @@ def test_action_before_the_end_of_speech_shows() -> None:
 
 def test_backlog_is_counted_from_the_start_of_the_process_to_the_end_of_its_comparison() -> None:
     late_s = [0.001, 0.002, 0.05, 0.09, 0.02, 0.07]
-    stamps = [(stamped.START, 10.0)]
-    stamps += [(stamped.FRAME, 10.0 + 0.08 * (at + 1) + s) for at, s in enumerate(late_s)]
-    stamps += [(stamped.STARTING, 10.2), (stamped.COMPARED, 10.45)]
+    stamps = [(stage_times.START, 10.0)]
+    stamps += [(stage_times.FRAME, 10.0 + 0.08 * (at + 1) + s) for at, s in enumerate(late_s)]
+    stamps += [(stage_times.STARTING, 10.2), (stage_times.COMPARED, 10.45)]
 
     at_work, others = backlog.list_backlogs(stamps)
 
