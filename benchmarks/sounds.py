@@ -65,9 +65,10 @@ def _recorded(folder: Path, seconds: float, *, has_word: bool = True) -> Samples
     random = np.random.default_rng(SEED)
     parts: list[Samples] = []
     while sum(map(len, parts)) < seconds * SAMPLE_RATE_HZ:
-        stream = _read(folder / talk[random.integers(len(talk))])
-        first = random.integers(len(stream) - EXCERPT_S * SAMPLE_RATE_HZ)
-        parts.append(stream[first : first + EXCERPT_S * SAMPLE_RATE_HZ])
+        stream = folder / talk[random.integers(len(talk))]
+        # Not the whole file: a minute of excerpts would decode hours.
+        first = random.integers(soundfile.info(stream).frames - EXCERPT_S * SAMPLE_RATE_HZ)
+        parts.append(_read(stream, int(first), EXCERPT_S * SAMPLE_RATE_HZ))
         word = words[random.integers(len(words))]
         if has_word:
             parts.append(_read(folder / word))
@@ -96,8 +97,10 @@ def _synthetic(seconds: float, stems: Sequence[str] | None = None) -> Samples:
     return _fit_length(parts, seconds)
 
 
-def _read(file: Path) -> Samples:
-    samples, rate_hz = soundfile.read(file, dtype="int16", always_2d=True)
+def _read(file: Path, first: int = 0, frames: int = -1) -> Samples:
+    samples, rate_hz = soundfile.read(
+        file, frames=frames, start=first, dtype="int16", always_2d=True
+    )
     if rate_hz != SAMPLE_RATE_HZ:
         raise Unavailable(f"{file.name} is not sampled at {SAMPLE_RATE_HZ} Hz")
     return np.ascontiguousarray(samples[:, 0])
