@@ -229,7 +229,7 @@ def hung(stage: Stage, say: Say, clips: int) -> Iterator[str]:
     say(
         f"one of {ARCHIVES} archives hangs (SIGSTOP), {clips} clips at 20 a second: answer after"
         f" p50 {percentile(delivered.waits_s, 0.5):.2f} s, p99 {p99_s:.2f} s,"
-        f" longest {max(delivered.waits_s):.2f} s"
+        f" longest {max(delivered.waits_s):.2f} s; refused {delivered.refused or 'none'}"
     )
     stage.archives[0].wait_ready()
     time.sleep(3)  # what it held arrives a second time

@@ -21,6 +21,7 @@ import pyrage
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from listener.archive.records import RowMac
+from listener.archive.schema import HealthAnswer
 from listener.clips.client import ArchiveClient
 from listener.clips.http import HttpClient, parse_address
 from listener.envelope import keys
@@ -121,12 +122,22 @@ class ArchiveProcess:
 
     def is_ready(self) -> bool:
         """Whether it answers on its socket."""
+        return self._health() is not None
+
+    def is_connected(self) -> bool:
+        """Whether it is connected to every broker."""
+        health = self._health()
+        return health is not None and health.brokers_connected == health.brokers > 0
+
+    def _health(self) -> HealthAnswer | None:
+        """Return the state that it reports; None if it does not answer, or cannot be used."""
         self.supervise()
         with contextlib.suppress(Unavailable):
             client = HttpClient(parse_address(str(self.socket), None))
             with client.request("/v1/health") as reply:
-                return reply.status == HTTPStatus.OK
-        return False
+                if reply.status == HTTPStatus.OK:
+                    return msgspec.json.decode(reply.body(), type=HealthAnswer)
+        return None
 
     def wait_ready(self) -> None:
         """Wait until it answers.
@@ -277,10 +288,15 @@ class Stage:
         return objects_url(self.fleet)
 
     def start_archives(self) -> None:
+        """Start every archive; wait until each answers and receives clips from every broker.
+
+        A clip that is published before is sent again after ``RETRY_S``, which no scene measures.
+        """
         for one in self.archives:
             one.start()
         for one in self.archives:
             one.wait_ready()
+            wait_until(one.is_connected, f"archive {one.number} has connected", START_S)
 
     def launch(
         self,
