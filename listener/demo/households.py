@@ -26,6 +26,8 @@ SHARED_DEVICE: Final = "hall"
 OWNERS: Final = ("ada", "bo")
 KEEPER: Final = OWNERS[0]
 OTHER_KEEPER: Final = OWNERS[1]
+WORD: Final = "hey-lumen"
+"""Wake word of the scenes: Earmark's own, Apache-2.0; the default of the configuration is not."""
 LAMP_TOPIC: Final = "demo/kitchen-light/set"
 LAMP_ON: Final = "ON"
 VERB_S: Final = 120.0
@@ -161,6 +163,7 @@ class DemoHouseholds:
         settings = {
             "device": {"name": device},
             "attribution": {"keeper": keeper, "mode": mode},
+            "wake": {"words": [WORD]},
             "broker": {"port": port, "protocol": "3.1.1"},
         }
         self.settings(home).write_text(tomli_w.dumps(settings | sections), "utf-8")

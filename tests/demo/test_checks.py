@@ -7,6 +7,7 @@ import soundfile
 from listener.demo import checks, scene
 from listener.demo.broker import CapturedMessage
 from listener.demo.checks import ClaimChecks
+from listener.demo.households import WORD
 from listener.demo.player import Event
 from listener.errors import EarmarkError
 
@@ -17,7 +18,7 @@ def events(**total: float) -> list[Event]:
     """What a hear that does everything right says."""
     changed: list[Event] = [{"event": "started"}]
     for cue in STAGE.wakes:
-        changed.append({"event": "wake", "time_s": cue.from_s + 0.6, "word": "alexa", "score": 0.9})
+        changed.append({"event": "wake", "time_s": cue.from_s + 0.6, "word": WORD, "score": 0.9})
         changed.append({"event": "sealed", "time_s": cue.from_s, "length_s": 3.0, "owner": "ada"})
     changed += [{"event": "near_miss", "time_s": cue.to_s} for cue in STAGE.near_misses]
     heard_s = STAGE.length_s - STAGE.muted_s
@@ -60,13 +61,13 @@ def test_missing_event_is_reported(kind: str) -> None:
 
 
 def test_false_wake_is_reported() -> None:
-    extra = {"event": "wake", "time_s": STAGE.near_misses[0].to_s, "word": "alexa", "score": 0.6}
+    extra = {"event": "wake", "time_s": STAGE.near_misses[0].to_s, "word": WORD, "score": 0.6}
 
     assert "nothing else did" in failed_claims([*events(), extra])
 
 
 def test_wake_while_muted_is_reported() -> None:
-    extra = {"event": "wake", "time_s": STAGE.muted_words[0].to_s, "word": "alexa", "score": 0.9}
+    extra = {"event": "wake", "time_s": STAGE.muted_words[0].to_s, "word": WORD, "score": 0.9}
 
     assert "while muted" in failed_claims([*events(), extra])
 

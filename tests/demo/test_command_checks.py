@@ -49,7 +49,7 @@ def test_text_in_a_file_is_found(tmp_path: Path) -> None:
     (tmp_path / "log").write_text("He said: Turn on the Kitchen light!")
     facts = ClaimChecks()
 
-    command_checks.check_text(facts, tmp_path, ["Alexa, turn on the kitchen light."])
+    command_checks.check_text(facts, tmp_path, ["Hey lumen, turn on the kitchen light."])
 
     assert "no file holds the text" in failed(facts)
 
@@ -57,7 +57,7 @@ def test_text_in_a_file_is_found(tmp_path: Path) -> None:
 def test_sentence_without_a_command_is_not_searched(tmp_path: Path) -> None:
     facts = ClaimChecks()
 
-    command_checks.check_text(facts, tmp_path, ["Alexa."])
+    command_checks.check_text(facts, tmp_path, ["Hey lumen."])
 
     assert "no file holds the text" in failed(facts)
 

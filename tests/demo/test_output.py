@@ -10,12 +10,12 @@ STAGE = scene.load_scene()
     ("event", "shown"),
     [
         (
-            {"event": "wake", "time_s": 61.2, "word": "alexa", "score": 0.987},
-            "1:01  wake       alexa 0.99",
+            {"event": "wake", "time_s": 61.2, "word": "hey-lumen", "score": 0.987},
+            "1:01  wake       hey-lumen 0.99",
         ),
         (
-            {"event": "near_miss", "time_s": 5.0, "word": "alexa", "score": 0.42},
-            "0:05  near miss  alexa 0.42, so nothing is kept",
+            {"event": "near_miss", "time_s": 5.0, "word": "hey-lumen", "score": 0.42},
+            "0:05  near miss  hey-lumen 0.42, so nothing is kept",
         ),
         (
             {"event": "sealed", "time_s": 1.0, "length_s": 3.25, "owner": "ada", "bytes": 70830},
@@ -43,7 +43,7 @@ def test_moment_shows_the_phrase() -> None:
 
     shown = output.describe_moment(STAGE, said.from_s)
 
-    assert shown == f"0:01 of 0:59  {said.who}: {said.text}"
+    assert shown == f"0:01 of 1:00  {said.who}: {said.text}"
 
 
 def test_moment_shows_mute() -> None:
@@ -51,7 +51,7 @@ def test_moment_shows_mute() -> None:
 
 
 def test_clock_stops_at_the_end_of_the_scene() -> None:
-    assert output.describe_moment(STAGE, 1000.0).startswith("0:59 of 0:59")
+    assert output.describe_moment(STAGE, 1000.0).startswith("1:00 of 1:00")
 
 
 def test_no_progress_line_without_a_terminal(capsys: pytest.CaptureFixture[str]) -> None:

@@ -4,8 +4,15 @@ from pathlib import Path
 import pytest
 import soundfile
 
+from listener.audio.pcm import FRAME_SAMPLES, SAMPLE_RATE_HZ, Framer
+from listener.config import WakeSettings
 from listener.demo import scene
+from listener.demo.checks import has_matching_wakes
+from listener.demo.households import WORD
 from listener.errors import ConfigError
+from listener.inference.build import build_detector
+from listener.inference.catalogue import Catalogue
+from listener.wakeword.detector import NearMiss, Wake
 
 SHIPPED = Path(scene.__file__).parent
 
@@ -80,3 +87,32 @@ def test_command_scene_has_one_wake_and_no_mute() -> None:
     assert spoken.wakes == spoken.said
     assert spoken.muted_s == 0
     assert soundfile.info(spoken.file).frames / 16_000 == spoken.length_s
+
+
+@pytest.mark.parametrize("eighths", [0, 2, 5])
+@pytest.mark.parametrize("name", [scene.EVENING, scene.COMMAND, scene.VOICES])
+def test_word_is_detected_however_the_scene_falls_into_frames(
+    name: str, eighths: int, home: Path
+) -> None:
+    stage = scene.load_scene(name=name)
+    catalogue = Catalogue(home)
+    detector = build_detector(
+        [catalogue.load(WORD)], catalogue.embedding(), WakeSettings(words=(WORD,))
+    )
+    first = eighths * FRAME_SAMPLES // 8
+    samples, _ = soundfile.read(stage.file, dtype="int16", start=first)
+
+    found = [each for frame in Framer().push(samples) for each in detector.push(frame)]
+
+    events = [(each, {"time_s": each.end_s + first / SAMPLE_RATE_HZ}) for each in found]
+    said = [cue for cue in stage.said if cue.word]  # here without the mute
+    assert has_matching_wakes([event for each, event in events if isinstance(each, Wake)], said)
+    assert has_matching_wakes(
+        [event for each, event in events if isinstance(each, NearMiss)], stage.near_misses
+    )
+
+
+def test_word_of_every_scene_is_the_one_that_the_households_configure() -> None:
+    for name in (scene.EVENING, scene.COMMAND, scene.VOICES):
+        stage = scene.load_scene(name=name)
+        assert {cue.word for cue in stage.said} - {""} == {WORD}

@@ -30,7 +30,7 @@ from tests.units.machine import ROOT, Machine
 PATIENCE_S: Final = 900.0
 """Longest time for one line, on a busy machine; not a measurement."""
 _SSH: Final = re.compile(r"ssh ada@(hub|kitchen)\.local")
-_SCENE: Final = ROOT / "listener" / "demo" / "scene.flac"
+_RECORDING: Final = ROOT / "tests" / "fixtures" / "alexa_twice.flac"
 _SCP: Final = re.compile(
     r"scp (?:-r )?(?:ada@(\w+)\.local:)?(\S+) (?:(?:ada@(\w+)\.local:)(\S*)|(\S+))"
 )
@@ -227,7 +227,7 @@ def _audible_s(sounds: list[Path]) -> Iterator[float]:
 
 def _said() -> bytes:
     """Return a recording of "Alexa, set a timer for ten minutes", as FLAC."""
-    sound, rate_hz = soundfile.read(_SCENE, dtype="int16", start=192_000, stop=288_000)
+    sound, rate_hz = soundfile.read(_RECORDING, dtype="int16", start=17_920, stop=113_920)
     said = io.BytesIO()
     soundfile.write(said, sound, rate_hz, format="FLAC", subtype="PCM_16")
     return said.getvalue()

@@ -132,7 +132,7 @@ def test_command_scene_holds_every_claim(
 ) -> None:
     with fake_wyoming.running(FakeWyoming()) as recogniser, run_broker() as port:
         recogniser.answer = [
-            {"type": "transcript", "data": {"text": "Alexa, turn on the kitchen light."}}
+            {"type": "transcript", "data": {"text": "Hey lumen, turn on the kitchen light."}}
         ]
         stage = make_stage(tmp_path / "h", port, recogniser)
         with demo_command.running_assist(stage.homes):
@@ -152,7 +152,7 @@ def test_lamp_that_stays_off_fails_the_demo(
     monkeypatch.setattr(demo_command, "TRIES", 1)
     with fake_wyoming.running(FakeWyoming()) as recogniser, run_broker() as port:
         recogniser.answer = [
-            {"type": "transcript", "data": {"text": "Alexa, nothing of the kind."}}
+            {"type": "transcript", "data": {"text": "Hey lumen, nothing of the kind."}}
         ]
         stage = make_stage(tmp_path / "h", port, recogniser)
         with demo_command.running_assist(stage.homes):

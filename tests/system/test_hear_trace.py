@@ -127,7 +127,16 @@ def test_hear_opens_unix_sockets_only_and_writes_no_audio(ada: Path, tmp_path: P
     trace = traced(
         tmp_path,
         *(sys.executable, "-m", "listener", "hear", "--home", str(ada), "--fast"),
-        *("--keeper", "ada", "--microphone", str(SCENE), "--mute", "33.6-42"),
+        *(
+            "--keeper",
+            "ada",
+            "--microphone",
+            str(SCENE),
+            "--word",
+            "hey-lumen",
+            "--mute",
+            "33.6-42",
+        ),
     )
 
     envelopes = [file.read_bytes() for file in (ada / "spool").glob("*.earmark")]

@@ -16,7 +16,7 @@ SCENE = Path(__file__).resolve().parents[2] / "listener" / "demo" / "scene.flac"
 SCORE = """
 import socket, sys, time
 from listener.cli import main
-code = main.main(["score", sys.argv[1], "--model", "alexa", "--wakes"])
+code = main.main(["score", sys.argv[1], "--model", "hey-lumen", "--wakes"])
 assert "onnxruntime" in sys.modules
 time.sleep(20)
 socket.socket(socket.AF_INET, socket.SOCK_DGRAM).close()  # the trace is not blind
@@ -46,7 +46,7 @@ def test_scoring_opens_no_network_connection(tmp_path: Path) -> None:
     )
 
     assert done.returncode == 0, done.stderr
-    assert "alexa" in done.stdout
+    assert "hey-lumen" in done.stdout
     calls = [line.partition(" ")[2].strip() for line in trace.read_text().splitlines()]
     tried = [call for call in calls if "AF_INET" in call or "AF_NETLINK" in call]
     assert len(tried) == 1, tried

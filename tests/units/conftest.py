@@ -22,7 +22,7 @@ VERBS = ("hear", "send", "play", "archive", "assist")
 ASSIST_HOME = "/var/lib/earmark-assist"
 ASSIST_TOML = "/etc/earmark/assist.toml"
 ARCHIVE = ("--config", "/etc/earmark/archive.toml", "--home", "/var/lib/earmark-archive")
-SCENE = ROOT / "listener" / "demo" / "scene.flac"
+RECORDING = ROOT / "tests" / "fixtures" / "alexa_twice.flac"
 SAID = "/usr/share/earmark/said.flac"
 SPEAKER = """\
 home = "/var/lib/earmark"
@@ -105,7 +105,7 @@ def house(machine: Machine) -> House:
     machine.run("systemctl", "start", "mosquitto")
 
     # "Alexa, set a timer for ten minutes."
-    sound, rate_hz = soundfile.read(SCENE, dtype="int16", start=192_000, stop=288_000)
+    sound, rate_hz = soundfile.read(RECORDING, dtype="int16", start=17_920, stop=113_920)
     said = io.BytesIO()
     soundfile.write(said, sound, rate_hz, format="FLAC", subtype="PCM_16")
     machine.put(SAID, said.getvalue())

@@ -18,9 +18,9 @@ BUILD: Final = ROOT / "build"
 RECIPE: Final = ROOT / "firmware" / "vm"
 IMAGE: Final = ROOT / "firmware" / "image"
 GUEST: Final = ROOT / "tests" / "vm" / "guest"
-SCENE: Final = ROOT / "listener" / "demo" / "scene.flac"
-SAID: Final = (204_000, 250_000)
-"""Where the scene has "Alexa, set a timer for ten minutes", in samples."""
+RECORDING: Final = ROOT / "tests" / "fixtures" / "alexa_twice.flac"
+SAID: Final = (29_920, 75_920)
+"""Where the recording has "Alexa, set a timer for ten minutes", in samples."""
 MODULES: Final = ("virtio_pci", "virtio_blk", "ext4", "overlay")
 
 
@@ -42,7 +42,7 @@ def _build() -> Built:
     deb = _deb()
     root, disk, initrd = BUILD / "vm-root", BUILD / "vm-root.ext4", BUILD / "vm-initrd"
     sources = [rootfs.with_suffix(".inputs"), deb, *_files(RECIPE), *_files(GUEST)]
-    sources += [SCENE, IMAGE / "init", IMAGE / "initrd"]
+    sources += [RECORDING, IMAGE / "init", IMAGE / "initrd"]
     if _is_stale(disk, sources):
         _say("the package, a household and its speaker, installed")
         _run(RECIPE / "root", rootfs, deb, GUEST, root)
@@ -71,8 +71,8 @@ def _deb() -> Path:
 
 
 def _write_sound(path: Path) -> None:
-    """Cut the word and what follows it out of the demo's scene, as the card takes it."""
-    samples, _ = soundfile.read(SCENE, start=SAID[0], stop=SAID[1], dtype="int16")
+    """Cut the word and what follows it out of the recording, as the card takes it."""
+    samples, _ = soundfile.read(RECORDING, start=SAID[0], stop=SAID[1], dtype="int16")
     path.write_bytes(samples.tobytes())
 
 
