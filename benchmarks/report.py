@@ -144,10 +144,10 @@ def _voice(results: Results) -> list[str]:
     if "packages" not in voice:
         return []
     names = {
-        "home_assistant": f"Home Assistant ({voice['home_assistant_is']}), stub recogniser",
-        "parts": "the same with provisional parts",
-        "packages": "packages alone",
-        "packages_parts": "packages alone, with provisional parts",
+        "parts": f"Home Assistant ({voice['home_assistant_is']}), stub recogniser",
+        "home_assistant": "the same without provisional parts",
+        "packages_parts": "packages alone",
+        "packages": "packages alone, without provisional parts",
     }
     stages = {"light": "speech to the light", **STAGES}
     lines = [

@@ -2,7 +2,7 @@
 
 Synthetic voices say commands to a recording that `hear` takes as its microphone. Measured with a
 stand-in for Home Assistant's WebSocket interface and a recogniser that answers at once with a fixed
-text, and on packages alone; both also with provisional parts. The end of speech is that of the
+text, and on packages alone; both also without provisional parts. The end of speech is that of the
 recording: the last 20 ms less than 30 dB below the command's level. The stages come from
 `stamped_hear` and `stamped_assist`, which run the two real commands, and from the broker.
 """

@@ -196,7 +196,7 @@ class ClipSettings(Settings, frozen=True, kw_only=True):
     """The clip ends if there is no speech after the wake word for this long."""
     longest_s: Annotated[float, Meta(ge=1, le=CLIP_LIMIT_S)] = 10.0
     """Maximum length of the clip, from the wake."""
-    provisional_parts: bool = False
+    provisional_parts: bool = True
     """Send assist the command so far at a pause of 0.25 s, at most twice, so that it is recognised
     before the end of the clip; a whole command is carried out after some 0.5 s of silence. The
     operator of the broker sees the pauses."""
