@@ -103,7 +103,7 @@ class Watermark:
         loud = [*range(-_LOUDEST, -_LOUDEST // 4), *range(_LOUDEST // 4, _LOUDEST)]
         self._mark = np.array(generator.sample(loud, _MARK_SAMPLES), np.int16)
         self._pieces: dict[bytes, list[tuple[bytes, int]]] = {}
-        """Pieces of encoded audio and their numbers by their first four bytes."""
+        """Pieces of encoded audio and their numbers by their first bytes."""
         self._heads: Final = np.zeros((2, 1 << 16), np.bool_)
         """Whether a piece begins with two bytes, and whether they follow the first two of one."""
         self._noise = np.random.default_rng(seed)
@@ -143,13 +143,15 @@ class Watermark:
         for at in range(step // 2, len(encoded), step):
             piece = encoded[at : at + _PIECE_BYTES]
             # Repetitive pieces, as of silence, could match by chance.
-            if len(set(piece)) <= _PIECE_BYTES // 2:
-                continue
-            head = piece[:_HEAD_BYTES]
-            number = MOST_BLOCKS + sum(map(len, self._pieces.values()))
-            self._pieces.setdefault(head, []).append((piece, number))
-            for half, is_used in zip(np.frombuffer(head, "<u2"), self._heads, strict=True):
-                is_used[half] = True
+            if len(set(piece)) > _PIECE_BYTES // 2:
+                self._add_piece(_trim(piece))
+
+    def _add_piece(self, piece: bytes) -> None:
+        head = piece[:_HEAD_BYTES]
+        number = MOST_BLOCKS + sum(map(len, self._pieces.values()))
+        self._pieces.setdefault(head, []).append((piece, number))
+        for half, is_used in zip(np.frombuffer(head, "<u2"), self._heads, strict=True):
+            is_used[half] = True
 
     def find(self, data: bytes) -> FoundBlocks:
         """Return the blocks made by `signal` that are in ``data``, at any byte offset."""
@@ -177,11 +179,24 @@ class Watermark:
         if len(data) < _HEAD_BYTES or not self._pieces:
             return
         first, second = self._heads
+        known = np.frombuffer(b"".join(self._pieces), "<u4")
         for offset in range(2):
             halves = np.frombuffer(data, "<u2", (len(data) - offset) // 2, offset)
             places = np.flatnonzero(first[halves[:-1]])
             places = places[second[halves[places + 1]]]
+            heads = halves[places].astype(np.uint32) | halves[places + 1].astype(np.uint32) << 16
+            places = places[np.isin(heads, known)]
             for at in (2 * places + offset).tolist():
                 for piece, number in self._pieces.get(data[at : at + _HEAD_BYTES], ()):
                     if data.startswith(piece, at):
                         yield number
+
+
+def _trim(piece: bytes) -> bytes:
+    """Return a piece from its first four different bytes on, or whole if its first half has none.
+
+    Equal bytes, such as zeros, would be a candidate in millions of places of memory.
+    """
+    starts = range(len(piece) // 2)
+    first = next((at for at in starts if len(set(piece[at : at + _HEAD_BYTES])) == _HEAD_BYTES), 0)
+    return piece[first:]
