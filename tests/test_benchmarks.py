@@ -267,7 +267,7 @@ def test_end_of_speech_is_before_the_quiet_after_it() -> None:
 def test_stages_of_both_ways_are_in_the_table_with_their_load() -> None:
     ways = {"load": 2.5, "clips": 30, "said": 31, "assist_mib": 380}
     ways |= {f"{name}_p{p}_ms": 100 for name in ("light", *figures.STAGES) for p in (50, 95)}
-    part = {"home_assistant_is": "a stand-in", "home_assistant": ways, "packages": ways}
+    part = {"home_assistant_is": "a stand-in", "packages": ways, "packages_parts": ways}
 
     table = report.render(results_of(*ROUNDS, voice=part))
 

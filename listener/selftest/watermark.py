@@ -7,6 +7,7 @@ stack, and the two bytes after it would be read as a number (docs/decisions/0047
 """
 
 import random
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Final
 
@@ -24,6 +25,7 @@ ENCODED: Final = "encoded"
 
 _PIECES: Final = 16
 _PIECE_BYTES: Final = 32
+_HEAD_BYTES: Final = 4
 _MARK_SAMPLES: Final = 4
 _FOUND_SAMPLES: Final = BLOCK_SAMPLES // 2
 """First samples of a block that must be there for the block to count: 0.5 ms."""
@@ -100,7 +102,10 @@ class Watermark:
         generator = random.Random(seed)  # noqa: S311 - nothing is kept secret with it
         loud = [*range(-_LOUDEST, -_LOUDEST // 4), *range(_LOUDEST // 4, _LOUDEST)]
         self._mark = np.array(generator.sample(loud, _MARK_SAMPLES), np.int16)
-        self._pieces: list[bytes] = []
+        self._pieces: dict[bytes, list[tuple[bytes, int]]] = {}
+        """Pieces of encoded audio and their numbers by their first bytes."""
+        self._heads: Final = np.zeros((2, 1 << 16), np.bool_)
+        """Whether a piece begins with two bytes, and whether they follow the first two of one."""
         self._noise = np.random.default_rng(seed)
         self._patterns: Final = {form: mark.tobytes() for form, mark in _forms(self._mark).items()}
         self._numbers: Final[dict[str, dict[bytes, int]]] = {form: {} for form in FORMS}
@@ -135,16 +140,24 @@ class Watermark:
             encoded: part of the signal as an encoder wrote it.
         """
         step = max(_PIECE_BYTES, len(encoded) // _PIECES)
-        pieces = (encoded[at : at + _PIECE_BYTES] for at in range(step // 2, len(encoded), step))
-        # Repetitive pieces, as of silence, could match by chance.
-        self._pieces += [piece for piece in pieces if len(set(piece)) > _PIECE_BYTES // 2]
+        for at in range(step // 2, len(encoded), step):
+            piece = encoded[at : at + _PIECE_BYTES]
+            # Repetitive pieces, as of silence, could match by chance.
+            if len(set(piece)) > _PIECE_BYTES // 2:
+                self._add_piece(_trim(piece))
+
+    def _add_piece(self, piece: bytes) -> None:
+        head = piece[:_HEAD_BYTES]
+        number = MOST_BLOCKS + sum(map(len, self._pieces.values()))
+        self._pieces.setdefault(head, []).append((piece, number))
+        for half, is_used in zip(np.frombuffer(head, "<u2"), self._heads, strict=True):
+            is_used[half] = True
 
     def find(self, data: bytes) -> FoundBlocks:
         """Return the blocks made by `signal` that are in ``data``, at any byte offset."""
         found = FoundBlocks()
-        for number, piece in enumerate(self._pieces, MOST_BLOCKS):
-            if piece in data:
-                found.add(ENCODED, number)
+        for number in self._find_pieces(data):
+            found.add(ENCODED, number)
         for form, pattern in self._patterns.items():
             numbers = self._numbers[form]
             size = len(pattern) // _MARK_SAMPLES * (_FOUND_SAMPLES - _MARK_SAMPLES)
@@ -156,3 +169,34 @@ class Watermark:
                     found.add(form, block)
                 at = data.find(pattern, at + 1)
         return found
+
+    def _find_pieces(self, data: bytes) -> Iterator[int]:
+        """Yield the numbers of the encoded pieces in ``data``, at any byte offset.
+
+        All pieces are found in one pass. With provisional parts there are hundreds; a search for
+        each took longer than the scene lasts.
+        """
+        if len(data) < _HEAD_BYTES or not self._pieces:
+            return
+        first, second = self._heads
+        known = np.frombuffer(b"".join(self._pieces), "<u4")
+        for offset in range(2):
+            halves = np.frombuffer(data, "<u2", (len(data) - offset) // 2, offset)
+            places = np.flatnonzero(first[halves[:-1]])
+            places = places[second[halves[places + 1]]]
+            heads = halves[places].astype(np.uint32) | halves[places + 1].astype(np.uint32) << 16
+            places = places[np.isin(heads, known)]
+            for at in (2 * places + offset).tolist():
+                for piece, number in self._pieces.get(data[at : at + _HEAD_BYTES], ()):
+                    if data.startswith(piece, at):
+                        yield number
+
+
+def _trim(piece: bytes) -> bytes:
+    """Return a piece from its first four different bytes on, or whole if its first half has none.
+
+    Equal bytes, such as zeros, would be a candidate in millions of places of memory.
+    """
+    starts = range(len(piece) // 2)
+    first = next((at for at in starts if len(set(piece[at : at + _HEAD_BYTES])) == _HEAD_BYTES), 0)
+    return piece[first:]

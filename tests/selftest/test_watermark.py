@@ -116,3 +116,32 @@ def test_block_found_twice_counts_once() -> None:
 
     assert one.blocks == {"int16": {1}, "float32": {2}}
     assert one.count == 2
+
+
+@given(
+    seed=st.integers(0, 1000),
+    sounds=st.integers(1, 20),
+    before=st.integers(0, 9),
+    data=st.data(),
+)
+def test_all_encoded_pieces_are_found_in_one_pass(
+    seed: int, sounds: int, before: int, data: st.DataObject
+) -> None:
+    random = np.random.default_rng(seed)
+    marked = Watermark(seed)
+    encoded = [random.bytes(random.integers(40, 4000)) for _ in range(sounds)]
+    for each in encoded:
+        marked.expect(each)
+    kept = data.draw(st.sets(st.sampled_from(range(sounds))))
+
+    found = marked.find(random.bytes(before) + b"".join(encoded[index] for index in kept))
+
+    alone = Watermark(seed)
+    numbers, first = set(), MOST_BLOCKS
+    for index, each in enumerate(encoded):
+        alone.expect(each)
+        pieces = alone.find(each).blocks.get(ENCODED, set()) - set(range(first))
+        first = max(pieces, default=first - 1) + 1
+        if index in kept:
+            numbers |= pieces
+    assert found.blocks.get(ENCODED, set()) == numbers
