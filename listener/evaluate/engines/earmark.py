@@ -72,7 +72,14 @@ class EarmarkRecipe:
         settings = WakeSettings(
             words=self.words, lazy=False, hop_ms=80 if self.hop_ms == HOP_MS else 40
         )
-        detector = build_detector(words, catalogue.embedding(), settings, first_stage, opinions)
+        detector = build_detector(
+            words,
+            catalogue.embedding(),
+            settings,
+            first_stage,
+            opinions,
+            None if first_stage is None else catalogue.long_embedding(),
+        )
         return StepEngine(detector, self.words, thresholds, patience)
 
 
