@@ -190,10 +190,7 @@ class StreamNet:
         session = open_session(data, name, keeps_memory=True)
         shapes = {node.name: tuple(node.shape) for node in session.get_inputs()}
         columns = {name: buffer.shape for name, buffer in self._columns[0].items()}
-        if (
-            shapes != {"mel": (1, 1, "frames", BANDS), **columns}
-            or self.hop_frames != STEP_FRAMES
-        ):
+        if shapes != {"mel": (1, 1, "frames", BANDS), **columns} or self.hop_frames != STEP_FRAMES:
             raise ModelRefused(f"{name} does not fit the streaming embedding network")
         groups = []
         for steps in GROUP_STEPS:

@@ -141,8 +141,10 @@ class EnergyGate:
             highest = before + climb
             if level > highest:
                 floor[index] = highest
+            elif level > lowest:
+                floor[index] = level
             else:
-                floor[index] = level if level > lowest else lowest
+                floor[index] = lowest
         return loud
 
 

@@ -177,8 +177,7 @@ class StudentNet:
         self._result = np.zeros((2, FEATURES), np.float32)
         # Vectors for one step, matrices for two.
         self._buffers = tuple(
-            (self._hidden[rows], self._sum[rows], self._result[rows])
-            for rows in (0, slice(None))
+            (self._hidden[rows], self._sum[rows], self._result[rows]) for rows in (0, slice(None))
         )
         self._phase = 0
 
