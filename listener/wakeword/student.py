@@ -150,9 +150,6 @@ class StudentNet:
         inputs = self._mel.reshape(-1)
         size = hop_frames * BANDS
         self._inputs = tuple(inputs[first : first + INPUTS] for first in (0, size))
-        # Both steps as rows of one matrix: one product reads the weights once, for less than half
-        # of the time of two.
-        self._taken = np.zeros((2, INPUTS), np.float32)
         # Each output of a layer is written twice, so that the last steps are contiguous.
         self._rings = tuple(
             np.zeros((phases, 2, len(kernel), width), np.float32) for kernel in weights.convolutions
@@ -164,7 +161,6 @@ class StudentNet:
                 bias,
                 tuple(_places(ring) for ring in rings),
                 tuple(_windows(ring) for ring in rings),
-                np.zeros((2, len(kernel) * width), np.float32),
             )
             for kernel, bias, rings in zip(
                 weights.convolutions, weights.biases, self._rings, strict=True
@@ -172,26 +168,31 @@ class StudentNet:
         )
         self._slots = [[0] * phases for _ in self._rings]
         self._hidden = np.zeros((2, width), np.float32)
-        self._rows = tuple(self._hidden)
         self._sum = np.zeros((2, width), np.float32)
         self._result = np.zeros((2, FEATURES), np.float32)
-        # Vectors for one step, matrices for two.
         self._buffers = tuple(
-            (self._hidden[rows], self._sum[rows], self._result[rows]) for rows in (0, slice(None))
+            (
+                self._hidden[:count],
+                self._sum[:count],
+                self._result[:count],
+                tuple(zip(self._hidden, self._sum, self._result, strict=True))[:count],
+            )
+            for count in (1, 2)
         )
         self._phase = 0
 
     def step(self, mel: Floats) -> Floats:
         """See ``Network.step``."""
         np.copyto(self._new[0], mel.reshape(-1))
-        return self._run(1)
+        embedding: Floats = self._run(1)[0]
+        return embedding
 
     def steps(self, mels: Sequence[Floats]) -> Iterator[Floats]:
         """See ``Network.steps``."""
         return map(self.step, mels)
 
     def pair(self, mel: Floats) -> Floats:
-        """Take two steps at once, for half of the time.
+        """Take two steps at once, for two thirds of the time.
 
         Args:
             mel: float32, shape (2 * hop_frames, 32).
@@ -203,36 +204,29 @@ class StudentNet:
         return self._run(2)
 
     def _run(self, count: int) -> Floats:
-        """Take the new mel frames of one step or two, layer by layer.
-
-        Returns:
-            The embedding, shape (96,), or both, shape (2, 96).
-        """
+        """Take the new mel frames of one step or two, layer by layer; return the embeddings."""
         weights = self._weights
-        rows = 0 if count == 1 else slice(None)
-        hidden, total, result = self._buffers[count - 1]
-        for inputs, taken in zip(self._inputs[:count], self._taken, strict=False):
-            np.copyto(taken, inputs)
-        np.dot(self._taken[rows], weights.first, out=hidden)
+        hidden, total, result, rows = self._buffers[count - 1]
+        for inputs, (row, _, _) in zip(self._inputs, rows, strict=False):
+            np.dot(inputs, weights.first, out=row)
         np.copyto(self._old, self._latest[count - 1])
         hidden += weights.first_bias
         np.maximum(hidden, 0, out=hidden)
-        for (kernel, bias, places, windows, taken), slots in zip(
-            self._layers, self._slots, strict=True
-        ):
-            phase = self._phase
-            for row, window in zip(self._rows[:count], taken, strict=False):
+        phase = self._phase
+        for (kernel, bias, places, windows), slots in zip(self._layers, self._slots, strict=True):
+            for row, out, _ in rows:
                 slot = slots[phase]
                 np.copyto(places[phase][slot], row)
                 slots[phase] = slot = (slot + 1) % len(places[phase])
-                np.copyto(window, windows[phase][slot])
+                np.dot(windows[phase][slot], kernel, out=out)
                 phase = (phase + 1) % self._phases
-            np.dot(taken[rows], kernel, out=total)
+            phase = self._phase
             np.add(total, bias, out=total)
             np.maximum(total, 0, out=total)
             np.add(hidden, total, out=hidden)
-        self._phase = (self._phase + count) % self._phases
-        np.dot(hidden, weights.last, out=result)
+        self._phase = (phase + count) % self._phases
+        for row, _, out in rows:
+            np.dot(row, weights.last, out=out)
         result += weights.last_bias
         return result
 
@@ -243,11 +237,6 @@ class StudentNet:
 
     def resume(self, state: tuple[Any, ...]) -> None:
         """See ``Network.resume``."""
-        # Two steps over zeros overwrite what the library of matrix products keeps.
-        self._mel[:] = 0
-        for ring in self._rings:
-            ring[:] = 0
-        self._run(2)
         mel, rings, slots, self._phase = state
         np.copyto(self._mel, mel)
         self._slots = [each.copy() for each in slots]

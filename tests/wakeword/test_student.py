@@ -73,8 +73,7 @@ def test_pairs_of_steps_equal_steps_one_by_one(hop: int, taps: tuple[int, ...]) 
         rows += [row.copy() for row in (mixed.pair(taken) if size > 1 else [mixed.step(taken)])]
         rest = rest[size * hop :]
 
-    # One product of two rows rounds otherwise than two products.
-    np.testing.assert_allclose(np.stack(rows), expected, rtol=1e-5, atol=SAME)
+    np.testing.assert_allclose(np.stack(rows), expected, rtol=0, atol=1e-6)
 
 
 def test_state_resumes_where_it_was_taken() -> None:
