@@ -156,6 +156,7 @@ class StreamNet:
 
     def resume(self, state: tuple[Floats, ...]) -> None:
         """See ``Network.resume``."""
+        self._set_columns(state)
         # A run over silence overwrites intermediate results in the runtime's own memory.
         for group in self._groups:
             group.mel[:] = 0
@@ -163,10 +164,13 @@ class StreamNet:
             group.embeddings[:] = 0
         self._mel[:] = 0
         self._run(self._turns[self._turn])
+        self._set_columns(state)
+        self._embedding[:] = 0
+
+    def _set_columns(self, state: tuple[Floats, ...]) -> None:
         for columns in self._columns:
             for column, start in zip(columns.values(), state, strict=True):
                 column[:] = start
-        self._embedding[:] = 0
 
     def _bind(self, session: Session, mel: Floats, embeddings: Floats) -> tuple[Binding, ...]:
         """Return the bindings of a session for both turns of the columns."""
