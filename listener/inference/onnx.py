@@ -88,8 +88,8 @@ class StreamNet:
     """The streaming embedding network, on buffers that are bound once.
 
     Two sets of cached columns alternate as input and output, so nothing is copied between steps.
-    Where there is a network for many steps, too, it takes groups of `GROUP_STEPS` for little more
-    than half of the time, on the same columns.
+    Where there is a network for many steps, too, it takes groups of `GROUP_STEPS` for two thirds
+    of the time, on the same columns.
     Implements ``wakeword.embedding.Network``. Not safe for use by several threads.
     """
 
