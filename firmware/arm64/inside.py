@@ -89,7 +89,8 @@ def _counted(file: Path) -> dict[str, object]:
     alexa = [word for word in words if word.name == "alexa"]
     first_stage = catalogue.first_stage(alexa) if "first-stage" in parts else None
     opinions = catalogue.second_opinions(alexa) if "second-opinion" in parts else ()
-    detector = build_detector(alexa, catalogue.embedding(), settings, first_stage, opinions)
+    long = None if first_stage is None else catalogue.long_embedding()
+    detector = build_detector(alexa, catalogue.embedding(), settings, first_stage, opinions, long)
     frames = _frames(file)
     for frame in frames:
         os.getppid()

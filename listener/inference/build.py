@@ -34,12 +34,13 @@ from listener.wakeword.student import LongStudent, StudentNet, StudentWeights, r
 _FRAME_MS: Final = FRAME_SAMPLES * 1000 // SAMPLE_RATE_HZ
 
 
-def build_detector(
+def build_detector(  # noqa: PLR0913, PLR0917 - each model from its own file
     words: Sequence[Model],
     embedding: Model,
     settings: WakeSettings,
     first_stage: Model | None = None,
     opinions: Sequence[Model] = (),
+    long: Model | None = None,
 ) -> StreamDetector:
     """Build the detector for one stream.
 
@@ -51,11 +52,14 @@ def build_detector(
             embedding network runs at every step.
         opinions: models of second opinions, see ``Catalogue.second_opinions``; a word whose model
             is not among them is scored by its head alone.
+        long: the embedding network that takes any number of steps, for a first stage at a hop of
+            80 ms: it catches up by several steps at once. None: one step after the other.
 
     Raises:
         ModelRefused: a file is not a model that can be run.
     """
-    network, weights = _embedding(embedding, settings.hop_ms)
+    catches_up = first_stage is not None and settings.hop_ms == _FRAME_MS
+    network, weights = _embedding(embedding, settings.hop_ms, long if catches_up else None)
     heads = tuple(_word(word) for word in words)
     longest = max(word.window_frames for word in heads)
     gate = None
@@ -94,12 +98,14 @@ def load_detector(
     Raises:
         ModelRefused: a model is missing, or a file is not a model that can be run.
     """
+    first_stage = catalogue.first_stage(words) if settings.first_stage else None
     return build_detector(
         words,
         catalogue.embedding(),
         settings,
-        catalogue.first_stage(words) if settings.first_stage else None,
+        first_stage,
         catalogue.second_opinions(words) if settings.second_opinion else (),
+        None if first_stage is None else catalogue.long_embedding(),
     )
 
 
@@ -186,9 +192,11 @@ def build_rule(word: Model, settings: WakeSettings) -> Rule:
     )
 
 
-def _embedding(model: Model, hop_ms: int) -> tuple[StreamNet, Floats]:
+def _embedding(model: Model, hop_ms: int, long: Model | None) -> tuple[StreamNet, Floats]:
     """Load the streaming network for a hop and the weights of the mel bands."""
-    return StreamNet(_file(model, f"stream-{hop_ms}.onnx"), model.name), mel_weights(model)
+    many = None if long is None else (long.data, long.name)
+    network = StreamNet(_file(model, f"stream-{hop_ms}.onnx"), model.name, many)
+    return network, mel_weights(model)
 
 
 def mel_weights(model: Model) -> Floats:

@@ -6,7 +6,8 @@ that is on by default; it is switched off before the first import and once more 
 """
 
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
 from typing import Any, Final, TypeAlias
 
 import numpy as np
@@ -16,7 +17,7 @@ from listener.audio.pcm import SAMPLE_RATE_HZ, Samples
 from listener.errors import ModelRefused
 from listener.inference.refusals import explain_refusal
 from listener.quantities import quantity
-from listener.wakeword.embedding import FEATURES
+from listener.wakeword.embedding import FEATURES, STEP_FRAMES
 from listener.wakeword.features import BANDS, Floats
 from listener.wakeword.manifest import Model
 from listener.wakeword.micro_features import CHANNELS, Whole
@@ -35,6 +36,10 @@ _CONTEXT_SAMPLES: Final = 64
 """Samples of the previous step that the speech network takes again."""
 _STATE_SHAPE: Final = (2, 1, 128)
 _FULL_SCALE: Final = np.float32(32_768)
+
+GROUP_STEPS: Final = (9, 3)
+"""Numbers of steps that the embedding network takes at once when it catches up. 9 are those of a
+frame, see ``streaming.pace_steps``."""
 
 _TRIAL_SCALES: Final = (0.0, 0.05, 1.0, 20.0)
 """Scales of the embeddings on which a batch is compared with single windows. Embeddings of speech
@@ -83,15 +88,19 @@ class StreamNet:
     """The streaming embedding network, on buffers that are bound once.
 
     Two sets of cached columns alternate as input and output, so nothing is copied between steps.
+    Where there is a network for many steps, too, it takes groups of `GROUP_STEPS` for two thirds
+    of the time, on the same columns.
     Implements ``wakeword.embedding.Network``. Not safe for use by several threads.
     """
 
-    def __init__(self, data: bytes, name: str) -> None:
+    def __init__(self, data: bytes, name: str, long: tuple[bytes, str] | None = None) -> None:
         """Load the network.
 
         Args:
             data: an ONNX file.
             name: name for messages.
+            long: file and name of the network for many steps, at 8 mel frames in a step; None:
+                `steps` takes one step after the other.
 
         Raises:
             ModelRefused: it is not a streaming embedding network.
@@ -115,12 +124,10 @@ class StreamNet:
         self._columns = tuple(
             {name: np.zeros(shape, np.float32) for name, shape in past.items()} for _ in range(2)
         )
-        self._turns = tuple(
-            self._bind(session, before, after)
-            for before, after in (self._columns, self._columns[::-1])
-        )
+        self._turns = self._bind(session, self._mel, self._embedding)
         self._run = session.run_with_iobinding
         self._turn = 0
+        self._groups = () if long is None else self._bind_groups(*long)
 
     def step(self, mel: Floats) -> Floats:
         """See ``Network.step``."""
@@ -129,28 +136,93 @@ class StreamNet:
         self._turn ^= 1
         return self._result
 
+    def steps(self, mels: Sequence[Floats]) -> Iterator[Floats]:
+        """See ``Network.steps``."""
+        first = 0
+        for group in self._groups:
+            while len(mels) - first >= group.steps:
+                for place, mel in zip(group.places, mels[first:], strict=False):
+                    np.copyto(place, mel)
+                first += group.steps
+                group.run(group.turns[self._turn])
+                self._turn ^= 1
+                yield from group.embeddings
+        for mel in mels[first:]:
+            yield self.step(mel)
+
     def state(self) -> tuple[Floats, ...]:
         """See ``Network.state``."""
         return tuple(column.copy() for column in self._columns[self._turn].values())
 
     def resume(self, state: tuple[Floats, ...]) -> None:
         """See ``Network.resume``."""
+        self._set_columns(state)
+        # A run over silence overwrites intermediate results in the runtime's own memory.
+        for group in self._groups:
+            group.mel[:] = 0
+            group.run(group.turns[self._turn])
+            group.embeddings[:] = 0
         self._mel[:] = 0
-        # One run over silence overwrites intermediate results in the runtime's own memory.
         self._run(self._turns[self._turn])
+        self._set_columns(state)
+        self._embedding[:] = 0
+
+    def _set_columns(self, state: tuple[Floats, ...]) -> None:
         for columns in self._columns:
             for column, start in zip(columns.values(), state, strict=True):
                 column[:] = start
-        self._embedding[:] = 0
 
-    def _bind(self, session: Session, before: _Past, after: _Past) -> Binding:
-        binding = session.io_binding()
-        for name, buffer in (("mel", self._mel), *before.items()):
-            bind_input(binding, name, buffer)
-        outputs = {_next_input(name): buffer for name, buffer in after.items()}
-        for name, buffer in (("embedding", self._embedding), *outputs.items()):
-            bind_output(binding, name, buffer)
-        return binding
+    def _bind(self, session: Session, mel: Floats, embeddings: Floats) -> tuple[Binding, ...]:
+        """Return the bindings of a session for both turns of the columns."""
+        bindings = []
+        for before, after in (self._columns, self._columns[::-1]):
+            binding = session.io_binding()
+            for name, buffer in (("mel", mel), *before.items()):
+                bind_input(binding, name, buffer)
+            outputs = {_next_input(name): buffer for name, buffer in after.items()}
+            for name, buffer in (("embedding", embeddings), *outputs.items()):
+                bind_output(binding, name, buffer)
+            bindings.append(binding)
+        return tuple(bindings)
+
+    def _bind_groups(self, data: bytes, name: str) -> tuple["_Group", ...]:
+        """Load the network for many steps, on the columns of the other one.
+
+        Raises:
+            ModelRefused: it is not such a network, or has other columns.
+        """
+        session = open_session(data, name, keeps_memory=True)
+        shapes = {node.name: tuple(node.shape) for node in session.get_inputs()}
+        columns = {name: buffer.shape for name, buffer in self._columns[0].items()}
+        if shapes != {"mel": (1, 1, "frames", BANDS), **columns} or self.hop_frames != STEP_FRAMES:
+            raise ModelRefused(f"{name} does not fit the streaming embedding network")
+        groups = []
+        for steps in GROUP_STEPS:
+            mel = np.zeros((1, 1, steps * STEP_FRAMES, BANDS), np.float32)
+            embeddings = np.zeros((steps, FEATURES), np.float32)
+            turns = self._bind(session, mel, embeddings)
+            places = tuple(mel.reshape(steps, STEP_FRAMES, BANDS))
+            run = session.run_with_iobinding
+            # The runtime plans its memory at the first run; later ones use the same places.
+            run(turns[0])
+            groups.append(_Group(steps, mel, places, embeddings, turns, run))
+        return tuple(groups)
+
+
+@dataclass(frozen=True, slots=True)
+class _Group:
+    """The embedding network for a fixed number of steps, on buffers that are bound once."""
+
+    steps: int
+    mel: Floats
+    """Shape (1, 1, steps * 8, 32)."""
+    places: tuple[Floats, ...]
+    """The same by step, shape (8, 32) each."""
+    embeddings: Floats
+    """Shape (steps, 96)."""
+    turns: tuple[Binding, ...]
+    """Binding for each turn of the columns."""
+    run: Callable[[Binding], None]
 
 
 class LongNet:

@@ -12,7 +12,7 @@ threshold never gives more wakes, and scores computed once can be evaluated at e
 """
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Final, Protocol
 
@@ -153,8 +153,7 @@ class StreamDetector:
     @property
     def scores(self) -> Mapping[str, float]:
         """Scores of the newest step by name; those that were not computed are absent."""
-        steps = self.steps
-        return steps[-1].scores if steps else {}
+        return self._named(self._latest[-1].tolist()) if len(self._latest) else {}
 
     @property
     def steps(self) -> tuple[Step, ...]:
@@ -167,11 +166,7 @@ class StreamDetector:
             Step(
                 begin + index * self.step_samples,
                 begin + (index + 1) * self.step_samples,
-                {
-                    name: score
-                    for name, score in zip(self._model.columns, row, strict=True)
-                    if score == score  # noqa: PLR0124 - NaN differs from itself
-                },
+                self._named(row),
             )
             for index, row in enumerate(self._latest.tolist())
         )
@@ -208,6 +203,14 @@ class StreamDetector:
         if threshold is not None:
             self.thresholds[word] = threshold
         self._triggers[self._model.words.index(word)].set_threshold(threshold)
+
+    def _named(self, row: Sequence[float]) -> dict[str, float]:
+        """Return the scores of a step by name, without those that were not computed."""
+        return {
+            name: score
+            for name, score in zip(self._model.columns, row, strict=True)
+            if score == score  # noqa: PLR0124 - NaN differs from itself
+        }
 
     def _is_own_sound(self, end_sample: int) -> bool:
         """Return whether a score that ends here depends on the device's own sound."""

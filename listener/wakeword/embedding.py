@@ -4,6 +4,7 @@ The network is behind a Protocol; this module finds its start state and stores t
 so that a head's window is contiguous.
 """
 
+from collections.abc import Iterable, Sequence
 from typing import Any, Final, Protocol
 
 import numpy as np
@@ -32,6 +33,17 @@ class Network(Protocol):
 
         Returns:
             float32, shape (96,); valid until the next step.
+        """
+
+    def steps(self, mels: Sequence[Floats]) -> Iterable[Floats]:
+        """Take several steps, perhaps at once; give their embeddings in order.
+
+        Args:
+            mels: float32, shape (hop_frames, 32) each, oldest first. Read until the last embedding
+                is taken.
+
+        Returns:
+            float32, shape (96,) each; valid until the next one.
         """
 
     def state(self) -> Any:  # noqa: ANN401 - opaque, the network's own
@@ -80,8 +92,19 @@ class Embeddings:
         self._advance(1)
         self._write(embedding)
 
+    def run(self, mels: Sequence[Floats]) -> Iterable[Floats]:
+        """Run the network over several steps; add each with `put` or `skip` before the next.
+
+        Args:
+            mels: shape (hop_frames, 32) each, oldest first.
+
+        Returns:
+            See ``Network.steps``.
+        """
+        return self._network.steps(mels)
+
     def put(self, embedding: Floats) -> None:
-        """Add an embedding of another network, shape (96,), in place of this network's."""
+        """Add an embedding, shape (96,)."""
         self._advance(1)
         self._write(embedding)
 
@@ -89,9 +112,8 @@ class Embeddings:
         """Go back by ``steps`` steps; the next ones overwrite the embeddings from there on."""
         self._advance(-steps)
 
-    def warm_up(self, mel: Floats) -> None:
-        """Run the network over a step whose embedding is not exact, and keep what is there."""
-        self._network.step(mel)
+    def skip(self) -> None:
+        """Go on by a step, and keep the embedding that is there."""
         self._advance(1)
 
     def window(self, length: int) -> Floats:

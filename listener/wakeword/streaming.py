@@ -95,17 +95,23 @@ class EnergyGate:
         self._parts = tuple(
             self._levels[first : first + hop_frames] for first in range(0, _FRAMES, hop_frames)
         )
-        # One row of peaks and one of sums, so that one call converts both to Python floats.
-        self._measures = np.empty((2, _GROUPS), np.float32)
-        self._peaks, self._sums = self._measures
-        self._climb = hop_frames * _FLOOR_RISE_PER_FRAME
+        # Peaks, then sums, so that one call converts both to Python floats.
+        self._measures = np.empty(2 * _GROUPS, np.float32)
+        self._peaks, self._sums = self._measures[:_GROUPS], self._measures[_GROUPS:]
+        climb = hop_frames * _FLOOR_RISE_PER_FRAME
+        # Means are kept as sums of as many frames.
+        self._rules = tuple(
+            (index, rise * frames, climb * frames, _LOWEST_FLOOR * frames)
+            for index, (rise, frames) in enumerate(
+                [(_PEAK_RISE, 1)] * _GROUPS + [(_MEAN_RISE, _FRAMES)] * _GROUPS
+            )
+        )
         self.restart()
 
     def restart(self) -> None:
         """Overwrite all levels and start anew."""
         self._steps = 0
-        self._peak_floor = [np.inf] * _GROUPS
-        self._mean_floor = [np.inf] * _GROUPS
+        self._floor = [np.inf] * (2 * _GROUPS)
         self._levels[:] = 0
         self._measures[:] = 0
 
@@ -123,18 +129,22 @@ class EnergyGate:
             return True
         np.maximum.reduce(self._levels, axis=0, out=self._peaks)
         np.add.reduce(self._levels, axis=0, out=self._sums)
-        peaks, sums = self._measures.tolist()
         loud = False
-        floor = self._peak_floor
-        for group, level in enumerate(peaks):
-            lowest = floor[group]
-            loud = loud or level > lowest + _PEAK_RISE
-            floor[group] = max(_LOWEST_FLOOR, min(lowest + self._climb, level))
-        floor = self._mean_floor
-        for group, total in enumerate(sums):
-            lowest, level = floor[group], total / _FRAMES
-            loud = loud or level > lowest + _MEAN_RISE
-            floor[group] = max(_LOWEST_FLOOR, min(lowest + self._climb, level))
+        floor = self._floor
+        for (index, rise, climb, lowest), level in zip(
+            self._rules, self._measures.tolist(), strict=True
+        ):
+            before = floor[index]
+            if level > before + rise:
+                loud = True
+            # It falls at once and rises slowly; a floor is never below the lowest.
+            highest = before + climb
+            if level > highest:
+                floor[index] = highest
+            elif level > lowest:
+                floor[index] = level
+            else:
+                floor[index] = lowest
         return loud
 
 
@@ -326,15 +336,19 @@ class StreamingModel:
         self._embeddings.put(newer)
 
     def _catch_up(self, newest: int, row: int) -> int:
-        """Run the network on stored steps, oldest first; score those whose words were open."""
-        for _ in range(min(self._pace_steps, self._put_off_steps)):
+        """Run the network on stored steps, oldest first; score those whose words were open.
+
+        A frame that catches up takes the steps at once; see ``Network.steps``.
+        """
+        oldest = newest + 1 - self._put_off_steps
+        steps = range(oldest, oldest + min(self._pace_steps, self._put_off_steps))
+        for embedding in self._embeddings.run([self._stored[step] for step in steps]):
             self._put_off_steps -= 1
-            mel = self._stored[newest - self._put_off_steps]
             if self._warm_up_steps:
                 self._warm_up_steps -= 1
-                self._embeddings.warm_up(mel)
+                self._embeddings.skip()
                 continue
-            self._embeddings.step(mel)
+            self._embeddings.put(embedding)
             if self._put_off_steps < len(self._pending):
                 scores = self._scores[row]
                 row += 1

@@ -11,6 +11,7 @@ biases, layer by layer.
 """
 
 import io
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -185,6 +186,10 @@ class StudentNet:
         np.copyto(self._new[0], mel.reshape(-1))
         embedding: Floats = self._run(1)[0]
         return embedding
+
+    def steps(self, mels: Sequence[Floats]) -> Iterator[Floats]:
+        """See ``Network.steps``."""
+        return map(self.step, mels)
 
     def pair(self, mel: Floats) -> Floats:
         """Take two steps at once, for two thirds of the time.

@@ -10,8 +10,8 @@ this module writes it anew:
 - ``stream-40.onnx``: 4 mel frames (40 ms) a step; from the pool on that would straddle two steps,
   pools have stride 1 and kernels are dilated, so both phases run through one network;
 - ``mel.npy``: weights from 120 bins of the spectrum to 32 mel bands;
-- ``stream-long.onnx``: any number of steps of 80 ms at once, for evaluation; it has a folder of
-  its own, so that no device reads it.
+- ``stream-long.onnx``: any number of steps of 80 ms at once, for evaluation and first stages; it
+  has a folder of its own, so that other devices do not read it.
 
 Same input, same bytes. Run it with ``python -m models.embedding.convert [MODELS]``; it needs
 ``onnx``, which no device does.

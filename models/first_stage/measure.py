@@ -39,8 +39,13 @@ REAL: Final[Mapping[str, str]] = {"alexa": "positive/alexa", "hey-jarvis": "posi
 """Folders with recordings of a word. Those for hey-jarvis say "jarvis": some of them wake it."""
 SPEECH_SHARE: Final = 0.02
 """Part of the steps of speech at which a word is open."""
-SHARES: Final[Mapping[str, float]] = {"hey-jarvis": 0.059, "hey-mycroft": 0.059}
-"""The same for words of which more are lost."""
+SHARES: Final[Mapping[str, float]] = {
+    "alexa": 0.01,
+    "hey-jarvis": 0.059,
+    "hey-marvin": 0.01,
+    "hey-mycroft": 0.059,
+}
+"""The same for words of which more are lost, and for those of which none is with a smaller part."""
 SPEECH_S: Final = 120
 """Speech of each recording that fixes bounds, from its beginning."""
 SYNTHETIC_CLIPS: Final = 21

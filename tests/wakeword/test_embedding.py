@@ -6,6 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from listener.errors import ModelRefused
 from listener.inference.onnx import StreamNet
 from listener.wakeword.embedding import FEATURES, Embeddings
 from listener.wakeword.features import BANDS
@@ -15,6 +16,8 @@ NETWORKS = {
     hop: StreamNet((MODELS / "embedding" / f"stream-{hop}0.onnx").read_bytes(), "test")
     for hop in (8, 4)
 }
+LONG = (MODELS / "embedding-long" / "stream-long.onnx").read_bytes(), "long"
+GROUPED = StreamNet((MODELS / "embedding" / "stream-80.onnx").read_bytes(), "test", LONG)
 
 
 @pytest.fixture(scope="session")
@@ -90,3 +93,44 @@ def test_windows_of_different_lengths_end_at_the_same_step() -> None:
 
     np.testing.assert_array_equal(long[-16:], short)
     assert len(np.unique(long[:, 0])) == 34
+
+
+@given(seed=st.integers(0, 2**32), sizes=st.lists(st.integers(1, 14), min_size=1, max_size=6))
+@settings(max_examples=20, deadline=None)
+def test_steps_at_once_equal_steps_one_by_one(seed: int, sizes: list[int]) -> None:
+    at_once, one_by_one = GROUPED, NETWORKS[8]
+    state = one_by_one.state()
+    mels = mel_frames(seed, 8 * sum(sizes)).reshape(-1, 8, BANDS)
+    expected = [one_by_one.step(mel).copy() for mel in mels]
+    after = one_by_one.state()
+
+    at_once.resume(state)
+    rest = list(mels)
+    found = []
+    for size in sizes:
+        found += [embedding.copy() for embedding in at_once.steps(rest[:size])]
+        rest = rest[size:]
+
+    # They range from -66 to 79; what is left is rounding.
+    np.testing.assert_allclose(found, expected, rtol=0, atol=1e-4)
+    for column, other in zip(at_once.state(), after, strict=True):
+        np.testing.assert_allclose(column, other, rtol=0, atol=1e-4)
+
+
+def test_resume_overwrites_what_groups_of_steps_took() -> None:
+    state = GROUPED.state()
+    for _ in GROUPED.steps(list(mel_frames(3, 8 * 13).reshape(-1, 8, BANDS))):
+        pass
+
+    GROUPED.resume(state)
+
+    for group in GROUPED._groups:  # noqa: SLF001 - nothing of the sound may stay
+        assert not group.mel.any()
+        assert not group.embeddings.any()
+
+
+def test_network_for_many_steps_has_to_fit() -> None:
+    slow, long = (MODELS / "embedding" / "stream-40.onnx").read_bytes(), LONG
+
+    with pytest.raises(ModelRefused, match="long does not fit the streaming embedding network"):
+        StreamNet(slow, "test", long)

@@ -1,6 +1,6 @@
 """A first stage chooses the steps that are scored; those that are scored are exact."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
 
 import numpy as np
 import pytest
@@ -19,8 +19,13 @@ from models.embedding.convert import MODELS
 from tests.wakeword.students import random_student
 
 WEIGHTS = np.load(MODELS / "embedding" / "mel.npy")
+LONG = (MODELS / "embedding-long" / "stream-long.onnx").read_bytes(), "long"
 NETWORKS = {
-    hop: StreamNet((MODELS / "embedding" / f"stream-{hop * 10}.onnx").read_bytes(), "test")
+    hop: StreamNet(
+        (MODELS / "embedding" / f"stream-{hop * 10}.onnx").read_bytes(),
+        "test",
+        LONG if hop == 8 else None,
+    )
     for hop in (8, 4)
 }
 STUDENT = random_student(16, (4, 4, 4))
@@ -114,15 +119,15 @@ def test_network_catches_up_over_several_frames(hop: int, monkeypatch: pytest.Mo
     model, _, head = two_stages(hop, 16, (30 * steps,))
     taken: list[int] = []
     network = NETWORKS[hop]
-    step = network.step
+    run = network.steps
     count = 0
 
-    def counted(mel: Floats) -> Floats:
+    def counted(mels: Sequence[Floats]) -> Iterator[Floats]:
         nonlocal count
-        count += 1
-        return step(mel)
+        count += len(mels)
+        return run(mels)
 
-    monkeypatch.setattr(network, "step", counted)
+    monkeypatch.setattr(network, "steps", counted)
     rows = []
     for frame in noise(80):
         count = 0
@@ -138,6 +143,24 @@ def test_network_catches_up_over_several_frames(hop: int, monkeypatch: pytest.Mo
     assert rows.index(max(rows)) - at <= CATCH_UP_FRAMES
     assert sum(rows) == 80 * steps
     assert len(head.windows) == HOLD_FRAMES * steps
+
+
+def test_network_catches_up_by_groups_of_steps(monkeypatch: pytest.MonkeyPatch) -> None:
+    model, _, _ = two_stages(8, 16, (30,))
+    alone = 0
+    step = NETWORKS[8].step
+
+    def counted(mel: Floats) -> Floats:
+        nonlocal alone
+        alone += 1
+        return step(mel)
+
+    monkeypatch.setattr(NETWORKS[8], "step", counted)
+    for frame in noise(80):
+        model.push(frame)
+
+    # 25 steps and the two that come meanwhile are three groups; the last open step is alone.
+    assert alone == HOLD_FRAMES - CATCH_UP_FRAMES
 
 
 def test_older_part_of_a_long_window_is_the_students() -> None:

@@ -86,7 +86,8 @@ def test_own_recordings_wake_on_the_device(
     for name in CLIPS[word]:
         full, steps = wakes(build(word, lazy=False), cut(spoken[name]))
         settings = WakeSettings(words=(word,), lazy=False)
-        device = build_detector([model], catalogue.embedding(), settings, shipped)
+        networks = catalogue.embedding(), catalogue.long_embedding()
+        device = build_detector([model], networks[0], settings, shipped, long=networks[1])
 
         found, scored = wakes(device, cut(spoken[name]))
 

@@ -51,7 +51,8 @@ def on_device(
 ) -> Scores:
     """Score frames as the device does: NaN where a score was not computed."""
     options = WakeSettings(**({"lazy": False} | settings))
-    detector = build_detector(words, catalogue.embedding(), options, stage, opinions)
+    long = catalogue.long_embedding()
+    detector = build_detector(words, catalogue.embedding(), options, stage, opinions, long)
     rows = []
     for frame in frames:
         detector.push(frame)

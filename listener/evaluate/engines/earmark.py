@@ -72,7 +72,14 @@ class EarmarkRecipe:
         settings = WakeSettings(
             words=self.words, lazy=False, hop_ms=80 if self.hop_ms == HOP_MS else 40
         )
-        detector = build_detector(words, catalogue.embedding(), settings, first_stage, opinions)
+        detector = build_detector(
+            words,
+            catalogue.embedding(),
+            settings,
+            first_stage,
+            opinions,
+            None if first_stage is None else catalogue.long_embedding(),
+        )
         return StepEngine(detector, self.words, thresholds, patience)
 
 
@@ -110,9 +117,9 @@ def earmark_recipe(  # noqa: PLR0913 - the keys of an engine in a plan
                 f"{model.name} is not a wake-word model", "list the kinds: earmark models list"
             )
     stepwise = stepwise or hop_ms != HOP_MS
-    shared = (
-        [catalogue.embedding()] if stepwise else [catalogue.embedding(), catalogue.long_embedding()]
-    )
+    shared = [catalogue.embedding()]
+    if first_stage or not stepwise:
+        shared.append(catalogue.long_embedding())
     if second_opinion:
         shared += catalogue.second_opinions(models)
     if first_stage:
