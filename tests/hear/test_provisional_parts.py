@@ -259,6 +259,7 @@ STRETCHES = st.lists(
 )
 
 
+@pytest.mark.timeout(300)  # six seconds on an idle core
 @settings(deadline=None, max_examples=60)
 @given(STRETCHES)
 def test_any_speech_has_the_same_clip_with_parts_as_without(

@@ -3,6 +3,7 @@
 import contextlib
 import getpass
 import os
+import re
 import shutil
 import signal
 import socket
@@ -11,6 +12,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from datetime import timedelta
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -79,7 +81,11 @@ class Mosquitto:
             self._process = subprocess.Popen(
                 [self.program, "-c", str(self._config)], stdout=log, stderr=log
             )
-        wait_until(self._answers, "mosquitto answers")
+        # It opens one listener after the other.
+        for port in sorted(
+            {self.port, *map(int, re.findall(r"^listener (\d+)", text, re.MULTILINE))}
+        ):
+            wait_until(partial(self._answers, port), f"mosquitto answers at port {port}")
 
     @property
     def process_id(self) -> int:
@@ -103,10 +109,10 @@ class Mosquitto:
             self._process.wait()
             self._process = None
 
-    def _answers(self) -> bool:
+    def _answers(self, port: int) -> bool:
         assert self._process is not None
         assert self._process.poll() is None, self._log.read_text("utf-8", "replace")
-        with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", self.port), 1):
+        with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", port), 1):
             return True
         return False
 
