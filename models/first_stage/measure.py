@@ -158,7 +158,9 @@ def main() -> None:
                 lost += loss.lost
         opened = f"open in {entry.speech_share:.2%} of speech"
         _say(f"{name}: bound {entry.bound}, {opened}, {lost} of {woken} lost")
-        known[name] = msgspec.structs.replace(entry, woken=woken, lost=lost)
+        known[name] = msgspec.structs.replace(
+            entry, woken=woken, lost=lost, spoken=tuple(dict.fromkeys(SPOKEN[name]))
+        )
     words = {name: known[name] for name in SPOKEN if name in known}
     manifest = pack_first_stage(FIRST_STAGE, data, words, _ORIGIN).manifest
     (arguments.folder / MANIFEST).write_text(to_toml(manifest), "utf-8")
