@@ -107,6 +107,7 @@ def read_parts(folder: WorkFolder) -> dict[str, bytes]:
     return {file.name: file.read_bytes() for file in folder.path.glob("*.npz")}
 
 
+@pytest.mark.timeout(300)
 def test_tuning_continues_after_interruptions_and_gives_the_same_bytes(tuned_home: Path) -> None:
     _, folder, tuning = make(tuned_home)
     with folder.opened():
@@ -131,6 +132,7 @@ def test_tuning_continues_after_interruptions_and_gives_the_same_bytes(tuned_hom
     assert parts == whole
 
 
+@pytest.mark.timeout(300)
 def test_nothing_is_pending_after_a_tuning_and_a_damaged_part_is_made_again(
     tuned_home: Path,
 ) -> None:
