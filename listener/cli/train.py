@@ -210,7 +210,8 @@ def _add_first_stage(work: _Work) -> bool:
     """Tune the first stage for the word; return False if it loses too many of its clips."""
     catalogue, name = work.catalogue, work.name
     if _is_tuned(catalogue, name):
-        _note(f"{ADDED_FIRST_STAGE} was tuned for {name} before; nothing changed")
+        place = catalogue.added / ADDED_FIRST_STAGE
+        _note(f"{place} was tuned for {name} before; nothing changed")
         return True
     recipe, notes = build_tuning_recipe(name, work.recipe, catalogue)
     for note in notes:

@@ -47,9 +47,9 @@ from listener.wakeword.student import INPUTS, read_weights, write_weights
 STUDENT: Final = "student"
 """Part with the tuned weights."""
 
-_BATCH_S: Final = 0.2
+_BATCH_S: Final = 0.1
 """Estimated seconds of one core of a batch of the tuning."""
-_TEST_S: Final = 0.1
+_TEST_S: Final = 0.12
 """Estimated seconds of one core to score a clip in all ways."""
 _LEAD_SAMPLES: Final = 24_000
 _TAIL_SAMPLES: Final = 12_800
