@@ -33,6 +33,7 @@ from listener.train.report import (
     card_text,
     finish,
     make_manifest,
+    make_origin,
     manifest_text,
     report_json,
     report_text,
@@ -156,7 +157,8 @@ def run(arguments: argparse.Namespace, settings: Config) -> int:
     negatives = load_negatives()
     request = TrainingRequest(phrase, arguments.voices, arguments.seed)
     recipe, notes = build_recipe(request, negatives, home)
-    is_trained = _is_trained(catalogue, name, recipe)
+    is_tuned = arguments.first_stage and _was_trained_before(catalogue, name, recipe)
+    is_trained = is_tuned or _is_trained(catalogue, name, recipe)
     if is_trained and not arguments.first_stage:
         print(f"{name} was trained by this recipe before; nothing changed")
         return 0
@@ -323,18 +325,22 @@ def _choose_name(named: str | None, default: str, catalogue: Catalogue) -> str:
     """Return the name of the model; never that of a shipped one."""
     if named is None:
         name = default[:32].strip("-")
-        return f"my-{name}"[:32].strip("-") if catalogue.is_shipped(name) else name
+        return f"my-{name}"[:32].strip("-") if _is_reserved(catalogue, name) else name
     try:
         name = msgspec.convert(named, ShortName)
     except msgspec.ValidationError as error:
         raise UsageError(
             f"--name {named!r} is not valid", "use 1 to 32 of a-z, 0-9 and hyphen"
         ) from error
-    if catalogue.is_shipped(name):
+    if _is_reserved(catalogue, name):
         raise UsageError(
             f"{name} is the name of an included model", f"choose another: --name my-{name}"[:60]
         )
     return name
+
+
+def _is_reserved(catalogue: Catalogue, name: str) -> bool:
+    return catalogue.is_shipped(name) or name == ADDED_FIRST_STAGE
 
 
 def _is_trained(catalogue: Catalogue, name: str, recipe: Recipe) -> bool:
@@ -351,6 +357,22 @@ def _is_trained(catalogue: Catalogue, name: str, recipe: Recipe) -> bool:
     raise ModelRefused(
         f"another model is named {name}",
         f"choose another name: --name NAME; or remove {catalogue.added / name}",
+    )
+
+
+def _was_trained_before(catalogue: Catalogue, name: str, recipe: Recipe) -> bool:
+    """Return whether the phrase was trained with this seed, even by another version of Earmark.
+
+    A tuning needs the model as it is, and no more of its recipe than the phrase.
+    """
+    if name not in catalogue.names():
+        return False
+    manifest = catalogue.manifest(name)
+    figures: Any = manifest.figures.get("training", {})
+    return (
+        manifest.origin == make_origin(recipe)
+        and isinstance(figures, dict)
+        and figures.get("seed") == recipe.seed
     )
 
 

@@ -99,6 +99,11 @@ def build_tuning_recipe(
     """
     is_tuned = ADDED_FIRST_STAGE in catalogue.names()
     start = catalogue.load(ADDED_FIRST_STAGE if is_tuned else FIRST_STAGE)
+    if start.manifest.kind != "first-stage":
+        raise ModelRefused(
+            f"{start.name} is a model of the kind {start.manifest.kind}, not a first stage",
+            f"remove {catalogue.added / start.name}",
+        )
     words = []
     notes = []
     for known_name, known in start.manifest.words.items():

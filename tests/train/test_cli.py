@@ -2,6 +2,7 @@
 
 import argparse
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import msgspec
@@ -13,6 +14,7 @@ from listener.cli.train import (
     _add_first_stage,
     _choose_name,
     _is_trained,
+    _was_trained_before,
     _Work,
     add_arguments,
 )
@@ -20,6 +22,8 @@ from listener.config import Config
 from listener.errors import ModelRefused, UsageError
 from listener.inference.add_model import add_model
 from listener.inference.catalogue import ADDED_FIRST_STAGE, MANIFEST, Catalogue
+from listener.train.phrase import parse_phrase
+from listener.train.plan import Recipe
 from listener.train.report import CARD, REPORT, make_manifest, manifest_text
 from listener.train.tuning_plan import TuningRecipe
 from listener.train.tuning_work import Outcome, PendingTuning
@@ -60,6 +64,7 @@ def test_name_follows_the_phrase_and_is_never_a_shipped_one(home: Path) -> None:
     assert _choose_name(None, "hey-computer", catalogue) == "hey-computer"
     assert _choose_name(None, "alexa", catalogue) == "my-alexa"
     assert _choose_name(None, "x" * 40, catalogue) == "x" * 32
+    assert _choose_name(None, ADDED_FIRST_STAGE, catalogue) == f"my-{ADDED_FIRST_STAGE}"
     assert _choose_name("kitchen", "hey-computer", catalogue) == "kitchen"
     with pytest.raises(UsageError, match="included model"):
         _choose_name("timer", "hey-computer", catalogue)
@@ -216,6 +221,21 @@ def test_trained_word_is_only_tuned(
     assert fake_tuning.made == 1
     assert "nothing changed" in capsys.readouterr().out
     assert (home / "models" / ADDED_FIRST_STAGE).is_dir()
+
+
+def test_word_of_another_version_is_tuned_and_not_trained_again(home: Path) -> None:
+    report, data = made()
+    catalogue = Catalogue(home)
+    manifest = make_manifest(report, data, "kitchen", "Apache-2.0")
+    add_model(catalogue, manifest, data, {MANIFEST: manifest_text(manifest).encode()})
+
+    def is_known(recipe: Recipe) -> bool:
+        return _was_trained_before(catalogue, "kitchen", recipe)
+
+    assert is_known(replace(RECIPE, code="2" * 64))
+    assert not is_known(replace(RECIPE, seed=9))
+    assert not is_known(replace(RECIPE, phrase=parse_phrase("hey human")))
+    assert not _was_trained_before(catalogue, "hall", RECIPE)
 
 
 def test_help_says_what_the_first_stage_takes_and_gives(

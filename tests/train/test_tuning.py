@@ -230,6 +230,14 @@ def test_damaged_first_stage_is_not_tuned(home: Path) -> None:
         build_tuning_recipe(WORD, trained_by("tone"), Catalogue(home), COUNTS)
 
 
+def test_other_model_of_the_name_is_not_tuned(home: Path) -> None:
+    add_word(home)
+    add_word(home, ADDED_FIRST_STAGE)
+
+    with pytest.raises(ModelRefused, match="not a first stage"):
+        build_tuning_recipe(WORD, trained_by("tone"), Catalogue(home), COUNTS)
+
+
 KNOWN = TunedWord("alexa", "1" * 64, ("alexa", "hey alexa"), 0.001, None)
 NEW = TunedWord("my-lumen", "2" * 64, ("hey lumen",), None, None)
 TUNED = TuningRecipe(RECIPE, FIRST_STAGE, "3" * 64, (KNOWN, NEW), COUNTS)
