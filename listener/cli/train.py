@@ -67,11 +67,12 @@ training that was ended continues when the same command is run again.
 
 --first-stage also tunes the first stage, with which a device computes most steps of speech by a
 small network (wake.first_stage, off by default; a word that the first stage does not know runs
-without it). Voices speak the phrase and the words that it knows; it is tuned on these; and clips
-that tuned nothing are played with and without it. It is written as first-stage-added beside the
-model, and knows only words of which no more clips are lost than before, and at most 2 % of the new
-one. These clips are synthetic: a person's word may be lost more often. A word that was trained
-before by the same command is not trained again. The next --first-stage tunes first-stage-added."""
+without it). It is tuned on clips of the phrase and of sentences, and other clips are played with
+and without it: if more than 2 % of those that wake are lost, it is not written. These clips are
+synthetic: a person's word may be lost more often. It is written as first-stage-added beside the
+model. It knows no included word: with one in wake.words, too, there is no first stage. A word that
+was trained before by the same command is not trained again. The next --first-stage tunes
+first-stage-added, and drops a word of it of which more clips are lost than before."""
 EXAMPLES: Final = (
     'earmark train "hey lantern"',
     'earmark train "hey lantern" --say "hey lan turn" --record 10',
@@ -98,7 +99,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--first-stage",
         action="store_true",
         help="also tune the first stage for the word: in speech a device with wake.first_stage then"
-        " takes about half of the CPU, and may lose a wake; takes as long as the training again",
+        " takes less CPU, and may lose a wake; takes some minutes more",
     )
     parser.add_argument(
         "--record",
@@ -255,8 +256,8 @@ def _tune(tuning: Tuning, recipe: TuningRecipe) -> tuple[Outcome, ...]:
     pending = tuning.find_pending()
     if pending.made:
         _note(f"continues: {quantity(pending.made, 'part')} of this tuning were made before")
-    words = ", ".join(word.name for word in recipe.words[:-1]) or "no other word"
-    _note(f"tunes {recipe.start} for {recipe.new.name}; it knows {words}")
+    words = ", ".join(word.name for word in recipe.words)
+    _note(f"tunes {recipe.start} for {words}")
     try:
         with ProgressLine(pending.estimated_s, sys.stderr) as progress:
             return tuning.run(pending, progress)

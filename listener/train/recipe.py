@@ -86,7 +86,8 @@ def build_tuning_recipe(
 ) -> tuple[TuningRecipe, tuple[str, ...]]:
     """Return the recipe that tunes the first stage for a trained word, and notes for the person.
 
-    The first stage that was tuned before is tuned again, else the shipped one.
+    The first stage that was tuned before is tuned again, else the shipped one. The tuned one knows
+    no shipped word: what it loses of them when people say them was not measured.
 
     Args:
         name: the trained word.
@@ -104,10 +105,11 @@ def build_tuning_recipe(
             f"{start.name} is a model of the kind {start.manifest.kind}, not a first stage",
             f"remove {catalogue.added / start.name}",
         )
+    shipped = catalogue.manifest(FIRST_STAGE).words
     words = []
     notes = []
     for known_name, known in start.manifest.words.items():
-        if known_name == name:
+        if known_name == name or known_name in shipped:
             continue
         try:
             words.append(_describe_known(catalogue, start, known_name, known))

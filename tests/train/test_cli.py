@@ -143,10 +143,12 @@ def test_tuned_first_stage_is_installed_and_used(
     made = [_add_first_stage(work), _add_first_stage(work)]
 
     shown = capsys.readouterr()
-    after = work.catalogue.first_stage([word, work.catalogue.load("alexa")])
+    after = work.catalogue.first_stage([word])
+    with_shipped = work.catalogue.first_stage([word, work.catalogue.load("alexa")])
     assert made == [True, True]
     assert fake_tuning.made == 1
     assert before is None
+    assert with_shipped is None
     assert after is not None
     assert after.name == ADDED_FIRST_STAGE
     folder = home / "models" / ADDED_FIRST_STAGE
