@@ -129,8 +129,8 @@ def test_tuning_continues_after_interruptions_and_gives_the_same_bytes(tuned_hom
         again = tuning.run(pending, Counter())
         parts = read_parts(folder)
 
-    assert made == sorted(set(made))
-    assert made[0] == 0 < pending.made < len(whole)
+    # Processes may have made more parts than were reported before the interruption.
+    assert made[0] == 0 < made[1] <= made[2] <= pending.made <= len(whole)
     assert again == outcomes
     assert parts == whole
 
