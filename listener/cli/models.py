@@ -98,7 +98,7 @@ def run(arguments: argparse.Namespace, settings: Config) -> int:
 
 def _list(catalogue: Catalogue, *, as_json: bool) -> int:
     """Print each manifest without reading the model files; return 1 if a manifest is invalid."""
-    rows = []
+    rows: list[tuple[str, ...]] = []
     refused = False
     for name in catalogue.names():
         try:
@@ -114,6 +114,7 @@ def _list(catalogue: Catalogue, *, as_json: bool) -> int:
             "threshold": manifest.threshold,
             "window_frames": manifest.window_frames,
             "labels": list(manifest.labels.values()),
+            "words": sorted(manifest.words),
             "licence": manifest.licence,
             "origin": manifest.origin,
             "shipped": catalogue.is_shipped(manifest.name),
@@ -122,6 +123,8 @@ def _list(catalogue: Catalogue, *, as_json: bool) -> int:
             _print_json(shown)
         threshold = "-" if manifest.threshold is None else f"{manifest.threshold:g}"
         rows.append((manifest.name, manifest.kind, threshold, manifest.licence, manifest.origin))
+        if manifest.words:
+            rows.append(("", "", "", "", f"knows {', '.join(sorted(manifest.words))}"))
     if not as_json:
         _print_table(("name", "kind", "threshold", "licence", "origin"), rows)
     return int(refused)

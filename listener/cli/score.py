@@ -234,6 +234,10 @@ def run(arguments: argparse.Namespace, settings: Config) -> int:
                 "choose one of the kind wake-word: earmark models list",
             )
     detector = load_detector(catalogue, words, wake)
+    if wake.first_stage:
+        first_stage = catalogue.first_stage(words)
+        used = "none was trained for these words" if first_stage is None else first_stage.name
+        print(f"earmark: first stage: {used}", file=sys.stderr)
     report = _report(arguments, wake.words, paths)
     damaged = 0
     with ProgressLine(len(paths), sys.stderr, sys.stdout) as remaining:

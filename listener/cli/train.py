@@ -5,6 +5,7 @@ import dataclasses
 import math
 import os
 import sys
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
@@ -18,13 +19,13 @@ from listener.config import Config, ShortName
 from listener.errors import ModelRefused, Unavailable, UsageError
 from listener.evaluate.progress import ProgressLine
 from listener.inference.add_model import add_model
-from listener.inference.catalogue import MANIFEST, Catalogue
+from listener.inference.catalogue import ADDED_FIRST_STAGE, MANIFEST, Catalogue
 from listener.quantities import quantity
 from listener.train.audition import play_samples, speak_samples
-from listener.train.negatives import load_negatives
+from listener.train.negatives import Negatives, load_negatives
 from listener.train.phrase import parse_phrase
 from listener.train.plan import COUNTS, Recipe
-from listener.train.recipe import TrainingRequest, build_recipe
+from listener.train.recipe import TrainingRequest, build_recipe, build_tuning_recipe
 from listener.train.report import (
     CARD,
     REPORT,
@@ -32,12 +33,22 @@ from listener.train.report import (
     card_text,
     finish,
     make_manifest,
+    make_origin,
     manifest_text,
     report_json,
     report_text,
 )
 from listener.train.takes import record_takes
 from listener.train.training import Trained, Training, score_takes
+from listener.train.tuning_plan import TuningRecipe
+from listener.train.tuning_report import (
+    judge_outcomes,
+    make_first_stage,
+    tuning_card,
+    tuning_json,
+    tuning_text,
+)
+from listener.train.tuning_work import Outcome, Tuning
 from listener.train.voices.registry import open_engine
 from listener.train.work_folder import WorkFolder
 from listener.wakeword.manifest import Line, parse_manifest
@@ -46,16 +57,27 @@ SEED: Final = 1
 WORK: Final = "training"
 """Folder of the data directory with trainings that have not ended."""
 MOST_TAKES: Final = 100
+_CONTINUE: Final = "run the same command again to continue"
 DETAILS: Final = """\
 Voices of this machine speak the phrase, phrases that sound like it, and sentences; simulated rooms
 and noise are added; three heads are trained against these and real recordings, and joined in one
 model in openWakeWord format. Half of the real recordings train nothing and fix the threshold. Three
 more heads are trained without one voice engine, and tested on it: the report has their misses. A
-training that was ended continues when the same command is run again."""
+training that was ended continues when the same command is run again.
+
+--first-stage also tunes the first stage, with which a device computes most steps of speech by a
+small network (wake.first_stage, off by default; a word that the first stage does not know runs
+without it). It is tuned on clips of the phrase and of sentences, and other clips are played with
+and without it: if more than 2 % of those that wake are lost, it is not written. These clips are
+synthetic: a person's word may be lost more often. It is written as first-stage-added beside the
+model. It knows no included word: with one in wake.words, too, there is no first stage. A word that
+was trained before by the same command is not trained again. The next --first-stage tunes
+first-stage-added, and drops a word of it of which more clips are lost than before."""
 EXAMPLES: Final = (
     'earmark train "hey lantern"',
     'earmark train "hey lantern" --say "hey lan turn" --record 10',
     'earmark train "hey lantern" --voices best --to models-of-mine',
+    'earmark train "hey lantern" --first-stage',
 )
 
 
@@ -72,6 +94,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         default="fast",
         help=f"fast: {COUNTS['fast'].words} clips of the phrase; best: {COUNTS['best'].words};"
         " by all voices of earmark voices list (default: fast)",
+    )
+    parser.add_argument(
+        "--first-stage",
+        action="store_true",
+        help="also tune the first stage for the word: in speech a device with wake.first_stage then"
+        " takes less CPU, and may lose a wake; takes some minutes more",
     )
     parser.add_argument(
         "--record",
@@ -130,27 +158,112 @@ def run(arguments: argparse.Namespace, settings: Config) -> int:
     negatives = load_negatives()
     request = TrainingRequest(phrase, arguments.voices, arguments.seed)
     recipe, notes = build_recipe(request, negatives, home)
-    if _is_trained(catalogue, name, recipe):
+    is_tuned = arguments.first_stage and _was_trained_before(catalogue, name, recipe)
+    is_trained = is_tuned or _is_trained(catalogue, name, recipe)
+    if is_trained and not arguments.first_stage:
         print(f"{name} was trained by this recipe before; nothing changed")
         return 0
     for note in notes:
         _note(note)
-    folder = WorkFolder(home / WORK, name, recipe.digest())
+    work = _Work(arguments, settings, catalogue, name, recipe, jobs)
+    if not is_trained and not _add_word(work, negatives):
+        return 1
+    return 0 if not arguments.first_stage or _add_first_stage(work) else 1
+
+
+@dataclass(frozen=True, slots=True)
+class _Work:
+    """What is to be made, and where."""
+
+    arguments: argparse.Namespace
+    settings: Config
+    catalogue: Catalogue
+    name: str
+    recipe: Recipe
+    jobs: int
+
+    @property
+    def home(self) -> Path:
+        """Data directory."""
+        return Path(self.settings.home)
+
+
+def _add_word(work: _Work, negatives: Negatives) -> bool:
+    """Train the word, write its model folder and print the report; return False if not wanted."""
+    arguments, settings, recipe = work.arguments, work.settings, work.recipe
+    folder = WorkFolder(work.home / WORK, work.name, recipe.digest())
     with folder.opened():
         if not arguments.silent and not _is_pronounced(recipe, settings, folder.path):
             print("nothing was trained; spell the phrase as it sounds: --say TEXT")
-            return 1
-        trained = _train(Training(recipe, negatives, home, folder, jobs), recipe)
+            return False
+        trained = _train(Training(recipe, negatives, work.home, folder, work.jobs), recipe)
         if arguments.record:
-            takes = record_takes(arguments.record, phrase.text, settings, _note)
-            logits = score_takes(trained.ensemble, takes, home)
+            takes = record_takes(arguments.record, recipe.phrase.text, settings, _note)
+            logits = score_takes(trained.ensemble, takes, work.home)
             trained = dataclasses.replace(trained, takes=logits)
         refractory_samples = round(settings.wake.refractory_s * SAMPLE_RATE_HZ)
         report, data = finish(recipe, trained, arguments.false_wakes, refractory_samples)
-        place = _write(catalogue, report, data, name, arguments.licence)
-        _print_report(report, name, place, as_json=arguments.json)
+        place = _write(work.catalogue, report, data, work.name, arguments.licence)
+        _print_report(report, work.name, place, as_json=arguments.json)
         folder.remove()
-    return 0
+    return True
+
+
+def _add_first_stage(work: _Work) -> bool:
+    """Tune the first stage for the word; return False if it loses too many of its clips."""
+    catalogue, name = work.catalogue, work.name
+    if _is_tuned(catalogue, name):
+        place = catalogue.added / ADDED_FIRST_STAGE
+        _note(f"{place} was tuned for {name} before; nothing changed")
+        return True
+    recipe, notes = build_tuning_recipe(name, work.recipe, catalogue)
+    for note in notes:
+        _note(note)
+    folder = WorkFolder(work.home / WORK, f"first-stage-{name}", recipe.digest())
+    with folder.opened():
+        tuning = Tuning(recipe, catalogue, work.home, folder, work.jobs)
+        report = judge_outcomes(recipe, _tune(tuning, recipe))
+        if not work.arguments.json:
+            sys.stdout.write(f"\n{tuning_text(report)}")
+        if report.is_usable:
+            stage = make_first_stage(report, tuning.weights())
+            beside = {
+                MANIFEST: manifest_text(stage.manifest).encode(),
+                CARD: tuning_card(report).encode(),
+                REPORT: tuning_json(report, stage.manifest),
+            }
+            add_model(catalogue, stage.manifest, stage.data, beside, replaces=True)
+            place = catalogue.added / ADDED_FIRST_STAGE
+            if work.arguments.json:
+                sys.stdout.write((place / REPORT).read_text("utf-8"))
+            else:
+                sys.stdout.write(f"written to {place}; use it: wake.first_stage = true\n")
+        else:
+            _note(f"no first stage was written: {name} runs without one")
+        folder.remove()
+    return report.is_usable
+
+
+def _is_tuned(catalogue: Catalogue, name: str) -> bool:
+    """Return whether the tuned first stage knows a word as it is."""
+    return ADDED_FIRST_STAGE in catalogue.names() and catalogue.manifest(ADDED_FIRST_STAGE).knows(
+        catalogue.load(name)
+    )
+
+
+def _tune(tuning: Tuning, recipe: TuningRecipe) -> tuple[Outcome, ...]:
+    """Make what is missing of a tuning, with progress and the time left."""
+    pending = tuning.find_pending()
+    if pending.made:
+        _note(f"continues: {quantity(pending.made, 'part')} of this tuning were made before")
+    words = ", ".join(word.name for word in recipe.words)
+    _note(f"tunes {recipe.start} for {words}")
+    try:
+        with ProgressLine(pending.estimated_s, sys.stderr) as progress:
+            return tuning.run(pending, progress)
+    except KeyboardInterrupt:
+        _note(_CONTINUE)
+        raise
 
 
 def _is_pronounced(recipe: Recipe, settings: Config, folder: Path) -> bool:
@@ -187,7 +300,7 @@ def _train(training: Training, recipe: Recipe) -> Trained:
             made = training.make_batches(pending, progress)
             ensembles = training.train(made, progress)
     except KeyboardInterrupt:
-        _note("run the same command again to continue")
+        _note(_CONTINUE)
         raise
     return training.measure(ensembles, made)
 
@@ -213,18 +326,22 @@ def _choose_name(named: str | None, default: str, catalogue: Catalogue) -> str:
     """Return the name of the model; never that of a shipped one."""
     if named is None:
         name = default[:32].strip("-")
-        return f"my-{name}"[:32].strip("-") if catalogue.is_shipped(name) else name
+        return f"my-{name}"[:32].strip("-") if _is_reserved(catalogue, name) else name
     try:
         name = msgspec.convert(named, ShortName)
     except msgspec.ValidationError as error:
         raise UsageError(
             f"--name {named!r} is not valid", "use 1 to 32 of a-z, 0-9 and hyphen"
         ) from error
-    if catalogue.is_shipped(name):
+    if _is_reserved(catalogue, name):
         raise UsageError(
             f"{name} is the name of an included model", f"choose another: --name my-{name}"[:60]
         )
     return name
+
+
+def _is_reserved(catalogue: Catalogue, name: str) -> bool:
+    return catalogue.is_shipped(name) or name == ADDED_FIRST_STAGE
 
 
 def _is_trained(catalogue: Catalogue, name: str, recipe: Recipe) -> bool:
@@ -241,6 +358,22 @@ def _is_trained(catalogue: Catalogue, name: str, recipe: Recipe) -> bool:
     raise ModelRefused(
         f"another model is named {name}",
         f"choose another name: --name NAME; or remove {catalogue.added / name}",
+    )
+
+
+def _was_trained_before(catalogue: Catalogue, name: str, recipe: Recipe) -> bool:
+    """Return whether the phrase was trained with this seed, even by another version of Earmark.
+
+    A tuning needs the model as it is, and no more of its recipe than the phrase.
+    """
+    if name not in catalogue.names():
+        return False
+    manifest = catalogue.manifest(name)
+    figures: Any = manifest.figures.get("training", {})
+    return (
+        manifest.origin == make_origin(recipe)
+        and isinstance(figures, dict)
+        and figures.get("seed") == recipe.seed
     )
 
 

@@ -23,6 +23,7 @@ from listener.spool.queue import Spool
 from listener.spool.replays import MOST_REFUSALS
 from listener.storage.home import Home
 from listener.system.findings import Check, Finding
+from listener.wakeword.manifest import Model
 
 PATIENCE_S: Final = 8.0
 """Timeout for the broker's answer, in seconds."""
@@ -179,17 +180,27 @@ def check_models(catalogue: Catalogue, settings: WakeSettings) -> Finding:
         models = [catalogue.load(name) for name in settings.words]
         catalogue.embedding()
         catalogue.speech()
-        has_first_stage = settings.first_stage and catalogue.first_stage(models) is not None
+        first_stage = catalogue.first_stage(models) if settings.first_stage else None
     except EarmarkError as error:
         return Check("models").fail_with(error)
     words = ", ".join(settings.words)
-    if settings.first_stage and not has_first_stage:
+    if settings.first_stage and first_stage is None:
         return Check("models").finding(
             "warn",
             f"wake.first_stage has no effect: no first stage was trained for all of {words}",
-            "remove the words that it was not trained for, or set wake.first_stage = false",
+            "tune it for your own word: earmark train PHRASE --first-stage; or set"
+            " wake.first_stage = false",
         )
-    return Check("models").ok(f"{words}: each file matches the hash in its manifest")
+    used = "" if first_stage is None else f"; first stage: {_describe_first_stage(first_stage)}"
+    return Check("models").ok(f"{words}: each file matches the hash in its manifest{used}")
+
+
+def _describe_first_stage(first_stage: Model) -> str:
+    """Return the name of a first stage, and what its losses were measured on, if not on people."""
+    is_real = first_stage.manifest.figures.get("real_people_measured", True)
+    return (
+        first_stage.name if is_real else f"{first_stage.name}, measured on synthetic speech alone"
+    )
 
 
 def _check_spool(home: Home, settings: SpoolSettings) -> Iterator[Finding]:

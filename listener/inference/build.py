@@ -252,7 +252,7 @@ def _bounds(first_stage: Model, words: Sequence[Model]) -> list[float]:
     """
     known = first_stage.manifest.words
     for word in words:
-        if word.name not in known or known[word.name].sha256 != word.manifest.sha256:
+        if not first_stage.manifest.knows(word):
             raise ModelRefused(
                 f"{first_stage.name} was not trained for {word.name}",
                 "set wake.first_stage = false",

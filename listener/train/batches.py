@@ -119,7 +119,7 @@ class EmbeddedBatch:
 
     def pack(self) -> bytes:
         """Return the batch as an npz file; embeddings in 16 bits."""
-        return _pack(
+        return pack_arrays(
             embeddings=self.embeddings.astype(np.float16),
             last_steps=self.last_steps,
             word_steps=self.word_steps,
@@ -133,7 +133,7 @@ def unpack(data: bytes) -> EmbeddedBatch:
     Raises:
         ValueError: it is not such a file.
     """
-    arrays = _unpack(data, "embeddings", "last_steps", "word_steps", "clips")
+    arrays = unpack_arrays(data, "embeddings", "last_steps", "word_steps", "clips")
     embeddings, *rest = arrays
     if embeddings.ndim != 2 or embeddings.shape[1] != FEATURES:  # noqa: PLR2004 - steps and features
         raise ValueError(f"embeddings have the shape {embeddings.shape}")
@@ -148,8 +148,9 @@ def unpack_talk(data: bytes) -> tuple[Samples, ...]:
     Raises:
         ValueError: it is not such a file.
     """
-    samples, lengths = _unpack(data, "samples", "lengths")
-    return tuple(np.split(samples, np.cumsum(lengths)[:-1]))
+    samples, lengths = unpack_arrays(data, "samples", "lengths")
+    # The rest after the last one is empty.
+    return tuple(np.split(samples, np.cumsum(lengths))[:-1])
 
 
 def make_batch(task: BatchTask) -> bytes:
@@ -162,25 +163,40 @@ def make_batch(task: BatchTask) -> bytes:
         EarmarkError: an engine is missing or failed, or a model is missing.
     """
     with threadpool_limits(1):
-        names = dict.fromkeys(request.engine for request in task.requests)
-        engines = [open_engine(name, task.home) for name in names]
-        clips = list(speak_clips(task.requests, engines, task.seed, 1))
+        clips = speak_batch(task)
         if task.kind == "talk":
-            return _pack(
-                samples=np.concatenate([clip.speech.samples for clip in clips]),
-                lengths=np.array([len(clip.speech.samples) for clip in clips]),
-            )
-        return _embed(task, _stretches(task, clips)).pack()
+            return pack_samples([clip.speech.samples for clip in clips])
+        return _embed(task, place_batch(task, clips)).pack()
 
 
-def _stretches(task: BatchTask, clips: Sequence[SyntheticClip]) -> list[LabelledStretch]:
+def pack_samples(recordings: Sequence[Samples]) -> bytes:
+    """Return recordings as an npz file for ``unpack_talk``."""
+    return pack_arrays(
+        samples=np.concatenate([np.zeros(0, np.int16), *recordings]),
+        lengths=np.array([len(each) for each in recordings], np.int64),
+    )
+
+
+def speak_batch(task: BatchTask) -> list[SyntheticClip]:
+    """Return the clips of a batch.
+
+    Raises:
+        EarmarkError: an engine is missing or failed.
+    """
+    names = dict.fromkeys(request.engine for request in task.requests)
+    engines = [open_engine(name, task.home) for name in names]
+    return list(speak_clips(task.requests, engines, task.seed, 1))
+
+
+def place_batch(task: BatchTask, clips: Sequence[SyntheticClip]) -> list[LabelledStretch]:
+    """Return the stretches of the clips of a batch, by its kind."""
     if task.kind == "quiet":
-        return [_in_quiet_room(clip, task.seed) for clip in clips]
+        return [place_in_quiet(clip, task.seed) for clip in clips]
     talk = tuple(each for path in task.talk for each in unpack_talk(path.read_bytes()))
     return list(place_clips(clips, Surroundings(talk), task.seed, task.copies))
 
 
-def _in_quiet_room(clip: SyntheticClip, seed: int) -> LabelledStretch:
+def place_in_quiet(clip: SyntheticClip, seed: int) -> LabelledStretch:
     """Return a clip at a usual level, between stretches of a quiet room."""
     speech, request = clip.speech, clip.request
     random = derive_generator(seed, "quiet", request.kind, request.engine, request.number)
@@ -218,13 +234,19 @@ def _embed(task: BatchTask, stretches: Sequence[LabelledStretch]) -> EmbeddedBat
     )
 
 
-def _pack(**arrays: NDArray[Any]) -> bytes:
+def pack_arrays(**arrays: NDArray[Any]) -> bytes:
+    """Return arrays as an npz file."""
     stream = io.BytesIO()
     np.savez(stream, **arrays)  # type: ignore[arg-type] # numpy's stub takes allow_pickle by name
     return stream.getvalue()
 
 
-def _unpack(data: bytes, *names: str) -> list[NDArray[Any]]:
+def unpack_arrays(data: bytes, *names: str) -> list[NDArray[Any]]:
+    """Return arrays of an npz file.
+
+    Raises:
+        ValueError: it is not such a file.
+    """
     try:
         with np.load(io.BytesIO(data), allow_pickle=False) as arrays:
             return [arrays[name] for name in names]

@@ -93,9 +93,9 @@ def choose_left_out(engines: Sequence[EngineRecord]) -> EngineRecord | None:
 
 def plan_talk(recipe: Recipe, home: Path) -> tuple[BatchTask, ...]:
     """Return the batches of the kind ``talk``, which the others need."""
-    part = _ClipPart("talk", "sentence", "talk", recipe.sentences[::-1], recipe.counts.talk)
+    part = ClipPart("talk", "sentence", "talk", recipe.sentences[::-1], recipe.counts.talk)
     # Another seed: talk must not be what is trained as sentences.
-    return _batches(part, _names(recipe.engines), recipe.seed + 1, home, ())
+    return plan_part(part, _names(recipe.engines), recipe.seed + 1, home, ())
 
 
 def plan_batches(recipe: Recipe, home: Path, talk: Sequence[Path]) -> tuple[BatchTask, ...]:
@@ -108,14 +108,14 @@ def plan_batches(recipe: Recipe, home: Path, talk: Sequence[Path]) -> tuple[Batc
     """
     counts, spoken = recipe.counts, (recipe.phrase.spoken,)
     trained = (
-        _ClipPart("word", "word", "train", spoken, counts.words, counts.copies),
-        _ClipPart("near", "near", "train", recipe.near, counts.near, counts.near_copies),
-        _ClipPart("sentence", "sentence", "train", recipe.sentences, counts.sentences),
+        ClipPart("word", "word", "train", spoken, counts.words, counts.copies),
+        ClipPart("near", "near", "train", recipe.near, counts.near, counts.near_copies),
+        ClipPart("sentence", "sentence", "train", recipe.sentences, counts.sentences),
     )
     tested = (
-        _ClipPart("quiet", "word", "quiet", spoken, counts.test_words),
-        _ClipPart("rooms", "word", "rooms", spoken, counts.test_words),
-        _ClipPart("test-near", "near", "quiet", recipe.near_tested, counts.test_near),
+        ClipPart("quiet", "word", "quiet", spoken, counts.test_words),
+        ClipPart("rooms", "word", "rooms", spoken, counts.test_words),
+        ClipPart("test-near", "near", "quiet", recipe.near_tested, counts.test_near),
     )
     parts = [(part, _names(recipe.engines)) for part in trained]
     if recipe.left_out is not None:
@@ -123,7 +123,7 @@ def plan_batches(recipe: Recipe, home: Path, talk: Sequence[Path]) -> tuple[Batc
     return tuple(
         task
         for part, names in parts
-        for task in _batches(part, names, recipe.seed, home, tuple(talk))
+        for task in plan_part(part, names, recipe.seed, home, tuple(talk))
     )
 
 
@@ -135,14 +135,16 @@ def estimate_s(task: BatchTask) -> float:
 
 
 @dataclass(frozen=True, slots=True)
-class _ClipPart:
+class ClipPart:
     """Clips of one purpose."""
 
     name: str
+    """Beginning of the names of its batches."""
     kind: ClipKind
     batch_kind: BatchKind
     texts: tuple[str, ...]
     count: int
+    """Clips by all engines together."""
     copies: int = 1
 
 
@@ -150,10 +152,18 @@ def _names(engines: Sequence[EngineRecord]) -> list[str]:
     return [engine.name for engine in engines]
 
 
-def _batches(
-    part: _ClipPart, engines: Sequence[str], seed: int, home: Path, talk: tuple[Path, ...]
+def plan_part(
+    part: ClipPart, engines: Sequence[str], seed: int, home: Path, talk: tuple[Path, ...]
 ) -> tuple[BatchTask, ...]:
-    """Return batches of one engine each, which is opened once for each of them."""
+    """Return batches of one engine each, which is opened once for each of them.
+
+    Args:
+        part: the clips.
+        engines: names of the engines.
+        seed: seed of the clips and of their surroundings.
+        home: data directory, which has neural voices.
+        talk: files of the batches of ``plan_talk``; empty for those themselves.
+    """
     tasks = []
     for number, engine in enumerate(engines):
         texts = _texts_of(part.texts, number, len(engines))

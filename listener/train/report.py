@@ -138,6 +138,11 @@ def finish(
     return report, export(trained.ensemble, -chosen, recipe.phrase.name)
 
 
+def make_origin(recipe: Recipe) -> str:
+    """Return the origin in the manifest of a trained word."""
+    return f"earmark train {recipe.phrase.text!r}, synthetic speech"
+
+
 def make_manifest(report: TrainingReport, data: bytes, name: str, licence: str) -> Manifest:
     """Return the manifest of the model."""
     point = report.points[0]
@@ -158,7 +163,7 @@ def make_manifest(report: TrainingReport, data: bytes, name: str, licence: str) 
     return Manifest(
         name=name,
         kind="wake-word",
-        origin=f"earmark train {report.recipe.phrase.text!r}, synthetic speech",
+        origin=make_origin(report.recipe),
         licence=licence,
         input_shape=(1, WINDOW_FRAMES, FEATURES),
         window_frames=WINDOW_FRAMES,

@@ -1,130 +1,40 @@
-"""A first stage for one more word: tuning of its student, and bounds for all of its words."""
+"""Bounds of the words of a first stage, and what it loses of them."""
 
 import hashlib
-from collections.abc import Iterator, Sequence
-from typing import Final
+from collections.abc import Mapping, Sequence
+from typing import Any, Final
 
 import numpy as np
-from numpy.random import Generator
 
 from listener.audio.pcm import FRAME_SAMPLES, Samples
-from listener.inference.build import build_batch, build_student_batch
+from listener.config import WakeSettings
+from listener.inference.build import build_batch, build_rule, build_student_batch
 from listener.inference.catalogue import Catalogue
-from listener.train.acoustics import Surroundings
-from listener.train.clips import (
-    ClipRequest,
-    LabelledStretch,
-    place_clips,
-    plan_clips,
-    speak_clips,
-)
-from listener.train.phrase import Phrase
-from listener.train.student import Schedule, TeacherStream, train_student
-from listener.train.teacher import Teacher
-from listener.train.texts import make_sentences
-from listener.train.voices.engine import VoiceEngine
 from listener.wakeword.batch import BATCH_STEPS
-from listener.wakeword.detector import Rule, Trigger, Wake
+from listener.wakeword.detector import Trigger, Wake
 from listener.wakeword.features import Floats
 from listener.wakeword.first_stage import OpenSteps
-from listener.wakeword.manifest import DEFAULT_THRESHOLD, File, KnownWord, Manifest, Model
+from listener.wakeword.manifest import File, KnownWord, Manifest, Model
 from listener.wakeword.second_opinion import RecordingModel
-from listener.wakeword.student import StudentWeights, read_weights, write_weights
+from listener.wakeword.student import StudentWeights
 
 SPEECH_SHARE: Final = 0.053
 """Part of the steps of speech at which a word is open whose losses were not measured."""
 WEIGHTS: Final = "student.npy"
-TUNING: Final = Schedule(batches=600, highest_rate=5e-4)
-"""A tuning is short and slow: the student knows the other words already."""
-WORD_CLIPS: Final = 60
-WORD_COPIES: Final = 3
-SENTENCE_CLIPS: Final = 120
-"""Sentences that tune, and as many others that fix the bounds."""
-ADDED: Final = "first-stage-added"
-"""Name of the first stage that ``earmark train`` tunes; it knows the shipped words, too."""
+TUNING_RATE: Final = 5e-4
+"""Highest learning rate of a tuning, which is slow: the student knows the other words already."""
 
 _LOWEST_BOUND: Final = 1e-12
 _HALVINGS: Final = 40
 
 
-def make_tuning_streams(
-    catalogue: Catalogue,
-    engines: Sequence[VoiceEngine],
-    phrase: Phrase,
-    surroundings: Surroundings,
-    seed: int,
-) -> tuple[list[TeacherStream], list[Samples]]:
-    """Make what `tune_first_stage` takes, from synthetic voices.
-
-    Args:
-        catalogue: has the embedding networks.
-        engines: voices, at least one.
-        phrase: the new wake word.
-        surroundings: rooms, noises and other speech.
-        seed: seed of the training.
-
-    Returns:
-        Streams of the word and of sentences, and other sentences that fix the bounds.
-
-    Raises:
-        Unavailable: an engine failed.
-        ModelRefused: an embedding network is missing, or has changed.
-    """
-    teacher = Teacher(catalogue.embedding(), catalogue.long_embedding())
-    names = [engine.name for engine in engines]
-    words = plan_clips("word", [phrase.spoken], names, WORD_CLIPS)
-    texts = make_sentences(phrase, 2 * SENTENCE_CLIPS)
-    sentences = plan_clips("sentence", texts, names, 2 * SENTENCE_CLIPS)
-
-    def place(plan: Sequence[ClipRequest], copies: int) -> Iterator[LabelledStretch]:
-        return place_clips(speak_clips(plan, engines, seed), surroundings, seed, copies)
-
-    streams = [
-        teacher.teach_stretches(place(words, WORD_COPIES)),
-        teacher.teach_stretches(place(sentences[:SENTENCE_CLIPS], 1)),
-    ]
-    kept = [stretch.samples for stretch in place(sentences[SENTENCE_CLIPS:], 1)]
-    return streams, [np.concatenate(kept)]
-
-
-def tune_first_stage(  # noqa: PLR0913, PLR0917 - the parts of a tuning
-    catalogue: Catalogue,
-    first_stage: Model,
-    word: Model,
-    streams: Sequence[TeacherStream],
-    speech: Sequence[Samples],
-    random: Generator,
+def pack_first_stage(
+    name: str,
+    data: bytes,
+    words: dict[str, KnownWord],
+    origin: str,
+    figures: Mapping[str, Any] | None = None,
 ) -> Model:
-    """Return a first stage that knows one more word.
-
-    The student is tuned on streams of the word and of other speech. Then the bound of each word
-    that it knows is fixed anew, because its scores have changed.
-
-    Args:
-        catalogue: has the heads of the words that the first stage knows, and the networks.
-        first_stage: the shipped one, or one that was tuned before.
-        word: the new wake word.
-        streams: stretches of the new word with their ends, and of other speech.
-        speech: recordings without any of the words, which fix the bounds.
-        random: draws the batches.
-
-    Raises:
-        ModelRefused: a head is missing, or has changed.
-    """
-    start = read_weights(first_stage.data, first_stage.name)
-    # The bounds belong to the weights as they are stored, in 16 bits.
-    data = write_weights(train_student(streams, TUNING, random, start))
-    weights = read_weights(data, ADDED)
-    words = [catalogue.load(name) for name in first_stage.manifest.words if name != word.name]
-    shares = {name: each.speech_share for name, each in first_stage.manifest.words.items()}
-    known = {
-        each.name: fix_word(catalogue, each, weights, speech, shares.get(each.name, SPEECH_SHARE))
-        for each in (*words, word)
-    }
-    return pack_first_stage(ADDED, data, known, first_stage.manifest.origin)
-
-
-def pack_first_stage(name: str, data: bytes, words: dict[str, KnownWord], origin: str) -> Model:
     """Return a first stage of a file of weights.
 
     Args:
@@ -132,6 +42,7 @@ def pack_first_stage(name: str, data: bytes, words: dict[str, KnownWord], origin
         data: the weights.
         words: what it knows, at least one.
         origin: author of the weights.
+        figures: measurements for the manifest.
     """
     file = File(path=WEIGHTS, sha256=hashlib.sha256(data).hexdigest(), bytes=len(data))
     manifest = Manifest(
@@ -142,6 +53,7 @@ def pack_first_stage(name: str, data: bytes, words: dict[str, KnownWord], origin
         input_shape=(1, 1, 8, 32),
         files=(file,),
         words=words,
+        figures=dict(figures or {}),
     )
     return Model(manifest, (data,))
 
@@ -165,11 +77,22 @@ def fix_word(
     Raises:
         ModelRefused: the head cannot be run.
     """
-    model = build_student_batch([word], catalogue.embedding(), weights)
-    scores = [score_recording(model, samples) for samples in speech]
+    scores = score_by_student(catalogue, word, weights, speech)
     bound = fix_bound(scores, share)
     actual = round(open_share(scores, bound), 4)
     return KnownWord(sha256=word.manifest.sha256, bound=bound, speech_share=actual)
+
+
+def score_by_student(
+    catalogue: Catalogue, word: Model, weights: StudentWeights, speech: Sequence[Samples]
+) -> list[Floats]:
+    """Return the scores of a word's head on a student's embeddings, by recording, (steps, 1).
+
+    Raises:
+        ModelRefused: the head cannot be run.
+    """
+    model = build_student_batch([word], catalogue.embedding(), weights)
+    return [score_recording(model, samples) for samples in speech]
 
 
 def score_recording(model: RecordingModel, samples: Samples) -> Floats:
@@ -208,40 +131,50 @@ def open_share(student_scores: Sequence[Floats], bound: float) -> float:
     return opened / sum(map(len, student_scores))
 
 
-class Pair:
-    """Scores of one word without and with a first stage, each with its second opinion.
+class Listener:
+    """Wakes of one word in recordings, as on a device. Not safe for use by several threads."""
 
-    Not safe for use by several threads.
-    """
-
-    def __init__(self, catalogue: Catalogue, word: Model, first_stage: Model) -> None:
+    def __init__(self, catalogue: Catalogue, word: Model, first_stage: Model | None) -> None:
         """Load the networks.
 
         Args:
             catalogue: has the embedding networks, and the second network of the word, if it has
                 one.
             word: the wake word.
-            first_stage: knows the word.
+            first_stage: knows the word; None: every step is scored.
+
+        Raises:
+            ModelRefused: a model is missing, or cannot be run.
         """
-        networks = catalogue.embedding(), catalogue.long_embedding()
-        opinions = catalogue.second_opinions([word])
-        self._models = (
-            build_batch([word], *networks, opinions=opinions),
-            build_batch([word], *networks, first_stage=first_stage, opinions=opinions),
+        self._model = build_batch(
+            [word],
+            catalogue.embedding(),
+            catalogue.long_embedding(),
+            first_stage=first_stage,
+            opinions=catalogue.second_opinions([word]),
         )
-        threshold = word.manifest.threshold or DEFAULT_THRESHOLD
-        self._rule = Rule(threshold)
+        self._rule = build_rule(word, WakeSettings())
         self._word = word.name
 
-    def wakes(self, samples: Samples) -> tuple[bool, bool]:
-        """Return whether a recording wakes without the first stage, and with it."""
-        without, with_it = (self._wakes(score_recording(model, samples)) for model in self._models)
-        return without, with_it
-
-    def _wakes(self, scores: Floats) -> bool:
+    def wakes(self, samples: Samples) -> bool:
+        """Return whether a recording wakes."""
+        scores = score_recording(self._model, samples)
         trigger = Trigger(self._word, self._rule)
         events = [
             trigger.push(value, (step + 1) * FRAME_SAMPLES)
             for step, value in enumerate(np.nan_to_num(scores[:, 0]).tolist())
         ]
         return any(isinstance(event, Wake) for event in events)
+
+
+class Pair:
+    """Wakes of one word without and with a first stage. Not safe for use by several threads."""
+
+    def __init__(self, catalogue: Catalogue, word: Model, first_stage: Model) -> None:
+        """Load the networks; see ``Listener``."""
+        self._without = Listener(catalogue, word, None)
+        self._with = Listener(catalogue, word, first_stage)
+
+    def wakes(self, samples: Samples) -> tuple[bool, bool]:
+        """Return whether a recording wakes without the first stage, and with it."""
+        return self._without.wakes(samples), self._with.wakes(samples)

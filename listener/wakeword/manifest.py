@@ -87,6 +87,9 @@ class KnownWord(_Table, frozen=True, kw_only=True):
     """Words of a test that wake without the first stage."""
     lost: Annotated[int, Meta(ge=0)] = 0
     """Those of them that do not wake with it."""
+    spoken: Annotated[tuple[Line, ...], Meta(max_length=16)] = ()
+    """Texts of which a voice engine speaks the word; none: a tuning drops the word, because it
+    cannot measure what it loses of it."""
 
 
 class Manifest(_Table, frozen=True, kw_only=True):
@@ -126,6 +129,11 @@ class Manifest(_Table, frozen=True, kw_only=True):
     def sha256(self) -> str:
         """SHA-256 of the first file, usually the only one."""
         return self.files[0].sha256
+
+    def knows(self, word: "Model") -> bool:
+        """Return whether this is a first stage whose student was trained for a word as it is."""
+        known = self.words.get(word.name)
+        return known is not None and known.sha256 == word.manifest.sha256
 
 
 @dataclass(frozen=True, slots=True)
@@ -239,6 +247,8 @@ def to_toml(manifest: Manifest) -> str:
         lines += ["", f"[words.{name}]", f"sha256 = {_quote(word.sha256)}"]
         lines += [f"bound = {word.bound!r}", f"speech_share = {word.speech_share!r}"]
         lines += [f"woken = {word.woken}", f"lost = {word.lost}"]
+        if word.spoken:
+            lines.append(f"spoken = [{', '.join(map(_quote, word.spoken))}]")
     if manifest.labels:
         lines += ["", "[labels]"]
         lines += [f"{index} = {_quote(label)}" for index, label in manifest.labels.items()]

@@ -7,7 +7,8 @@ of the half of the recordings that fixes thresholds: the smallest part at which 
 played in five conditions, and those that wake without the first stage are counted, and
 those that no longer wake with it. Real recordings of a word are used where AUDIO has them
 (``positive/``); they train nothing and fix no bound. For every word there are synthetic clips, by
-the same voices, that the student was not trained with.
+the same voices, that the student was not trained with. With ``--added`` the first stage that
+``earmark train --first-stage`` tuned is measured as it is.
 """
 
 import argparse
@@ -23,11 +24,18 @@ import numpy as np
 
 from listener.audio.pcm import SAMPLE_RATE_HZ, Samples
 from listener.evaluate.corpus.augmentation import Condition, Mixer, choose_mix
-from listener.inference.catalogue import FIRST_STAGE, MANIFEST, Catalogue
+from listener.inference.catalogue import ADDED_FIRST_STAGE, FIRST_STAGE, MANIFEST, Catalogue
 from listener.storage.recordings import open_recording
 from listener.train.clips import plan_clips, speak_clips
 from listener.train.negatives import THRESHOLD
-from listener.train.tuning import WEIGHTS, Pair, fix_word, pack_first_stage
+from listener.train.tuning import (
+    WEIGHTS,
+    Pair,
+    fix_word,
+    open_share,
+    pack_first_stage,
+    score_by_student,
+)
 from listener.train.voices.engine import VoiceEngine
 from listener.train.voices.registry import find_engines
 from listener.wakeword.manifest import KnownWord, parse_manifest, to_toml
@@ -102,10 +110,10 @@ def lose(pair: Pair, clips: Mapping[str, Samples], chosen: Sequence[Condition]) 
         yield Loss(condition.name, woken, lost)
 
 
-def synthesize_clips(engines: Sequence[VoiceEngine], word: str) -> dict[str, Samples]:
+def synthesize_clips(engines: Sequence[VoiceEngine], texts: Sequence[str]) -> dict[str, Samples]:
     """Return synthetic clips of a word that the student was not trained with."""
     plan = plan_clips(
-        "word", SPOKEN[word], [e.name for e in engines if e.name in ENGINES], SYNTHETIC_CLIPS
+        "word", texts, [e.name for e in engines if e.name in ENGINES], SYNTHETIC_CLIPS
     )
     return {
         f"{clip.request.engine} {clip.request.number}": clip.speech.samples
@@ -134,6 +142,11 @@ def main() -> None:
     parser.add_argument(
         "--word", action="append", help="measure these words, and keep the entries of the others"
     )
+    parser.add_argument(
+        "--added",
+        action="store_true",
+        help="measure the first stage that earmark train tuned in --home; fix and write nothing",
+    )
     arguments = parser.parse_args()
     audio: Path = arguments.audio
     catalogue = Catalogue(arguments.home)
@@ -144,6 +157,9 @@ def main() -> None:
         for source in read_sources(audio)
         if source.half == THRESHOLD and not source.name.startswith("noise/")
     ]
+    if arguments.added:
+        measure_added(catalogue, engines, audio, speech, arguments.word or ())
+        return
     data = (arguments.folder / WEIGHTS).read_bytes()
     weights = read_weights(data, WEIGHTS)
     known = _read_known(arguments.folder / MANIFEST, data) if arguments.word else {}
@@ -152,21 +168,66 @@ def main() -> None:
         share = arguments.share or SHARES.get(name, SPEECH_SHARE)
         entry = fix_word(catalogue, word, weights, speech, share)
         pair = Pair(catalogue, word, pack_first_stage(FIRST_STAGE, data, {name: entry}, _ORIGIN))
-        sets = {"synthetic": synthesize_clips(engines, name)}
-        if name in REAL:
-            sets["real"] = read_clips(audio / REAL[name])
-        woken = lost = 0
-        for kind, clips in sets.items():
-            for loss in lose(pair, clips, chosen):
-                _say(f"{name} {kind} {loss.condition}: {loss.lost} of {loss.woken} lost")
-                woken += loss.woken
-                lost += loss.lost
+        clips = _read_sets(audio, name, synthesize_clips(engines, SPOKEN[name]))
+        woken, lost = _measure(pair, name, clips, chosen)
         opened = f"open in {entry.speech_share:.2%} of speech"
         _say(f"{name}: bound {entry.bound}, {opened}, {lost} of {woken} lost")
-        known[name] = msgspec.structs.replace(entry, woken=woken, lost=lost)
+        known[name] = msgspec.structs.replace(
+            entry, woken=woken, lost=lost, spoken=tuple(dict.fromkeys(SPOKEN[name]))
+        )
     words = {name: known[name] for name in SPOKEN if name in known}
     manifest = pack_first_stage(FIRST_STAGE, data, words, _ORIGIN).manifest
     (arguments.folder / MANIFEST).write_text(to_toml(manifest), "utf-8")
+
+
+def measure_added(
+    catalogue: Catalogue,
+    engines: Sequence[VoiceEngine],
+    audio: Path,
+    speech: Sequence[Samples],
+    names: Sequence[str],
+) -> None:
+    """Print what the first stage that ``earmark train`` tuned loses, with its own bounds.
+
+    Args:
+        catalogue: has it.
+        engines: voices.
+        audio: folder of recordings.
+        speech: recordings without the words, which fixed the bounds of the shipped first stage.
+        names: words; empty: all that it knows.
+    """
+    stage = catalogue.load(ADDED_FIRST_STAGE)
+    weights = read_weights(stage.data, stage.name)
+    for name in names or stage.manifest.words:
+        entry, word = stage.manifest.words[name], catalogue.load(name)
+        clips = _read_sets(audio, name, synthesize_clips(engines, entry.spoken))
+        woken, lost = _measure(Pair(catalogue, word, stage), name, clips, conditions(audio))
+        scores = score_by_student(catalogue, word, weights, speech)
+        opened = f"open in {open_share(scores, entry.bound):.2%} of speech"
+        _say(f"{name}: bound {entry.bound}, {opened}, {lost} of {woken} lost")
+
+
+def _read_sets(
+    audio: Path, name: str, synthetic: dict[str, Samples]
+) -> dict[str, dict[str, Samples]]:
+    """Return the clips of a word by kind: synthetic, and real where there are any."""
+    sets = {"synthetic": synthetic}
+    if name in REAL:
+        sets["real"] = read_clips(audio / REAL[name])
+    return sets
+
+
+def _measure(
+    pair: Pair, name: str, sets: Mapping[str, Mapping[str, Samples]], chosen: Sequence[Condition]
+) -> tuple[int, int]:
+    """Print each loss of a word; return the words woken and lost in all."""
+    woken = lost = 0
+    for kind, clips in sets.items():
+        for loss in lose(pair, clips, chosen):
+            _say(f"{name} {kind} {loss.condition}: {loss.lost} of {loss.woken} lost")
+            woken += loss.woken
+            lost += loss.lost
+    return woken, lost
 
 
 def _read_known(file: Path, data: bytes) -> dict[str, KnownWord]:

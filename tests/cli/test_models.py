@@ -100,6 +100,23 @@ def test_list_as_json_has_an_object_for_each_model(
     ]
 
 
+def test_list_names_the_words_of_a_first_stage(
+    home: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    words = sorted(Catalogue(home).manifest("first-stage").words)
+
+    main(["models", "list", "--home", str(home)])
+    lines = capsys.readouterr().out.splitlines()
+    main(["models", "list", "--home", str(home), "--json"])
+    shown = {row["name"]: row for row in objects(capsys)}
+
+    assert "alexa" in words
+    (place,) = [number for number, line in enumerate(lines) if line.split()[0] == "first-stage"]
+    assert lines[place + 1].strip() == f"knows {', '.join(words)}"
+    assert shown["first-stage"]["words"] == words
+    assert shown["alexa"]["words"] == []
+
+
 def test_invalid_manifest_does_not_hide_others(
     home: Path, add: Add, capsys: pytest.CaptureFixture[str]
 ) -> None:

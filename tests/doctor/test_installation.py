@@ -8,6 +8,7 @@ import pytest
 
 from listener.config import AttributionSettings, BrokerSettings, Config, SpoolSettings, WakeSettings
 from listener.doctor import installation
+from listener.inference.add_model import add_model
 from listener.inference.catalogue import Catalogue
 from listener.mqtt.client import (
     BrokerEvent,
@@ -19,6 +20,7 @@ from listener.mqtt.client import (
 from listener.spool.queue import Spool
 from listener.storage.home import Home
 from listener.system.findings import Finding
+from listener.train.report import manifest_text
 
 
 class Household(Protocol):
@@ -89,6 +91,34 @@ def test_first_stage_that_knows_no_word_is_a_warning(
 
     assert models.verdict == "warn"
     assert "no first stage was trained for all of alexa" in models.text
+    assert "earmark train" in models.hint
+
+
+def test_first_stage_that_is_used_is_named(home: Path) -> None:
+    catalogue = Catalogue(home)
+    lumen = catalogue.load("hey-lumen")
+    own = msgspec.structs.replace(lumen.manifest, name="my-lumen")
+    add_model(catalogue, own, lumen.data)
+    shipped = catalogue.load("first-stage")
+    manifest = msgspec.structs.replace(
+        shipped.manifest,
+        name="first-stage-added",
+        words={"my-lumen": shipped.manifest.words["hey-lumen"]},
+        figures={"real_people_measured": False},
+    )
+    beside = {"manifest.toml": manifest_text(manifest).encode()}
+    add_model(catalogue, manifest, shipped.data, beside)
+
+    texts = []
+    for words, first_stage in ((("alexa",), True), (("my-lumen",), True), (("alexa",), False)):
+        wake = WakeSettings(words=words, first_stage=first_stage)
+        models = run_checks(msgspec.structs.replace(settings_of(home), wake=wake))["models"]
+        assert models.verdict == "ok"
+        texts.append(models.text)
+
+    assert texts[0].endswith("; first stage: first-stage")
+    assert texts[1].endswith("; first stage: first-stage-added, measured on synthetic speech alone")
+    assert "first stage" not in texts[2]
 
 
 def test_spool_path_that_is_a_file_fails(home: Path) -> None:

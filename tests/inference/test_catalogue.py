@@ -11,7 +11,7 @@ import pytest
 
 from listener.errors import ModelRefused
 from listener.inference.add_model import add_model
-from listener.inference.catalogue import Catalogue
+from listener.inference.catalogue import ADDED_FIRST_STAGE, FIRST_STAGE, Catalogue
 from listener.wakeword.manifest import to_toml
 from tests.sample_model import DATA, add_pineapple
 from tests.wakeword.students import first_stage, random_student
@@ -184,7 +184,7 @@ def test_unrelated_files_and_folders_are_not_models(home: Path, added: Path) -> 
 
 
 def add_first_stage(home: Path, name: str, *words: str) -> None:
-    """Add a first stage that knows some shipped words."""
+    """Add a first stage that knows some words."""
     catalogue = Catalogue(home)
     known = {f"word{number}": (catalogue.load(word), 0.1) for number, word in enumerate(words)}
     stage = first_stage(random_student(8, (2,)), **known)
@@ -192,27 +192,48 @@ def add_first_stage(home: Path, name: str, *words: str) -> None:
     add_model(catalogue, manifest, stage.data)
 
 
+def used(catalogue: Catalogue, *words: str) -> str | None:
+    found = catalogue.first_stage([catalogue.load(word) for word in words])
+    return None if found is None else found.name
+
+
 def test_first_stage_must_know_every_word(home: Path) -> None:
     catalogue = Catalogue(home)
     add_pineapple(home)
-    pineapple = catalogue.load("pineapple")
-    add_first_stage(home, "first-stage-added", "alexa", "timer")
+    before = used(catalogue, "pineapple")
 
-    alexa, timer = catalogue.load("alexa"), catalogue.load("timer")
+    add_first_stage(home, ADDED_FIRST_STAGE, "alexa", "pineapple")
 
-    found = catalogue.first_stage([alexa, timer])
-    assert found is not None
-    assert found.name == "first-stage-added"
-    assert catalogue.first_stage([alexa, pineapple]) is None
+    assert before is None
+    assert used(catalogue, "pineapple") == ADDED_FIRST_STAGE
+    assert used(catalogue, "alexa", "pineapple") == ADDED_FIRST_STAGE
+    assert used(catalogue, "timer", "pineapple") is None
+
+
+def test_shipped_first_stage_comes_before_the_tuned_one(home: Path) -> None:
+    add_first_stage(home, ADDED_FIRST_STAGE, "alexa", "timer")
+
+    assert used(Catalogue(home), "alexa", "timer") == FIRST_STAGE
+
+
+def test_first_stage_of_another_name_is_not_used(home: Path) -> None:
+    add_pineapple(home)
+    add_first_stage(home, "papaya", "pineapple")
+
+    assert used(Catalogue(home), "pineapple") is None
 
 
 def test_first_stage_knows_a_word_by_the_hash_of_its_head(home: Path) -> None:
-    add_first_stage(home, "first-stage-added", "alexa")
-    path = home / "models" / "first-stage-added" / "manifest.toml"
+    add_pineapple(home)
+    add_first_stage(home, ADDED_FIRST_STAGE, "pineapple")
     catalogue = Catalogue(home)
-    alexa = catalogue.load("alexa")
+    before = used(catalogue, "pineapple")
 
-    rewrite(path, alexa.manifest.sha256, "0" * 64)
+    rewrite(
+        home / "models" / ADDED_FIRST_STAGE / "manifest.toml",
+        catalogue.manifest("pineapple").sha256,
+        "0" * 64,
+    )
 
-    other = catalogue.first_stage([alexa])
-    assert other is None or other.name == "first-stage"
+    assert before == ADDED_FIRST_STAGE
+    assert used(catalogue, "pineapple") is None

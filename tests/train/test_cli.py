@@ -1,15 +1,32 @@
 """``earmark train``: options, names, and a model that is there already."""
 
+import argparse
+import json
+from dataclasses import replace
 from pathlib import Path
 
+import msgspec
 import pytest
 
+from listener.cli import train
 from listener.cli.main import main
-from listener.cli.train import _choose_name, _is_trained
+from listener.cli.train import (
+    _add_first_stage,
+    _choose_name,
+    _is_trained,
+    _was_trained_before,
+    _Work,
+    add_arguments,
+)
+from listener.config import Config
 from listener.errors import ModelRefused, UsageError
 from listener.inference.add_model import add_model
-from listener.inference.catalogue import MANIFEST, Catalogue
-from listener.train.report import make_manifest, manifest_text
+from listener.inference.catalogue import ADDED_FIRST_STAGE, MANIFEST, Catalogue
+from listener.train.phrase import parse_phrase
+from listener.train.plan import Recipe
+from listener.train.report import CARD, REPORT, make_manifest, manifest_text
+from listener.train.tuning_plan import TuningRecipe
+from listener.train.tuning_work import Outcome, PendingTuning
 from tests.train.test_report import RECIPE, made
 
 
@@ -47,6 +64,7 @@ def test_name_follows_the_phrase_and_is_never_a_shipped_one(home: Path) -> None:
     assert _choose_name(None, "hey-computer", catalogue) == "hey-computer"
     assert _choose_name(None, "alexa", catalogue) == "my-alexa"
     assert _choose_name(None, "x" * 40, catalogue) == "x" * 32
+    assert _choose_name(None, ADDED_FIRST_STAGE, catalogue) == f"my-{ADDED_FIRST_STAGE}"
     assert _choose_name("kitchen", "hey-computer", catalogue) == "kitchen"
     with pytest.raises(UsageError, match="included model"):
         _choose_name("timer", "hey-computer", catalogue)
@@ -65,3 +83,170 @@ def test_trained_model_is_known_by_its_recipe(home: Path) -> None:
     add_model(added, manifest, data)
     with pytest.raises(ModelRefused, match="another model is named hall"):
         _is_trained(added, "hall", RECIPE)
+
+
+class FakeTuning:
+    """A tuning without voices: the weights stay, and ``lost`` clips of the new word are lost."""
+
+    lost = 0
+    made = 0
+
+    def __init__(self, recipe: TuningRecipe, catalogue: Catalogue, *_: object) -> None:
+        self._recipe, self._catalogue = recipe, catalogue
+
+    def find_pending(self) -> PendingTuning:
+        return PendingTuning((), (), has_student=True, measures=(), made=3, estimated_s=0.0)
+
+    def run(self, _pending: PendingTuning, _progress: object) -> tuple[Outcome, ...]:
+        type(self).made += 1
+        return tuple(
+            Outcome(
+                word,
+                0.01,
+                0.02,
+                (50, 50),
+                (0, 0) if word.bound else (0, self.lost),
+                (0, 0) if word.bound else None,
+            )
+            for word in self._recipe.words
+        )
+
+    def weights(self) -> bytes:
+        return self._catalogue.load(self._recipe.start).data
+
+
+def work_of(home: Path, *options: str) -> _Work:
+    """Add the word ``my-lumen``, and return the work of tuning a first stage for it."""
+    catalogue = Catalogue(home)
+    lumen = catalogue.load("hey-lumen")
+    add_model(catalogue, msgspec.structs.replace(lumen.manifest, name="my-lumen"), lumen.data)
+    parser = argparse.ArgumentParser()
+    add_arguments(parser)
+    arguments = parser.parse_args(["hey lumen", "--first-stage", *options])
+    return _Work(arguments, Config(home=str(home)), catalogue, "my-lumen", RECIPE, 1)
+
+
+@pytest.fixture
+def fake_tuning(monkeypatch: pytest.MonkeyPatch) -> type[FakeTuning]:
+    fake = type("Fake", (FakeTuning,), {})
+    monkeypatch.setattr(train, "Tuning", fake)
+    return fake
+
+
+def test_tuned_first_stage_is_installed_and_used(
+    home: Path, fake_tuning: type[FakeTuning], capsys: pytest.CaptureFixture[str]
+) -> None:
+    work = work_of(home)
+    word = work.catalogue.load("my-lumen")
+    before = work.catalogue.first_stage([word])
+
+    made = [_add_first_stage(work), _add_first_stage(work)]
+
+    shown = capsys.readouterr()
+    after = work.catalogue.first_stage([word])
+    with_shipped = work.catalogue.first_stage([word, work.catalogue.load("alexa")])
+    assert made == [True, True]
+    assert fake_tuning.made == 1
+    assert before is None
+    assert with_shipped is None
+    assert after is not None
+    assert after.name == ADDED_FIRST_STAGE
+    folder = home / "models" / ADDED_FIRST_STAGE
+    assert {file.name for file in folder.iterdir()} == {CARD, MANIFEST, REPORT, "student.npy"}
+    assert "0 of 50" in shown.out
+    assert "wake.first_stage = true" in shown.out
+    assert "continues: 3 parts" in shown.err
+    assert "was tuned for my-lumen before; nothing changed" in shown.err
+    assert list((home / "training").iterdir()) == []
+
+
+def test_first_stage_that_loses_the_word_is_not_written(
+    home: Path, fake_tuning: type[FakeTuning], capsys: pytest.CaptureFixture[str]
+) -> None:
+    fake_tuning.lost = 3
+    work = work_of(home)
+
+    is_made = _add_first_stage(work)
+
+    shown = capsys.readouterr()
+    assert not is_made
+    assert "my-lumen" in shown.out
+    assert "3 of 100 clips lost" in shown.out
+    assert "no first stage was written: my-lumen runs without one" in shown.err
+    assert work.catalogue.first_stage([work.catalogue.load("my-lumen")]) is None
+
+
+def test_retrained_word_is_tuned_again(home: Path, fake_tuning: type[FakeTuning]) -> None:
+    work = work_of(home)
+    _add_first_stage(work)
+    manifest = home / "models" / ADDED_FIRST_STAGE / MANIFEST
+    sha256 = work.catalogue.manifest("my-lumen").sha256
+    text = manifest.read_text("utf-8")
+    before, changed, after = text.partition("[words.my-lumen]")
+    manifest.write_text(before + changed + after.replace(sha256, "0" * 64), "utf-8")
+    unknown = work.catalogue.first_stage([work.catalogue.load("my-lumen")])
+
+    _add_first_stage(work)
+
+    found = work.catalogue.first_stage([work.catalogue.load("my-lumen")])
+    assert unknown is None
+    assert found is not None
+    assert fake_tuning.made == 2
+
+
+def test_report_of_a_tuning_is_json(
+    home: Path, fake_tuning: type[FakeTuning], capsys: pytest.CaptureFixture[str]
+) -> None:
+    _add_first_stage(work_of(home, "--json"))
+
+    shown = json.loads(capsys.readouterr().out)
+    assert fake_tuning.made == 1
+    assert shown["model"]["name"] == ADDED_FIRST_STAGE
+    assert shown["words"][-1]["woken"] == [50, 50]
+    assert shown["real_people_measured"] is False
+
+
+def test_trained_word_is_only_tuned(
+    home: Path,
+    fake_tuning: type[FakeTuning],
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    work_of(home)
+    monkeypatch.setattr(train, "build_recipe", lambda *_: (RECIPE, ()))
+    monkeypatch.setattr(train, "_is_trained", lambda *_: True)
+    command = ["train", "hey lumen", "--name", "my-lumen", "--home", str(home)]
+
+    plain, tuned = main(command), main([*command, "--first-stage"])
+
+    assert (plain, tuned) == (0, 0)
+    assert fake_tuning.made == 1
+    assert "nothing changed" in capsys.readouterr().out
+    assert (home / "models" / ADDED_FIRST_STAGE).is_dir()
+
+
+def test_word_of_another_version_is_tuned_and_not_trained_again(home: Path) -> None:
+    report, data = made()
+    catalogue = Catalogue(home)
+    manifest = make_manifest(report, data, "kitchen", "Apache-2.0")
+    add_model(catalogue, manifest, data, {MANIFEST: manifest_text(manifest).encode()})
+
+    def is_known(recipe: Recipe) -> bool:
+        return _was_trained_before(catalogue, "kitchen", recipe)
+
+    assert is_known(replace(RECIPE, code="2" * 64))
+    assert not is_known(replace(RECIPE, seed=9))
+    assert not is_known(replace(RECIPE, phrase=parse_phrase("hey human")))
+    assert not _was_trained_before(catalogue, "hall", RECIPE)
+
+
+def test_help_says_what_the_first_stage_takes_and_gives(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    code = main(["train", "--help"])
+
+    shown = " ".join(capsys.readouterr().out.split())
+    assert code == 0
+    assert "--first-stage" in shown
+    assert "wake.first_stage, off by default" in shown
+    assert "may lose a wake" in shown

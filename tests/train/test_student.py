@@ -7,7 +7,7 @@ import pytest
 
 from listener.train import student as training
 from listener.train.student import Schedule, TeacherStream, train_student
-from listener.train.tuning import TUNING, fix_bound, open_share
+from listener.train.tuning import TUNING_RATE, fix_bound, open_share
 from listener.wakeword.student import (
     INPUTS,
     LongStudent,
@@ -91,9 +91,7 @@ def test_tuning_starts_from_the_given_weights() -> None:
     weights = train_student(STREAMS, Schedule(60), np.random.default_rng(5))
     stored = read_weights(write_weights(weights), "student")
 
-    tuned = train_student(
-        STREAMS, Schedule(1, TUNING.highest_rate), np.random.default_rng(6), start=stored
-    )
+    tuned = train_student(STREAMS, Schedule(1, TUNING_RATE), np.random.default_rng(6), start=stored)
 
     # One batch at the low rate of a tuning changes little.
     ours, expected = error_of(tuned, STREAMS[1]), error_of(stored, STREAMS[1])
