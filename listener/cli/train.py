@@ -48,7 +48,7 @@ from listener.train.tuning_report import (
     tuning_json,
     tuning_text,
 )
-from listener.train.tuning_work import Outcome, Tuning
+from listener.train.tuning_work import MeasuredLosses, Tuning
 from listener.train.voices.registry import open_engine
 from listener.train.work_folder import WorkFolder
 from listener.wakeword.manifest import Line, parse_manifest
@@ -251,7 +251,7 @@ def _is_tuned(catalogue: Catalogue, name: str) -> bool:
     )
 
 
-def _tune(tuning: Tuning, recipe: TuningRecipe) -> tuple[Outcome, ...]:
+def _tune(tuning: Tuning, recipe: TuningRecipe) -> tuple[MeasuredLosses, ...]:
     """Make what is missing of a tuning, with progress and the time left."""
     pending = tuning.find_pending()
     if pending.made:

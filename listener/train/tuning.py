@@ -131,7 +131,7 @@ def open_share(student_scores: Sequence[Floats], bound: float) -> float:
     return opened / sum(map(len, student_scores))
 
 
-class Listener:
+class WakeCounter:
     """Wakes of one word in recordings, as on a device. Not safe for use by several threads."""
 
     def __init__(self, catalogue: Catalogue, word: Model, first_stage: Model | None) -> None:
@@ -171,9 +171,9 @@ class Pair:
     """Wakes of one word without and with a first stage. Not safe for use by several threads."""
 
     def __init__(self, catalogue: Catalogue, word: Model, first_stage: Model) -> None:
-        """Load the networks; see ``Listener``."""
-        self._without = Listener(catalogue, word, None)
-        self._with = Listener(catalogue, word, first_stage)
+        """Load the networks; see ``WakeCounter``."""
+        self._without = WakeCounter(catalogue, word, None)
+        self._with = WakeCounter(catalogue, word, first_stage)
 
     def wakes(self, samples: Samples) -> tuple[bool, bool]:
         """Return whether a recording wakes without the first stage, and with it."""

@@ -15,7 +15,7 @@ from listener.inference.catalogue import ADDED_FIRST_STAGE
 from listener.quantities import quantity
 from listener.train.tuning import pack_first_stage
 from listener.train.tuning_plan import TuningRecipe
-from listener.train.tuning_work import Outcome
+from listener.train.tuning_work import MeasuredLosses
 from listener.wakeword.manifest import KnownWord, Manifest, Model
 
 LEAST_WOKEN: Final = 20
@@ -25,10 +25,10 @@ MOST_LOST: Final = 0.02
 
 
 @dataclass(frozen=True, slots=True)
-class Refusal:
+class RefusedWord:
     """A word that the tuned first stage does not know, so that it runs without one."""
 
-    outcome: Outcome
+    outcome: MeasuredLosses
     reason: str
 
 
@@ -37,9 +37,9 @@ class TuningReport:
     """What is known of a tuned first stage."""
 
     recipe: TuningRecipe
-    kept: tuple[Outcome, ...]
+    kept: tuple[MeasuredLosses, ...]
     """Words that it knows."""
-    refused: tuple[Refusal, ...]
+    refused: tuple[RefusedWord, ...]
 
     @property
     def is_usable(self) -> bool:
@@ -47,7 +47,7 @@ class TuningReport:
         return any(outcome.word == self.recipe.new for outcome in self.kept)
 
 
-def judge_outcomes(recipe: TuningRecipe, outcomes: Sequence[Outcome]) -> TuningReport:
+def judge_outcomes(recipe: TuningRecipe, outcomes: Sequence[MeasuredLosses]) -> TuningReport:
     """Decide which words the tuned first stage may be used for.
 
     Args:
@@ -61,7 +61,7 @@ def judge_outcomes(recipe: TuningRecipe, outcomes: Sequence[Outcome]) -> TuningR
         if reason is None:
             kept.append(outcome)
         else:
-            refused.append(Refusal(outcome, reason))
+            refused.append(RefusedWord(outcome, reason))
     return TuningReport(recipe, tuple(kept), tuple(refused))
 
 
@@ -172,7 +172,7 @@ def tuning_json(report: TuningReport, manifest: Manifest) -> bytes:
     return msgspec.json.format(msgspec.json.encode(shown), indent=1) + b"\n"
 
 
-def _refuse(outcome: Outcome) -> str | None:
+def _refuse(outcome: MeasuredLosses) -> str | None:
     """Return why a word may not be used with the first stage; None if it may."""
     woken, lost = sum(outcome.woken), sum(outcome.lost)
     if woken < LEAST_WOKEN:
@@ -185,14 +185,14 @@ def _refuse(outcome: Outcome) -> str | None:
     return None
 
 
-def _losses(outcome: Outcome) -> tuple[str, str]:
+def _losses(outcome: MeasuredLosses) -> tuple[str, str]:
     quiet, noisy = (
         f"{lost} of {woken}" for lost, woken in zip(outcome.lost, outcome.woken, strict=True)
     )
     return quiet, noisy
 
 
-def _figures(outcome: Outcome) -> dict[str, int]:
+def _figures(outcome: MeasuredLosses) -> dict[str, int]:
     return {
         "woken_quiet": outcome.woken[0],
         "lost_quiet": outcome.lost[0],

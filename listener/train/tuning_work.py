@@ -31,7 +31,7 @@ from listener.train.training import WorkProgress
 from listener.train.tuning import (
     SPEECH_SHARE,
     TUNING_RATE,
-    Listener,
+    WakeCounter,
     fix_bound,
     open_share,
     pack_first_stage,
@@ -87,7 +87,7 @@ class MeasureTask:
 
 
 @dataclass(frozen=True, slots=True)
-class Outcome:
+class MeasuredLosses:
     """What a tuned first stage loses of one word, on clips that tuned nothing."""
 
     word: TunedWord
@@ -175,7 +175,7 @@ class Tuning:
         seconds += sum(map(self._measure_s, measures))
         return PendingTuning(talk, clips, has_student, measures, total - missing, seconds)
 
-    def run(self, pending: PendingTuning, progress: WorkProgress) -> tuple[Outcome, ...]:
+    def run(self, pending: PendingTuning, progress: WorkProgress) -> tuple[MeasuredLosses, ...]:
         """Make what is missing; return the outcome of each word, the new one last.
 
         Raises:
@@ -301,9 +301,9 @@ def measure_word(task: MeasureTask) -> bytes:
         share = round(open_share(scores, bound), 4)
         entry = KnownWord(sha256=word.manifest.sha256, bound=bound, speech_share=share)
         tuned = pack_first_stage(STUDENT, data, {word.name: entry}, task.word.name)
-        listeners = [Listener(catalogue, word, None), Listener(catalogue, word, tuned)]
+        listeners = [WakeCounter(catalogue, word, None), WakeCounter(catalogue, word, tuned)]
         if task.word.bound is not None:
-            listeners.append(Listener(catalogue, word, start))
+            listeners.append(WakeCounter(catalogue, word, start))
         counts = np.zeros((2, 3), np.int64)
         room = np.random.default_rng(0).integers(-_ROOM_SAMPLE, _ROOM_SAMPLE + 1, _LEAD_SAMPLES)
         for file in task.tests:
@@ -354,16 +354,18 @@ def unpack_student(data: bytes) -> bytes:
     return bytes(student)
 
 
-def unpack_outcome(word: TunedWord) -> Callable[[bytes], Outcome]:
+def unpack_outcome(word: TunedWord) -> Callable[[bytes], MeasuredLosses]:
     """Return what parses the outcome of a word; it raises ValueError if the file is damaged."""
 
-    def unpack(data: bytes) -> Outcome:
+    def unpack(data: bytes) -> MeasuredLosses:
         fixed, counts = unpack_arrays(data, "fixed", "counts")
         if fixed.shape != (2,) or counts.shape != (2, 3):
             raise ValueError("it is not an outcome")
         bound, share = fixed.tolist()
         woken, lost, before = (_pair(column) for column in counts.T)
-        return Outcome(word, bound, share, woken, lost, None if word.bound is None else before)
+        return MeasuredLosses(
+            word, bound, share, woken, lost, None if word.bound is None else before
+        )
 
     return unpack
 

@@ -129,7 +129,7 @@ def test_all_encoded_pieces_are_found_in_one_pass(
 ) -> None:
     random = np.random.default_rng(seed)
     marked = Watermark(seed)
-    encoded = [random.bytes(random.integers(40, 4000)) for _ in range(sounds)]
+    encoded = [random.bytes(int(random.integers(40, 4000))) for _ in range(sounds)]
     for each in encoded:
         marked.expect(each)
     kept = data.draw(st.sets(st.sampled_from(range(sounds))))

@@ -26,7 +26,7 @@ from listener.train.phrase import parse_phrase
 from listener.train.plan import Recipe
 from listener.train.report import CARD, REPORT, make_manifest, manifest_text
 from listener.train.tuning_plan import TuningRecipe
-from listener.train.tuning_work import Outcome, PendingTuning
+from listener.train.tuning_work import MeasuredLosses, PendingTuning
 from tests.train.test_report import RECIPE, made
 
 
@@ -97,10 +97,10 @@ class FakeTuning:
     def find_pending(self) -> PendingTuning:
         return PendingTuning((), (), has_student=True, measures=(), made=3, estimated_s=0.0)
 
-    def run(self, _pending: PendingTuning, _progress: object) -> tuple[Outcome, ...]:
+    def run(self, _pending: PendingTuning, _progress: object) -> tuple[MeasuredLosses, ...]:
         type(self).made += 1
         return tuple(
-            Outcome(
+            MeasuredLosses(
                 word,
                 0.01,
                 0.02,

@@ -27,7 +27,7 @@ from listener.train.tuning_report import (
     tuning_json,
     tuning_text,
 )
-from listener.train.tuning_work import STUDENT, Outcome, Tuning
+from listener.train.tuning_work import STUDENT, MeasuredLosses, Tuning
 from listener.train.voices.engine import EngineRecord
 from listener.train.work_folder import WorkFolder
 from listener.wakeword.manifest import File, parse_manifest
@@ -252,8 +252,8 @@ TUNED = TuningRecipe(RECIPE, FIRST_STAGE, "3" * 64, (KNOWN, NEW), COUNTS)
 
 def outcome(
     word: TunedWord, woken: tuple[int, int], lost: tuple[int, int], before: tuple[int, int] | None
-) -> Outcome:
-    return Outcome(word, 0.0005, 0.02, woken, lost, before)
+) -> MeasuredLosses:
+    return MeasuredLosses(word, 0.0005, 0.02, woken, lost, before)
 
 
 @pytest.mark.parametrize(
@@ -270,7 +270,7 @@ def outcome(
     ],
 )
 def test_word_is_known_only_if_its_loss_was_shown_to_stay(
-    outcomes: Sequence[Outcome], kept: list[str]
+    outcomes: Sequence[MeasuredLosses], kept: list[str]
 ) -> None:
     report = judge_outcomes(TUNED, outcomes)
 
