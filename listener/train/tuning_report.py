@@ -179,9 +179,9 @@ def _refuse(outcome: MeasuredLosses) -> str | None:
         return f"only {quantity(woken, 'clip')} of it woke, too few to measure a loss"
     if outcome.lost_before is None:
         if lost > MOST_LOST * woken:
-            return f"{lost} of {woken} clips lost"
+            return f"{lost} of {quantity(woken, 'clip')} lost"
     elif lost > sum(outcome.lost_before):
-        return f"{lost} of {woken} clips lost, {sum(outcome.lost_before)} before"
+        return f"{lost} of {quantity(woken, 'clip')} lost, {sum(outcome.lost_before)} before"
     return None
 
 
