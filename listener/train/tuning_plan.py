@@ -82,6 +82,11 @@ class TuningRecipe:
         """The new word."""
         return self.words[-1]
 
+    @property
+    def engine_names(self) -> list[str]:
+        """Names of the voice engines."""
+        return [engine.name for engine in self.training.engines]
+
     def digest(self) -> str:
         """Return the SHA-256 of the recipe, in hexadecimal."""
         return hashlib.sha256(msgspec.json.encode(asdict(self), order="sorted")).hexdigest()
@@ -112,7 +117,8 @@ def plan_talk(recipe: TuningRecipe, home: Path) -> tuple[TuningTask, ...]:
     training = recipe.training
     sentences = training.sentences[::-1]
     part = ClipPart("talk", "sentence", "talk", sentences, recipe.counts.talk)
-    return _tasks(recipe, part, "talk", "", home, 1, ())
+    batches = plan_part(part, recipe.engine_names, training.seed + 1, home, ())
+    return tuple(TuningTask(batch, "talk", "") for batch in batches)
 
 
 def plan_tuning(recipe: TuningRecipe, home: Path, talk: Sequence[Path]) -> tuple[TuningTask, ...]:
@@ -128,7 +134,9 @@ def plan_tuning(recipe: TuningRecipe, home: Path, talk: Sequence[Path]) -> tuple
     tasks: list[TuningTask] = []
 
     def add(part: ClipPart, form: Form, subject: str, seed: int) -> None:
-        tasks.extend(_tasks(recipe, part, form, subject, home, seed, tuple(talk)))
+        seed += recipe.training.seed
+        batches = plan_part(part, recipe.engine_names, seed, home, tuple(talk))
+        tasks.extend(TuningTask(batch, form, subject) for batch in batches)
 
     new, known = recipe.new, recipe.words[:-1]
     tune = ClipPart("tune-new", "word", "train", new.spoken, counts.words, counts.word_copies)
@@ -149,18 +157,3 @@ def plan_tuning(recipe: TuningRecipe, home: Path, talk: Sequence[Path]) -> tuple
     bound = ClipPart("bound-sentence", "sentence", "train", sentences[half:], counts.sentences)
     add(bound, "sound", "", _BOUND_SEED)
     return tuple(tasks)
-
-
-def _tasks(  # noqa: PLR0913, PLR0917 - what a part is made of
-    recipe: TuningRecipe,
-    part: ClipPart,
-    form: Form,
-    subject: str,
-    home: Path,
-    added_seed: int,
-    talk: tuple[Path, ...],
-) -> tuple[TuningTask, ...]:
-    training = recipe.training
-    engines = [engine.name for engine in training.engines]
-    batches = plan_part(part, engines, training.seed + added_seed, home, talk)
-    return tuple(TuningTask(batch, form, subject) for batch in batches)

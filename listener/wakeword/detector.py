@@ -209,7 +209,7 @@ class StreamDetector:
         return {
             name: score
             for name, score in zip(self._model.columns, row, strict=True)
-            if score == score  # noqa: PLR0124 - NaN differs from itself
+            if not math.isnan(score)
         }
 
     def _is_own_sound(self, end_sample: int) -> bool:

@@ -1,5 +1,6 @@
 """Tuning of the first stage for one more word: the same bytes, and words that fail closed."""
 
+import hashlib
 import shutil
 from collections.abc import Sequence
 from dataclasses import replace
@@ -323,9 +324,7 @@ def test_changed_head_is_not_known_and_runs_without_a_first_stage(home: Path) ->
 
     word = Catalogue(home).load(WORD)
     data = word.data + b"\0"
-    file = File(
-        path="model.onnx", sha256=__import__("hashlib").sha256(data).hexdigest(), bytes=len(data)
-    )
+    file = File(path="model.onnx", sha256=hashlib.sha256(data).hexdigest(), bytes=len(data))
     changed = msgspec.structs.replace(word.manifest, files=(file,))
     add_model(Catalogue(home), changed, data, replaces=True)
     after = Catalogue(home).first_stage([Catalogue(home).load(WORD)])
@@ -335,7 +334,6 @@ def test_changed_head_is_not_known_and_runs_without_a_first_stage(home: Path) ->
 
 
 @pytest.mark.system
-@pytest.mark.skipif(shutil.which("espeak-ng") is None, reason="espeak-ng is not installed")
 @pytest.mark.timeout(600)
 def test_tuned_first_stage_wakes_at_the_new_word(home: Path) -> None:
     add_word(home)
