@@ -82,15 +82,15 @@ def _counted(file: Path) -> dict[str, object]:
     mode = os.environ["EARMARK_COUNT"]
     if mode == "embedding":
         return _counted_embeddings(file)
-    from listener.inference.build import build_detector
+    from listener.inference.build import FirstStageModels, build_detector
 
     parts = mode.split("+")
     catalogue, words, settings = _models(is_lazy="lazy" in parts)
     alexa = [word for word in words if word.name == "alexa"]
-    first_stage = catalogue.first_stage(alexa) if "first-stage" in parts else None
+    student = catalogue.first_stage(alexa) if "first-stage" in parts else None
     opinions = catalogue.second_opinions(alexa) if "second-opinion" in parts else ()
-    long = None if first_stage is None else catalogue.long_embedding()
-    detector = build_detector(alexa, catalogue.embedding(), settings, first_stage, opinions, long)
+    stage = None if student is None else FirstStageModels(student, catalogue.long_embedding())
+    detector = build_detector(alexa, catalogue.embedding(), settings, stage, opinions)
     frames = _frames(file)
     for frame in frames:
         os.getppid()

@@ -2,6 +2,7 @@
 
 import io
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Final
 
 import numpy as np
@@ -34,13 +35,23 @@ from listener.wakeword.student import LongStudent, StudentNet, StudentWeights, r
 _FRAME_MS: Final = FRAME_SAMPLES * 1000 // SAMPLE_RATE_HZ
 
 
-def build_detector(  # noqa: PLR0913, PLR0917 - each model from its own file
+@dataclass(frozen=True, slots=True)
+class FirstStageModels:
+    """The models that a detector with a first stage has besides its words'."""
+
+    student: Model
+    """A first stage that knows all words, see ``Catalogue.first_stage``."""
+    long: Model | None = None
+    """The embedding network that takes any number of steps. At a hop of 80 ms the network catches
+    up with it by several steps at once; None: one step after the other."""
+
+
+def build_detector(
     words: Sequence[Model],
     embedding: Model,
     settings: WakeSettings,
-    first_stage: Model | None = None,
+    first_stage: FirstStageModels | None = None,
     opinions: Sequence[Model] = (),
-    long: Model | None = None,
 ) -> StreamDetector:
     """Build the detector for one stream.
 
@@ -48,27 +59,26 @@ def build_detector(  # noqa: PLR0913, PLR0917 - each model from its own file
         words: wake-word models, in the order of ``StreamDetector.scores``.
         embedding: the streaming embedding network that they share.
         settings: hop, lazy mode, thresholds, patience and refractory.
-        first_stage: a first stage that knows all words, see ``Catalogue.first_stage``; None: the
-            embedding network runs at every step.
+        first_stage: None: the embedding network runs at every step.
         opinions: models of second opinions, see ``Catalogue.second_opinions``; a word whose model
             is not among them is scored by its head alone.
-        long: the embedding network that takes any number of steps, for a first stage at a hop of
-            80 ms: it catches up by several steps at once. None: one step after the other.
 
     Raises:
         ModelRefused: a file is not a model that can be run.
     """
-    catches_up = first_stage is not None and settings.hop_ms == _FRAME_MS
-    network, weights = _embedding(embedding, settings.hop_ms, long if catches_up else None)
+    long = None
+    if first_stage is not None and settings.hop_ms == _FRAME_MS:
+        long = first_stage.long
+    network, weights = _embedding(embedding, settings.hop_ms, long)
     heads = tuple(_word(word) for word in words)
     longest = max(word.window_frames for word in heads)
     gate = None
     if first_stage is not None:
-        student = StudentNet(_student(first_stage), network.hop_frames)
+        student = StudentNet(_student(first_stage.student), network.hop_frames)
         gate = FirstStage(
             student,
             heads,
-            _bounds(first_stage, words),
+            _bounds(first_stage.student, words),
             STEP_FRAMES // network.hop_frames,
         )
     model = StreamingModel(
@@ -98,14 +108,13 @@ def load_detector(
     Raises:
         ModelRefused: a model is missing, or a file is not a model that can be run.
     """
-    first_stage = catalogue.first_stage(words) if settings.first_stage else None
+    student = catalogue.first_stage(words) if settings.first_stage else None
     return build_detector(
         words,
         catalogue.embedding(),
         settings,
-        first_stage,
+        None if student is None else FirstStageModels(student, catalogue.long_embedding()),
         catalogue.second_opinions(words) if settings.second_opinion else (),
-        None if first_stage is None else catalogue.long_embedding(),
     )
 
 

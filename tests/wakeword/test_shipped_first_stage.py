@@ -8,7 +8,7 @@ import pytest
 
 from listener.audio.pcm import FRAME_SAMPLES, SAMPLE_RATE_HZ, Frame, Samples
 from listener.config import WakeSettings
-from listener.inference.build import build_batch, build_detector
+from listener.inference.build import FirstStageModels, build_batch, build_detector
 from listener.inference.catalogue import Catalogue
 from listener.storage.recordings import read_recording
 from listener.train.tuning import Pair, score_recording
@@ -87,7 +87,9 @@ def test_own_recordings_wake_on_the_device(
         full, steps = wakes(build(word, lazy=False), cut(spoken[name]))
         settings = WakeSettings(words=(word,), lazy=False)
         networks = catalogue.embedding(), catalogue.long_embedding()
-        device = build_detector([model], networks[0], settings, shipped, long=networks[1])
+        device = build_detector(
+            [model], networks[0], settings, FirstStageModels(shipped, networks[1])
+        )
 
         found, scored = wakes(device, cut(spoken[name]))
 

@@ -10,7 +10,12 @@ import pytest
 from listener.audio.pcm import FRAME_SAMPLES, Frame, Samples
 from listener.config import WakeSettings
 from listener.errors import ModelRefused
-from listener.inference.build import build_batch, build_detector, build_student_batch
+from listener.inference.build import (
+    FirstStageModels,
+    build_batch,
+    build_detector,
+    build_student_batch,
+)
 from listener.inference.catalogue import Catalogue
 from listener.train.teacher import Teacher
 from listener.wakeword.batch import BATCH_STEPS, BatchModel
@@ -51,8 +56,8 @@ def on_device(
 ) -> Scores:
     """Score frames as the device does: NaN where a score was not computed."""
     options = WakeSettings(**({"lazy": False} | settings))
-    long = catalogue.long_embedding()
-    detector = build_detector(words, catalogue.embedding(), options, stage, opinions, long)
+    models = None if stage is None else FirstStageModels(stage, catalogue.long_embedding())
+    detector = build_detector(words, catalogue.embedding(), options, models, opinions)
     rows = []
     for frame in frames:
         detector.push(frame)
@@ -195,4 +200,6 @@ def test_word_that_the_student_does_not_know_is_refused(
     stage = first_stage(student, alexa=(alexa, 0.1))
 
     with pytest.raises(ModelRefused, match="not trained for hey-jarvis"):
-        build_detector([alexa, jarvis], catalogue.embedding(), WakeSettings(), stage)
+        build_detector(
+            [alexa, jarvis], catalogue.embedding(), WakeSettings(), FirstStageModels(stage)
+        )

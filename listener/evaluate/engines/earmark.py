@@ -19,7 +19,7 @@ from listener.evaluate.engines.provenance import (
     digest_values,
     versions,
 )
-from listener.inference.build import build_batch, build_detector
+from listener.inference.build import FirstStageModels, build_batch, build_detector
 from listener.inference.catalogue import Catalogue
 from listener.wakeword.batch import BATCH_STEPS
 from listener.wakeword.detector import StreamDetector
@@ -72,14 +72,10 @@ class EarmarkRecipe:
         settings = WakeSettings(
             words=self.words, lazy=False, hop_ms=80 if self.hop_ms == HOP_MS else 40
         )
-        detector = build_detector(
-            words,
-            catalogue.embedding(),
-            settings,
-            first_stage,
-            opinions,
-            None if first_stage is None else catalogue.long_embedding(),
-        )
+        stage = None
+        if first_stage is not None:
+            stage = FirstStageModels(first_stage, catalogue.long_embedding())
+        detector = build_detector(words, catalogue.embedding(), settings, stage, opinions)
         return StepEngine(detector, self.words, thresholds, patience)
 
 
