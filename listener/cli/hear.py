@@ -15,7 +15,7 @@ from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
-from typing import Final, TextIO
+from typing import TYPE_CHECKING, Final, TextIO
 
 import msgspec
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
@@ -47,28 +47,25 @@ from listener.hear.seccomp import apply_sandbox, overwrite_freed_memory
 from listener.hear.sequence import SequenceNumbers
 from listener.hear.state_feed import StateFeed
 from listener.hear.voice_runtime import VoiceRuntime, open_voice_runtime
-from listener.hear.voiceprint import voice_attribution
-from listener.hear.voiceprint.embedding_client import EmbeddingClient, embedding_command
-from listener.hear.voiceprint.enrolled_voices import EnrolledVoices
-from listener.hear.voiceprint.voice_attribution import LONGEST_FAST_S, VoiceAttribution
 from listener.inference.build import load_detector
 from listener.inference.catalogue import Catalogue
 from listener.inference.onnx import SpeechNet
-from listener.inference.speaker_embedding import read_model_sha256
 from listener.ipc import control
 from listener.ipc.hear_locks import HearLocks
 from listener.ipc.notice_socket import SOCKET, NoticeSender
 from listener.ipc.notices import DetectorNotice, sign_tally
 from listener.ipc.voice_folder import locate_voice_folder
-from listener.owner.attribution import Attribution, Keeper
+from listener.owner.attribution import Keeper
 from listener.spool.queue import Spool
 from listener.storage.home import Home
-from listener.storage.voiceprints import VoiceprintStore
 from listener.system.malloc import use_single_malloc_arena
 from listener.system.output import BoundedOutput, bound_logging
 from listener.system.systemd import Notifier, StopSignal
 from listener.wakeword.detector import StreamDetector
 from listener.wakeword.sensitivity import Sensitivity
+
+if TYPE_CHECKING:
+    from listener.hear.voiceprint.voice_mode import VoiceMode
 
 _log = logging.getLogger(__name__)
 
@@ -278,11 +275,11 @@ def run(arguments: argparse.Namespace, settings: config.Config) -> int:  # noqa:
     boot = os.urandom(_BOOT_BYTES).hex()
     counters = Counters(settings.device.name, boot)
     numbers = SequenceNumbers(home, settings.device.name, key.public_key())
-    comparison = (
-        None if settings.attribution.mode == "keeper" else EmbeddingClient(embedding_command())
-    )
+    roster = RosterUpdater(home, settings.device.name, key)
+    voices = _open_voice_mode(settings, home, keeper, roster, is_fast=arguments.fast)
+    comparison = None if voices is None else voices.comparison
     sealer = Sealer(
-        attribution=_build_attribution(settings, home, keeper, comparison, is_fast=arguments.fast),
+        attribution=Keeper(keeper, roster) if voices is None else voices.attribution,
         context=_sealing_context(settings, numbers.next_seq, key, boot),
         spool=Spool(home.path / "spool", settings.spool, patience_s=LOCK_PATIENCE_S),
         counters=counters,
@@ -294,7 +291,7 @@ def run(arguments: argparse.Namespace, settings: config.Config) -> int:  # noqa:
         if settings.clip.provisional_parts
         else None,
         comparison=comparison,
-        longest_s=2 * LONGEST_FAST_S if comparison is not None and arguments.fast else LONGEST_S,
+        longest_s=2 * voices.longest_s if voices is not None and arguments.fast else LONGEST_S,
     )
     voice = None
     if runtime is not None:
@@ -416,31 +413,16 @@ def _wait_for_keeper(
         return wait_for_keeper(home, settings.attribution.keeper, confirmation, stop.wait, on_wait)
 
 
-def _build_attribution(
-    settings: Config, home: Home, keeper: str, comparison: EmbeddingClient | None, *, is_fast: bool
-) -> Attribution:
-    """Return the configured attribution; one by voice needs the embedding process."""
-    key = home.device_key()
-    roster = RosterUpdater(home, settings.device.name, key)
-    if comparison is None:
-        return Keeper(keeper, roster)
-    store = VoiceprintStore(home.path)
-    if not store.names():
-        _log.warning("no voice is enrolled, so no clip is made; run earmark owner enrol NAME")
-    return VoiceAttribution(
-        settings.attribution,
-        keeper=keeper,
-        roster=roster,
-        voices=EnrolledVoices(
-            store,
-            key.public_key(),
-            read_model_sha256(),
-            settings.attribution.threshold,
-        ),
-        comparer=comparison,
-        speech_threshold=settings.clip.speech_threshold,
-        longest_s=LONGEST_FAST_S if is_fast else voice_attribution.LONGEST_S,
-    )
+def _open_voice_mode(
+    settings: Config, home: Home, keeper: str, roster: RosterUpdater, *, is_fast: bool
+) -> "VoiceMode | None":
+    """Return attribution by voice, or None in the mode ``keeper``."""
+    if settings.attribution.mode == "keeper":
+        return None
+    # Its modules take 0.6 MiB, and hear's memory is limited.
+    from listener.hear.voiceprint.voice_mode import open_voice_mode  # noqa: PLC0415 - see above
+
+    return open_voice_mode(settings, home, keeper, roster, is_fast=is_fast)
 
 
 def _permit_playback(runtime: VoiceRuntime | None) -> Callable[[bool], object]:

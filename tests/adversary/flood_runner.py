@@ -10,6 +10,7 @@ import json
 import multiprocessing
 import os
 import resource
+import signal
 import subprocess
 import sys
 import tempfile
@@ -129,6 +130,8 @@ Check = Callable[[FloodHome, float], tuple[list[str], str]]
 
 def check_refused_clips(home: FloodHome, _seconds: float) -> tuple[list[str], str]:
     """Every clip of the refused speaker still exists, or is counted as lost."""
+    # While send runs, it moves clips between the places that are counted here one by one.
+    home.stolen.send.end(signal.SIGTERM)
     spool = home.stolen.spool
     counts = spool.counts()
     folder = home.stolen.home.path / "spool" / "quarantine"

@@ -12,7 +12,7 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import numpy as np
@@ -38,14 +38,14 @@ class WatermarkRoom(Room):
 
     watermark = Watermark(2026)
 
+    def say_watermark_until(self, holds: Callable[[], object], what: str) -> None:
+        self.repeat_until(self.say_watermark, holds, what)
+
     def say_watermark(self) -> None:
         word = importlib.resources.files("listener.selftest") / "word.flac"
         with word.open("rb") as file:
             samples, _ = soundfile.read(file, dtype="int16")
         self._play(np.concatenate([samples, self.watermark.signal(0, CLIP_BLOCKS)]))
-
-    def is_played(self) -> bool:
-        return self._said.empty()
 
     def _play(self, samples: Samples) -> None:
         for at in range(0, len(samples) - FRAME_SAMPLES, FRAME_SAMPLES):
@@ -147,13 +147,11 @@ def test_pipe_in_place_of_the_key_rotation_does_not_stop_sealing(
 ) -> None:
     place = speaker.home / "spool" / "following.json"
     os.mkfifo(place)
-    room.say_watermark()
-    wait_until(lambda: speaker.hear.count("sealed") == 1, "a clip is sealed")
+    room.say_watermark_until(lambda: speaker.hear.count("sealed") == 1, "a clip is sealed")
 
     place.unlink()
     place.symlink_to("/dev/zero")
-    room.say_watermark()
-    wait_until(lambda: speaker.hear.count("sealed") == 2, "a second clip is sealed")
+    room.say_watermark_until(lambda: speaker.hear.count("sealed") == 2, "a second clip is sealed")
 
 
 @pytest.mark.parametrize("name", ["spool", "lock"])
@@ -163,16 +161,14 @@ def test_lock_that_is_never_released_costs_a_counted_clip_and_leaves_no_audio(
     if not as_root(request):
         return
     with held_lock(speaker.home / name):
-        room.say_watermark()
-        wait_until(lambda: speaker.hear.count("wake") == 1, "hear wakes")
+        room.say_watermark_until(lambda: speaker.hear.count("wake") == 1, "hear wakes")
         wait_until(speaker.reasons, "the loss of the clip is published")
         assert speaker.reasons() == ["refused"]
         # The ring buffer still holds the last 2 s.
         wait_until(lambda: not speaker.watermark_blocks(room.watermark), "no audio is left")
 
     wait_until(room.is_played, "the room is quiet")
-    room.say_watermark()
-    wait_until(lambda: speaker.hear.count("sealed") == 1, "the next clip is sealed")
+    room.say_watermark_until(lambda: speaker.hear.count("sealed") == 1, "the next clip is sealed")
 
 
 def test_mute_reports_an_open_microphone_while_hear_hangs(speaker: Speaker) -> None:

@@ -30,6 +30,8 @@ from tests.conftest import ROOT, Household
 pytestmark = [pytest.mark.system, pytest.mark.timeout(240)]
 
 PATIENCE_S = 60.0
+AGAIN_S = 12.0
+"""A word that a busy machine did not hear is said again after this time."""
 NAME = "earmark-room"
 EARMARK = (sys.executable, "-m", "listener")
 
@@ -57,6 +59,25 @@ class Room:
         samples, _ = soundfile.read(ROOT / "tests" / "fixtures" / recording, dtype="int16")
         for at in range(0, len(samples) - FRAME_SAMPLES, FRAME_SAMPLES):
             self._said.put(samples[at : at + FRAME_SAMPLES])
+
+    def say_until(self, recording: str, holds: Callable[[], object], what: str) -> None:
+        """Say it, and again while it has no effect: a busy machine loses sound."""
+        self.repeat_until(lambda: self.say(recording), holds, what)
+
+    def repeat_until(self, say: Callable[[], None], holds: Callable[[], object], what: str) -> None:
+        until_s = time.monotonic() + PATIENCE_S
+        played_s = float("-inf")
+        while not holds():
+            now_s = time.monotonic()
+            assert now_s < until_s, f"never: {what}"
+            if now_s - played_s > AGAIN_S:
+                say()
+            if not self.is_played():
+                played_s = now_s
+            time.sleep(0.02)
+
+    def is_played(self) -> bool:
+        return self._said.empty()
 
     def end(self) -> None:
         self._is_over.set()
@@ -181,14 +202,14 @@ def test_live_wake_becomes_an_envelope_and_device_reopens(
     hear = Hear(settings, environ)
     try:
         wait_until(lambda: hear.count("microphone_open") == 1, "the microphone is open")
-        room.say("alexa_command.flac")
-        wait_until(lambda: hear.count("sealed") == 1, "a clip is sealed")
+        room.say_until("alexa_command.flac", lambda: hear.count("sealed") == 1, "a clip is sealed")
 
         (microphone,) = hear.microphones()
         os.kill(microphone, signal.SIGKILL)
         wait_until(lambda: hear.count("microphone_open") == 2, "it is found again")
-        room.say("alexa_command.flac")
-        wait_until(lambda: hear.count("sealed") == 2, "another clip is sealed")
+        room.say_until(
+            "alexa_command.flac", lambda: hear.count("sealed") == 2, "another clip is sealed"
+        )
     finally:
         code = hear.end()
 
@@ -273,15 +294,20 @@ def test_chime_sounds_in_a_pause_only_and_is_a_gap(
     try:
         wait_until((folder / REPLY_KEY).exists, "the player runs")
         wait_until(lambda: hear.count("microphone_open") == 1, "the microphone is open")
-        room.say("alexa_command.flac")
-        wait_until(lambda: hear.count("sealed") == 1, "the command in one breath is sealed")
+        room.say_until(
+            "alexa_command.flac",
+            lambda: hear.count("sealed") == 1,
+            "the command in one breath is sealed",
+        )
         assert not sounded.exists()
-        room.say("alexa_pause_command.flac")
-        wait_until(lambda: hear.count("sealed") == 2, "one with a short pause is sealed")
+        room.say_until(
+            "alexa_pause_command.flac",
+            lambda: hear.count("sealed") == 2,
+            "one with a short pause is sealed",
+        )
         assert not sounded.exists()
 
-        room.say("alexa.flac")
-        wait_until(sounded.exists, "the chime sounds")
+        room.say_until("alexa.flac", sounded.exists, "the chime sounds")
         wait_until(lambda: hear.count("sealed") == 3, "the clip begins behind it")
     finally:
         player.terminate()
