@@ -256,6 +256,12 @@ def run(arguments: argparse.Namespace, settings: config.Config) -> int:  # noqa:
         on_reader_gone=stop.request,
     )
     runtime = open_voice_runtime(home, publisher)
+    detector, speech, models, thresholds = _networks(Catalogue(home.path), settings.wake)
+    timed = TimedDetector(detector, time.monotonic, time.process_time)
+    sensitivity = _route_sensitivity(router, detector, settings.wake, state_feed)
+    # After the models are loaded: their freed memory holds no audio. Before a recording is opened:
+    # reading its header takes a buffer with its first sound.
+    overwrite_freed_memory()
     gate = open_gate(
         settings.microphone,
         mute,
@@ -265,11 +271,6 @@ def run(arguments: argparse.Namespace, settings: config.Config) -> int:  # noqa:
         lock=state.lock_microphone,
         playback=None if runtime is None else runtime.playback_monitor(),
     )
-    detector, speech, models, thresholds = _networks(Catalogue(home.path), settings.wake)
-    timed = TimedDetector(detector, time.monotonic, time.process_time)
-    sensitivity = _route_sensitivity(router, detector, settings.wake, state_feed)
-    # After the models are loaded: their freed memory holds no audio.
-    overwrite_freed_memory()
     ring = Ring(allocate_locked(_frames(settings.clip.ring_s) * FRAME_SAMPLES))
     buffers = ClipBuffers(BUFFERS, longest_samples(settings.clip))
     boot = os.urandom(_BOOT_BYTES).hex()

@@ -74,14 +74,14 @@ def listen(arguments: argparse.Namespace, settings: Config) -> int:
     requests = ControlSocket(home / SOCKET)
     state = HearLocks(home)
     mute = build_mute(effective, home, requests, arguments.mute, state.apply)
-    gate = open_gate(
-        microphone, mute, stop, _log_microphone, is_fast=arguments.fast, lock=state.lock_microphone
-    )
     catalogue = Catalogue(home)
     words = [catalogue.load(name) for name in wake.words]
     detector = load_detector(catalogue, words, wake)
-    # After the models are loaded: their freed memory holds no audio.
+    # As in hear: after the models are loaded, and before a recording is opened.
     overwrite_freed_memory()
+    gate = open_gate(
+        microphone, mute, stop, _log_microphone, is_fast=arguments.fast, lock=state.lock_microphone
+    )
     render = to_json if arguments.json else to_text
     wakes = 0
     with contextlib.closing(requests), contextlib.closing(state), stop.on_signals():

@@ -140,6 +140,12 @@ def run(arguments: argparse.Namespace, settings: config.Config) -> int:
     requests = ControlSocket(home / CONTROL_SOCKET)
     state = HearLocks(home)
     mute = build_mute(effective, home, requests, arguments.mute, state.apply)
+    catalogue = Catalogue(home)
+    words = [catalogue.load(name) for name in wake.words]
+    detector = load_detector(catalogue, words, wake)
+    has_first_stage = wake.first_stage and catalogue.first_stage(words) is not None
+    # As in hear: after the models are loaded, and before a recording is opened.
+    overwrite_freed_memory()
     gate = open_gate(
         microphone,
         mute,
@@ -148,12 +154,6 @@ def run(arguments: argparse.Namespace, settings: config.Config) -> int:
         is_fast=arguments.fast,
         lock=state.lock_microphone,
     )
-    catalogue = Catalogue(home)
-    words = [catalogue.load(name) for name in wake.words]
-    detector = load_detector(catalogue, words, wake)
-    has_first_stage = wake.first_stage and catalogue.first_stage(words) is not None
-    # After the models are loaded: their freed memory holds no audio.
-    overwrite_freed_memory()
     step_samples = wake.hop_ms * SAMPLE_RATE_HZ // 1000
     clock = SystemClock()
     opened = OpenedLine(

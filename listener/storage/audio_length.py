@@ -76,10 +76,11 @@ def _check_riff(file: BinaryIO, size: int) -> str | None:
     long_length: int | None = None
     at = 12
     while at + 8 <= size:
-        head = _read(file, at, 24)
-        name, length = head[:4], int.from_bytes(head[4:8], order)  # type: ignore[arg-type] # big or little
+        # No more: samples would follow, and Python keeps freed objects of this size as they are.
+        head = _read(file, at, 8)
+        name, length = head[:4], int.from_bytes(head[4:], order)  # type: ignore[arg-type] # big or little
         if name == b"ds64":
-            long_length = int.from_bytes(head[16:24], "little")
+            long_length = int.from_bytes(_read(file, at + 16, 8), "little")
         if name == b"data":
             if length == 0xFFFF_FFFF and long_length is not None:  # noqa: PLR2004 - see ds64
                 length = long_length

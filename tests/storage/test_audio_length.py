@@ -254,3 +254,36 @@ def test_start_behind_the_end_of_a_codec_that_cannot_seek(tmp_path: Path) -> Non
 
     with pytest.raises(Unavailable, match="before 3"):
         open_recording(path, start_s=3.0)
+
+
+class CountedFile(io.BytesIO):
+    """A file that notes which bytes were read."""
+
+    def __init__(self, content: bytes) -> None:
+        super().__init__(content)
+        self.read_bytes: set[int] = set()
+
+    def read(self, size: int | None = -1, /) -> bytes:
+        at = self.tell()
+        data = super().read(size)
+        self.read_bytes.update(range(at, at + len(data)))
+        return data
+
+
+@pytest.mark.parametrize("kind", ["WAV", "RF64", "W64", "AIFF", "CAF", "AU"])
+def test_header_is_read_without_samples(kind: str) -> None:
+    """What is read stays in the process's memory, and a mark of 16 bytes would be found there."""
+    written = io.BytesIO()
+    samples = np.full(16_000, 0x1234, np.int16)
+    soundfile.write(written, samples, SAMPLE_RATE_HZ, format=kind, subtype="PCM_16")
+    file = CountedFile(written.getvalue())
+
+    assert find_damage(file, kind) is None
+
+    first = min(
+        written.getvalue().index(pair * 16)
+        for pair in (b"\x12\x34", b"\x34\x12")
+        if pair * 16 in written.getvalue()
+    )
+    assert file.read_bytes
+    assert not file.read_bytes & set(range(first, first + 2 * len(samples)))

@@ -387,3 +387,50 @@ def test_hear_stays_within_its_memory_budget(speaker: Speaker) -> None:
 
     (peak,) = [line for line in ended.stderr.splitlines() if line.startswith("VmHWM:")]
     assert int(peak.split()[1]) <= 96 * 1_024
+
+
+LOOKS_AT_FREED_MEMORY = """
+import ctypes, sys
+from listener.hear.microphone import file
+libc = ctypes.CDLL(None)
+libc.malloc.restype = ctypes.c_void_p
+opened = file.open_recording
+
+def look(*arguments):
+    piece = ctypes.c_void_p(libc.malloc(ctypes.c_size_t(8_192)))
+    ctypes.memset(piece, 0x11, 8_192)
+    libc.free(piece)
+    left = ctypes.string_at(piece, 8_192).count(bytes([0x11]) * 16)
+    print(f"left: {left}", file=sys.stderr)
+    return opened(*arguments)
+
+file.open_recording = look
+from listener.cli.main import main
+sys.exit(main(sys.argv[1:]))
+"""
+
+
+@pytest.mark.parametrize(
+    "command",
+    [["hear", "--keeper=ada"], ["survey", "--trace", "trace"], ["monitor", "--listen"]],
+    ids=lambda command: command[0],
+)
+def test_freed_memory_is_overwritten_before_a_recording_is_opened(
+    speaker: Speaker, tmp_path: Path, command: list[str]
+) -> None:
+    """Opening a recording reads its first 4 KiB, of which a part stayed in hear's heap."""
+    words = [*command, "--fast", "--home", str(speaker.path)]
+
+    ended = subprocess.run(
+        [sys.executable, "-c", LOOKS_AT_FREED_MEMORY, *words, f"--microphone={COMMAND}"],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=PATIENCE_S,
+    )
+
+    assert ended.returncode == 0, ended.stderr
+    looks = [line for line in ended.stderr.splitlines() if line.startswith("left: ")]
+    assert looks
+    assert set(looks) == {"left: 0"}
