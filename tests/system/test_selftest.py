@@ -28,12 +28,14 @@ if "hear" in sys.orig_argv:
 
 
 REMEMBERS_PARTS = """
-import sys
+import os, sys
 if "hear" in sys.orig_argv:
     from listener.hear.sealer import Sealer
     offer, kept = Sealer.offer_part, []
+    file = os.open(os.environ["PARTS"], os.O_WRONLY | os.O_CREAT | os.O_APPEND)
     def remember(self, clip, word, command):
         kept.append(clip.samples.copy())
+        os.write(file, b"kept\\n")
         offer(self, clip, word, command)
     Sealer.offer_part = remember
 """
@@ -103,31 +105,40 @@ def test_no_audio_in_memory_system_calls_or_disk() -> None:
     assert all(look["blocks"] > 0 for look in controls)
 
 
-def test_no_audio_is_left_by_provisional_parts(tmp_path: Path) -> None:
-    (tmp_path / "sitecustomize.py").write_text(COUNTS_PARTS)
+def selftest_with_parts(
+    tmp_path: Path, script: str, expected: str, *words: str
+) -> subprocess.CompletedProcess[str]:
+    """Return a selftest in which ``script`` noted the expected parts; at most the third.
+
+    On a busy machine the ask may be answered too late for a part.
+    """
+    (tmp_path / "sitecustomize.py").write_text(script)
     settings, parts = tmp_path / "earmark.toml", tmp_path / "parts"
     settings.write_text("clip.provisional_parts = true\n")
+    left = 3
+    while True:
+        left -= 1
+        parts.write_text("")
+        done = selftest(
+            *("--path", "recording", "--config", str(settings), *words),
+            PYTHONPATH=str(tmp_path),
+            PARTS=str(parts),
+        )
+        if parts.read_text() == expected or not left:
+            assert parts.read_text() == expected, done.stderr + done.stdout
+            return done
 
-    done = selftest(
-        *("--path", "recording", "--config", str(settings)),
-        PYTHONPATH=str(tmp_path),
-        PARTS=str(parts),
-    )
+
+def test_no_audio_is_left_by_provisional_parts(tmp_path: Path) -> None:
+    done = selftest_with_parts(tmp_path, COUNTS_PARTS, "1 False True\n2 True True\n")
 
     *_, verdict = events(done)
     assert done.returncode == 0, done.stderr + done.stdout
     assert (verdict["good"], verdict["failed"]) == (True, 0)
-    assert parts.read_text().splitlines() == ["1 False True", "2 True True"]
 
 
 def test_selftest_detects_a_hear_that_keeps_a_provisional_part(tmp_path: Path) -> None:
-    (tmp_path / "sitecustomize.py").write_text(REMEMBERS_PARTS)
-    settings = tmp_path / "earmark.toml"
-    settings.write_text("clip.provisional_parts = true\n")
-
-    done = selftest(
-        *("--no-trace", "--path", "recording", "--config", str(settings)), PYTHONPATH=str(tmp_path)
-    )
+    done = selftest_with_parts(tmp_path, REMEMBERS_PARTS, "kept\n", "--no-trace")
 
     looks = events(done)
     assert done.returncode == 1, done.stderr + done.stdout
