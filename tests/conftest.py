@@ -96,8 +96,18 @@ def recordings_folder() -> Path | None:
 
 
 @pytest.fixture
-def recordings(recordings_folder: Path | None) -> Path:
+def unmeasured(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Start processes that coverage does not measure; it takes a third of their time.
+
+    For tests whose processes work for minutes on code that other tests measure.
+    """
+    monkeypatch.delenv("COVERAGE_PROCESS_CONFIG", raising=False)
+
+
+@pytest.fixture
+def recordings(recordings_folder: Path | None, unmeasured: None) -> Path:
     """The folder of real recordings with its manifest.json."""
+    del unmeasured
     if recordings_folder is None:
         pytest.skip(NO_RECORDINGS)
     return recordings_folder
