@@ -420,8 +420,7 @@ def _open_voice_mode(
     """Return attribution by voice, or None in the mode ``keeper``."""
     if settings.attribution.mode == "keeper":
         return None
-    # Its modules take 0.6 MiB, and hear's memory is limited.
-    from listener.hear.voiceprint.voice_mode import open_voice_mode  # noqa: PLC0415 - see above
+    from listener.hear.voiceprint.voice_mode import open_voice_mode  # noqa: PLC0415 - takes 0.6 MiB
 
     return open_voice_mode(settings, home, keeper, roster, is_fast=is_fast)
 

@@ -8,7 +8,7 @@ Apple's AIFF and CAF, RFC 3533 (Ogg), RFC 9639 (FLAC), and libsndfile for AU and
 import os
 import struct
 from collections.abc import Callable, Mapping
-from typing import BinaryIO, Final
+from typing import BinaryIO, Final, Literal
 
 from listener.audio.flac import crc_16
 
@@ -72,13 +72,13 @@ def _is_streamed(length: int) -> bool:
 
 def _check_riff(file: BinaryIO, size: int) -> str | None:
     """Check a WAV or RF64 file."""
-    order = "big" if _read(file, 0, 4) == b"RIFX" else "little"
+    order: Literal["big", "little"] = "big" if _read(file, 0, 4) == b"RIFX" else "little"
     long_length: int | None = None
     at = 12
     while at + 8 <= size:
         # No more: samples would follow, and Python keeps freed objects of this size as they are.
         head = _read(file, at, 8)
-        name, length = head[:4], int.from_bytes(head[4:], order)  # type: ignore[arg-type] # big or little
+        name, length = head[:4], int.from_bytes(head[4:], order)
         if name == b"ds64":
             long_length = int.from_bytes(_read(file, at + 16, 8), "little")
         if name == b"data":
@@ -91,7 +91,7 @@ def _check_riff(file: BinaryIO, size: int) -> str | None:
                 at + 8,
                 length,
                 size,
-                lambda head: int.from_bytes(head[4:8], order),  # type: ignore[arg-type] # big or little
+                lambda head: int.from_bytes(head[4:8], order),
             )
         at += 8 + length + length % 2
     return "it has no samples"
@@ -192,8 +192,8 @@ def _check_caf(file: BinaryIO, size: int) -> str | None:
 def _check_au(file: BinaryIO, size: int) -> str | None:
     """Check a Sun AU file, which ends with its samples."""
     head = _read(file, 0, 12)
-    order = "big" if head[:4] == b".snd" else "little"
-    start, length = (int.from_bytes(head[each : each + 4], order) for each in (4, 8))  # type: ignore[arg-type] # big or little
+    order: Literal["big", "little"] = "big" if head[:4] == b".snd" else "little"
+    start, length = (int.from_bytes(head[each : each + 4], order) for each in (4, 8))
     if _is_streamed(length):
         return None
     after = start + length

@@ -124,7 +124,7 @@ def test_resume_overwrites_what_groups_of_steps_took() -> None:
 
     GROUPED.resume(state)
 
-    for group in GROUPED._groups:  # noqa: SLF001 - no public name shows its buffers
+    for group in GROUPED._groups:  # noqa: SLF001 - its buffers hold sound, and have no public name
         assert not group.mel.any()
         assert not group.embeddings.any()
 
