@@ -2,8 +2,10 @@
 
 import contextlib
 import json
+import math
 import random
 import signal
+import sqlite3
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator
@@ -16,6 +18,7 @@ from typing import Final
 import pyrage
 
 from benchmarks.soak.cast import until
+from listener.archive.owner_state import ORDERS
 from listener.clips.http import parse_address
 from listener.digests import sha256
 from listener.envelope import format as form
@@ -146,12 +149,13 @@ class _MixedRun:
             seq, owner, device=BATH, t=form.format_timestamp(at), ttl_s=30 * 86_400
         )
         data = self._sealing.seal(header)
+        sealed_s = time.monotonic()
         try:
             bath.spool.put(header.clip, owner, seq, data)
         except SpoolFull:
             self._oracle.refuse(BATH)
         else:
-            self._oracle.seal(header.clip, owner, BATH, sha256(data).hex())
+            self._oracle.seal(header.clip, owner, BATH, sha256(data).hex(), sealed_s)
 
     def _order(self) -> None:
         """Let an owner list or export, or bob erase all of their clips."""
@@ -164,14 +168,14 @@ class _MixedRun:
         try:
             if op == "erase":
                 receipt = json.loads(client.ask("erase", all=True))["receipt"]
-                self._oracle.erase(owner, receipt["clips"], delivered)
+                self._oracle.erase(owner, time.monotonic(), receipt["clips"], delivered)
             else:
                 client.ask(op)
             self._requests[f"{op} served"] += 1
         except RequestFailed:
             self._requests[f"{op} disturbed"] += 1
             if op == "erase":
-                self._oracle.erase(owner, [])  # it may have been carried out before the answer
+                self._oracle.erase(owner, time.monotonic())  # it may be carried out all the same
 
     def _sample(self) -> None:
         for name, actor in self._machines.actors().items():
@@ -254,7 +258,7 @@ class _MixedRun:
                     there[file.stem] = sha256(data).hex()
         for clip in reported | there.keys():
             # Its signature is verified below: a clip that is there as it was sealed has its hash.
-            self._oracle.seal(clip, "ada", HALL, there.get(clip, "not stored"))
+            self._oracle.seal(clip, "ada", HALL, there.get(clip, "not stored"), math.inf)
         if (more := len(there.keys() - reported)) > self._attacks.hear_kills:
             return [f"{more} clips of hear without an event, {self._attacks.hear_kills} kills"]
         return []
@@ -289,6 +293,7 @@ class _MixedRun:
             part_files=[path.name for home in homes for path in home.rglob("*.part")],
             opened_by_another=opened_by_another,
             unopened=unopened,
+            tombstones=_tombstones(machines.archive_home.path),
         )
 
 
@@ -296,6 +301,12 @@ def _stored(home: Path) -> Iterator[tuple[Path, bytes]]:
     """Yield the envelopes of the archive, whichever folder they are in."""
     for path in sorted((home / "archive").rglob("*.earmark")):
         yield path, path.read_bytes()
+
+
+def _tombstones(home: Path) -> frozenset[str]:
+    """Return the ids of the clips that the archive has recorded as erased."""
+    with closing(sqlite3.connect(home / ORDERS)) as connection:
+        return frozenset(clip for (clip,) in connection.execute("select clip from tombstone"))
 
 
 def _answers(client: OwnerClient) -> bool:

@@ -8,6 +8,9 @@ from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
+UNCERTAIN_S = 10.0
+"""Time after an order in which a clip that was sealed may be erased: the archive cannot tell that
+it is later (``owner_state.MOST_DOUBT_S``), or carries out an order after its client has gone."""
 COUNTED_LOSSES = ("dropped", "expired")
 """Counters of a spool, in the status of its speaker, that account for a clip that is gone. A clip
 that was erased on arrival needs an order that came after it, and not a counter."""
@@ -25,6 +28,8 @@ class SealedClip:
     """SHA-256 of the envelope in hexadecimal."""
     order: int
     """Position among all events of the run, from 0."""
+    at_s: float
+    """Time at which it was sealed, in seconds."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,6 +39,8 @@ class ErasureOrder:
     owner: str
     order: int
     """Position among all events of the run at which the receipt arrived."""
+    at_s: float
+    """Time at which the receipt arrived, or the client waited no longer, in seconds."""
     clips: frozenset[str]
     """Ids that the receipt names."""
     delivered: frozenset[str] = frozenset()
@@ -70,6 +77,8 @@ class Observed:
     """Clips that the key of another owner opened."""
     unopened: Sequence[str]
     """Ids of archived clips that the key of their owner does not open."""
+    tombstones: frozenset[str] = frozenset()
+    """Ids of the clips that the archive has recorded as erased."""
 
 
 @dataclass(slots=True)
@@ -82,24 +91,29 @@ class Oracle:
     """Clips for which a speaker's spool raised an error, by speaker."""
     _events: int = 0
 
-    def seal(self, clip: str, owner: str, device: str, sha256: str) -> None:
-        """Record a clip that is durably in a spool."""
-        self.sealed[clip] = SealedClip(clip, owner, device, sha256, self._next())
+    def seal(self, clip: str, owner: str, device: str, sha256: str, at_s: float) -> None:
+        """Record a clip that is durably in a spool since ``at_s``."""
+        self.sealed[clip] = SealedClip(clip, owner, device, sha256, self._next(), at_s)
 
     def refuse(self, device: str) -> None:
         """Record a clip that a spool could not store."""
         self.refused[device] += 1
 
-    def erase(self, owner: str, clips: Iterable[str], delivered: Iterable[str] = ()) -> None:
-        """Record the receipt of an order to erase all clips of an owner.
+    def erase(
+        self, owner: str, at_s: float, clips: Iterable[str] = (), delivered: Iterable[str] = ()
+    ) -> None:
+        """Record an order to erase all clips of an owner.
 
         Args:
             owner: name of the owner.
-            clips: ids that the receipt names.
+            at_s: time at which the receipt arrived, or the client waited no longer.
+            clips: ids that the receipt names, none without a receipt.
             delivered: ids of ``sealed_since_order`` that had left their spool before the order.
         """
-        order = ErasureOrder(owner, self._next(), frozenset(clips), frozenset(delivered))
-        self.orders.append(order)
+        number = self._next()
+        self.orders.append(
+            ErasureOrder(owner, number, at_s, frozenset(clips), frozenset(delivered))
+        )
 
     def sealed_since_order(self, owner: str) -> set[str]:
         """Return the ids of an owner's clips that were sealed after their last order."""
@@ -115,7 +129,7 @@ class Oracle:
         return [
             *self._judge_files(seen),
             *self._judge_absent(seen),
-            *self._judge_orders(),
+            *self._judge_orders(seen),
             *self._judge_listed(seen),
             *self._judge_counts(seen),
         ]
@@ -150,7 +164,7 @@ class Oracle:
         owners: defaultdict[str, set[str]] = defaultdict(set)
         faults = []
         for sealed in self.sealed.values():
-            if sealed.clip in there or self._is_erased(sealed):
+            if sealed.clip in there or self._is_erased(sealed, seen):
                 continue
             if sealed.clip in seen.set_aside.get(sealed.device, frozenset()):
                 continue  # counted as quarantined, and its file exists
@@ -167,18 +181,32 @@ class Oracle:
                 faults.append(f"{number} clips of {of} on {device} are lost, {counted} are counted")
         return faults
 
-    def _is_erased(self, sealed: SealedClip) -> bool:
-        """Return whether an order covers a clip: it came later than the clip, for its owner."""
+    def _is_erased(self, sealed: SealedClip, seen: Observed) -> bool:
+        """Return whether an order of its owner covers a clip.
+
+        The order came later than the clip; or shortly before it, and the archive has recorded that
+        it erased the clip.
+        """
         return any(
             order.owner == sealed.owner and order.order > sealed.order for order in self.orders
+        ) or self._is_erased_late(sealed.clip, seen)
+
+    def _is_erased_late(self, clip: str, seen: Observed) -> bool:
+        """Return whether an order erased a clip that was sealed shortly after it."""
+        sealed = self.sealed[clip]
+        return clip in seen.tombstones and any(
+            order.order < sealed.order and sealed.at_s - order.at_s <= UNCERTAIN_S
+            for order in self.orders
+            if order.owner == sealed.owner
         )
 
-    def _judge_orders(self) -> list[str]:
+    def _judge_orders(self, seen: Observed) -> list[str]:
         """An order erases what was delivered since the last one; it was not erased before."""
         return [
             f"{clip} was acknowledged after an order and before the next, whose receipt lacks it"
             for order in self.orders
             for clip in sorted(order.delivered - order.clips)
+            if not self._is_erased_late(clip, seen)
         ]
 
     def _judge_listed(self, seen: Observed) -> list[str]:

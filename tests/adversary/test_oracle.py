@@ -7,14 +7,14 @@ from typing import Any
 
 import pytest
 
-from tests.adversary.oracle import Observed, Oracle, StoredFile
+from tests.adversary.oracle import UNCERTAIN_S, Observed, Oracle, StoredFile
 from tests.adversary.vitals import MIB, Limits, Sample, Vitals, read_sample
 
 
 def oracle_of(*names: str) -> Oracle:
     made = Oracle()
     for name in names:
-        made.seal(name, "ada", "hall", f"hash of {name}")
+        made.seal(name, "ada", "hall", f"hash of {name}", at_s=0.0)
     return made
 
 
@@ -76,7 +76,7 @@ def test_counted_loss_is_no_fault(counter: str) -> None:
     oracle = oracle_of("a", "b")
 
     assert oracle.judge(observed("a", counts={"hall": {counter: 1}})) == []
-    oracle.seal("c", "ada", "hall", "hash of c")
+    oracle.seal("c", "ada", "hall", "hash of c", at_s=0.0)
     assert oracle.judge(observed("a", counts={"hall": {counter: 1}})) != []
 
 
@@ -88,31 +88,62 @@ def test_clip_erased_on_arrival_without_an_order_is_a_fault() -> None:
 
 def test_order_covers_earlier_clips_of_its_owner_only() -> None:
     oracle = oracle_of("a", "b")
-    oracle.erase("ada", ["a"])
+    oracle.erase("ada", 0.0, ["a"])
     assert oracle.judge(observed()) == []
 
-    oracle.seal("c", "ada", "hall", "hash of c")
+    oracle.seal("c", "ada", "hall", "hash of c", at_s=0.0)
     assert oracle.judge(observed("c")) == []
     assert oracle.judge(observed()) == ["1 clips of ada on hall are lost, 0 are counted"]
-    oracle.seal("d", "bob", "hall", "hash of d")
-    oracle.erase("ada", ["c"])
+    oracle.seal("d", "bob", "hall", "hash of d", at_s=0.0)
+    oracle.erase("ada", 0.0, ["c"])
     assert oracle.judge(observed()) == ["1 clips of bob on hall are lost, 0 are counted"]
+
+
+@pytest.mark.parametrize(
+    ("at_s", "tombstones", "is_fault"),
+    [
+        (UNCERTAIN_S, "b", False),
+        (UNCERTAIN_S, "", True),
+        (UNCERTAIN_S + 0.1, "b", True),
+    ],
+)
+def test_clip_sealed_shortly_after_an_order_may_be_erased_with_a_record(
+    *, at_s: float, tombstones: str, is_fault: bool
+) -> None:
+    oracle = oracle_of("a")
+    oracle.erase("ada", 0.0, ["a"])
+    oracle.seal("b", "ada", "hall", "hash of b", at_s)
+    seen = observed(tombstones=frozenset("a" + tombstones))
+    assert bool(oracle.judge(seen)) == is_fault
+
+    oracle.erase("ada", at_s, [], delivered=["b"])
+    assert bool(oracle.judge(seen)) == is_fault
+
+
+def test_order_does_not_erase_another_owners_clip_shortly_after_it() -> None:
+    oracle = oracle_of("a")
+    oracle.erase("ada", 0.0, ["a"])
+    oracle.seal("b", "bob", "hall", "hash of b", 0.0)
+
+    assert oracle.judge(observed(tombstones=frozenset("ab"))) == [
+        "1 clips of bob on hall are lost, 0 are counted"
+    ]
 
 
 def test_stored_clip_of_a_receipt_is_a_fault() -> None:
     oracle = oracle_of("a")
-    oracle.erase("ada", ["a"])
+    oracle.erase("ada", 0.0, ["a"])
 
     assert oracle.judge(observed("a")) == ["a is stored, and a receipt says that it was erased"]
 
 
 def test_clip_erased_by_an_order_before_it_was_sealed_is_a_fault() -> None:
     oracle = oracle_of("a")
-    oracle.erase("ada", ["a"], oracle.sealed_since_order("ada"))
-    oracle.seal("b", "ada", "hall", "hash of b")
-    oracle.seal("c", "bob", "hall", "hash of c")
+    oracle.erase("ada", 0.0, ["a"], oracle.sealed_since_order("ada"))
+    oracle.seal("b", "ada", "hall", "hash of b", at_s=0.0)
+    oracle.seal("c", "bob", "hall", "hash of c", at_s=0.0)
     assert oracle.sealed_since_order("ada") == {"b"}
-    oracle.erase("ada", [], oracle.sealed_since_order("ada"))
+    oracle.erase("ada", 0.0, [], oracle.sealed_since_order("ada"))
 
     assert oracle.judge(observed(counts={"hall": {"dropped": 1}})) == [
         "b was acknowledged after an order and before the next, whose receipt lacks it"
