@@ -41,10 +41,24 @@ def measure(say: Callable[[str], None]) -> dict[str, Any]:
                 if send.poll() is not None or send_mib is None:
                     raise Unavailable("earmark send exited early")
             sealed = len(list((folder / "home" / "spool").glob("*.earmark")))
-    if not sealed:
-        raise Unavailable("hear sealed no clip, so its peak would be too low")
-    say(f"hear {hear_mib:.1f} MiB, send {send_mib:.1f} MiB, {sealed} clips sealed")
-    return {"hear_mib": round(hear_mib, 1), "send_mib": round(send_mib, 1), "sealed": sealed}
+            settings.write_text(
+                settings.read_text("utf-8") + "[wake]\nfirst_stage = true\n", "utf-8"
+            )
+            say(f"hear listens with the first stage for {HEARD_S} s in real time")
+            staged_mib = _hear(settings, sound)
+            staged = len(list((folder / "home" / "spool").glob("*.earmark"))) - sealed
+    if not sealed or staged != sealed:
+        raise Unavailable("hear sealed no clip, or fewer with the first stage: a peak is too low")
+    say(
+        f"hear {hear_mib:.1f} MiB, with the first stage {staged_mib:.1f} MiB, send {send_mib:.1f}"
+        f" MiB, {sealed} clips sealed"
+    )
+    return {
+        "hear_mib": round(hear_mib, 1),
+        "hear_stages_mib": round(staged_mib, 1),
+        "send_mib": round(send_mib, 1),
+        "sealed": sealed,
+    }
 
 
 def _hear(settings: Path, sound: Path) -> float:

@@ -178,6 +178,12 @@ TARGETS: Final = (
         is_headline=True,
     ),
     Target(
+        what="memory of `earmark hear` with the first stage, peak",
+        measure=_plain("memory", "hear_stages_mib"),
+        limit=96,
+        unit=" MiB",
+    ),
+    Target(
         what="memory of `earmark send`, peak",
         measure=_plain("memory", "send_mib"),
         limit=40,

@@ -42,8 +42,8 @@ class FirstStageModels:
     student: Model
     """A first stage that knows all words, see ``Catalogue.first_stage``."""
     long: Model | None = None
-    """The embedding network that takes any number of steps. At a hop of 80 ms the network catches
-    up with it by several steps at once; None: one step after the other."""
+    """The embedding network that takes any number of steps. At a hop of 80 ms it catches up by
+    several steps at once; None: one step after the other."""
 
 
 def build_detector(
@@ -66,10 +66,14 @@ def build_detector(
     Raises:
         ModelRefused: a file is not a model that can be run.
     """
-    long = None
-    if first_stage is not None and settings.hop_ms == _FRAME_MS:
-        long = first_stage.long
-    network, weights = _embedding(embedding, settings.hop_ms, long)
+    long = None if first_stage is None else first_stage.long
+    if long is not None and settings.hop_ms == _FRAME_MS:
+        # It takes single steps, too, in the same time: one network in memory instead of two.
+        network = StreamNet(long.data, long.name)
+    else:
+        file = _file(embedding, f"stream-{settings.hop_ms}.onnx")
+        network = StreamNet(file, embedding.name)
+    weights = mel_weights(embedding)
     heads = tuple(_word(word) for word in words)
     longest = max(word.window_frames for word in heads)
     gate = None
@@ -199,13 +203,6 @@ def build_rule(word: Model, settings: WakeSettings) -> Rule:
         refractory_samples=round(settings.refractory_s * SAMPLE_RATE_HZ),
         near_miss_threshold=settings.near_miss_threshold,
     )
-
-
-def _embedding(model: Model, hop_ms: int, long: Model | None) -> tuple[StreamNet, Floats]:
-    """Load the streaming network for a hop and the weights of the mel bands."""
-    many = None if long is None else (long.data, long.name)
-    network = StreamNet(_file(model, f"stream-{hop_ms}.onnx"), model.name, many)
-    return network, mel_weights(model)
 
 
 def mel_weights(model: Model) -> Floats:

@@ -95,37 +95,36 @@ class StreamNet:
     """The streaming embedding network, on buffers that are bound once.
 
     Two sets of cached columns alternate as input and output, so nothing is copied between steps.
-    Where there is a network for many steps, too, it takes groups of `GROUP_STEPS` for two thirds
-    of the time, on the same columns.
+    The file for any number of steps takes groups of `GROUP_STEPS`, too, for two thirds of the time
+    of single steps, on the same columns.
     Implements ``wakeword.embedding.Network``. Not safe for use by several threads.
     """
 
-    def __init__(self, data: bytes, name: str, long: tuple[bytes, str] | None = None) -> None:
+    def __init__(self, data: bytes, name: str) -> None:
         """Load the network.
 
         Args:
-            data: an ONNX file.
+            data: an ONNX file, for steps of 8 or 4 mel frames, or for any number of steps of 8.
             name: name for messages.
-            long: file and name of the network for many steps, at 8 mel frames in a step; None:
-                `steps` takes one step after the other.
 
         Raises:
             ModelRefused: it is not a streaming embedding network.
         """
         session = open_session(data, name, keeps_memory=True)
         shapes = {node.name: tuple(node.shape) for node in session.get_inputs()}
-        hop = shapes.get("mel", (0, 0, 0, 0))[2]
+        frames = shapes.get("mel", (0, 0, 0, 0))[2]
         past = {name: shape for name, shape in shapes.items() if name != "mel"}
         names = {node.name for node in session.get_outputs()}
-        if shapes.get("mel") != (1, 1, hop, BANDS) or names != {
+        if shapes.get("mel") != (1, 1, frames, BANDS) or names != {
             "embedding",
             *map(_next_input, past),
         }:
             raise ModelRefused(f"{name} is not a streaming embedding network")
-        self.hop_frames: int = hop
+        takes_groups = not isinstance(frames, int)
+        self.hop_frames: int = STEP_FRAMES if takes_groups else frames
         """Mel frames in a step."""
         # onnxruntime stores only the addresses; these references keep the buffers alive.
-        self._mel = np.zeros((1, 1, hop, BANDS), np.float32)
+        self._mel = np.zeros((1, 1, self.hop_frames, BANDS), np.float32)
         self._embedding = np.zeros((1, FEATURES), np.float32)
         self._result: Floats = self._embedding[0]
         self._columns = tuple(
@@ -134,7 +133,7 @@ class StreamNet:
         self._turns = self._bind(session, self._mel, self._embedding)
         self._run = session.run_with_iobinding
         self._turn = 0
-        self._groups = () if long is None else self._bind_groups(*long)
+        self._groups = self._bind_groups(session) if takes_groups else ()
 
     def step(self, mel: Floats) -> Floats:
         """See ``Network.step``."""
@@ -192,17 +191,8 @@ class StreamNet:
             bindings.append(binding)
         return tuple(bindings)
 
-    def _bind_groups(self, data: bytes, name: str) -> tuple["_Group", ...]:
-        """Load the network for many steps, on the columns of the other one.
-
-        Raises:
-            ModelRefused: it is not such a network, or has other columns.
-        """
-        session = open_session(data, name, keeps_memory=True)
-        shapes = {node.name: tuple(node.shape) for node in session.get_inputs()}
-        columns = {name: buffer.shape for name, buffer in self._columns[0].items()}
-        if shapes != {"mel": (1, 1, "frames", BANDS), **columns} or self.hop_frames != STEP_FRAMES:
-            raise ModelRefused(f"{name} does not fit the streaming embedding network")
+    def _bind_groups(self, session: Session) -> tuple["_Group", ...]:
+        """Bind the network for each number of steps that it takes at once."""
         groups = []
         for steps in GROUP_STEPS:
             mel = np.zeros((1, 1, steps * STEP_FRAMES, BANDS), np.float32)

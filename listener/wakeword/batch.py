@@ -13,7 +13,13 @@ from listener.audio.pcm import FRAME_SAMPLES, Samples
 from listener.wakeword.embedding import FEATURES, RECEPTIVE_FRAMES, STEP_FRAMES
 from listener.wakeword.features import BANDS, SILENT_LEVEL, START_LEVEL, Floats, Mel
 from listener.wakeword.first_stage import CatchUp, Mask, OpenSteps, best_output
-from listener.wakeword.streaming import LAZY_WINDOW_FRAMES, SILENT_FRAMES, Word, pace_steps
+from listener.wakeword.streaming import (
+    LAZY_WINDOW_FRAMES,
+    SILENT_FRAMES,
+    Word,
+    pace_steps,
+    reach_steps,
+)
 
 BATCH_STEPS: Final = 128
 """Steps in a batch: 10 s of audio. An eighth faster than 32; more gains little."""
@@ -208,7 +214,7 @@ class _BatchFirstStage:
         self._open = OpenSteps(bounds, windows)
         self._past = max(windows) - 1
         window = min(max(windows), LAZY_WINDOW_FRAMES)
-        self._reach = -(-(RECEPTIVE_FRAMES + (window - 1) * STEP_FRAMES) // STEP_FRAMES)
+        self._reach = reach_steps(window, STEP_FRAMES)
         self._window = window
         self._catch_up = CatchUp(self._reach, pace_steps(self._reach, 1))
 

@@ -69,6 +69,8 @@ class CatchUp:
         """Start anew."""
         self._put_off = 0
         self._is_behind = False
+        self.computed_steps = 0
+        """Steps that the network has taken."""
 
     def push(self, *, is_open: bool) -> int:
         """Take a step; return how many frames later its scores come.
@@ -81,7 +83,9 @@ class CatchUp:
             if not is_open:
                 return 0
             self._put_off = min(self._put_off, self._reach)
-        self._put_off -= min(self._pace, self._put_off)
+        taken = min(self._pace, self._put_off)
+        self.computed_steps += taken
+        self._put_off -= taken
         self._is_behind = self._put_off > 0
         # Each frame adds a step.
         return -(-self._put_off // (self._pace - 1))

@@ -42,6 +42,16 @@ _LOWEST_FLOOR: Final = -1.0
 """Lowest floor, below one bit of noise; from a lower one it would take minutes to rise."""
 
 
+def reach_steps(window_frames: int, hop_frames: int) -> int:
+    """Return the steps in the receptive field of a score.
+
+    Args:
+        window_frames: embeddings, 80 ms apart, in the window of the head.
+        hop_frames: mel frames in a step.
+    """
+    return -(-(RECEPTIVE_FRAMES + (window_frames - 1) * STEP_FRAMES) // hop_frames)
+
+
 def pace_steps(reach_steps: int, steps_per_frame: int) -> int:
     """Return the steps that the network takes at most for each new one, to catch up in time.
 
@@ -206,9 +216,8 @@ class StreamingModel:
         longest = max(word.window_frames for word in words)
         hop_frames = STEP_FRAMES // self.steps_per_frame
         self._gate = EnergyGate(hop_frames) if lazy and longest <= LAZY_WINDOW_FRAMES else None
-        # Receptive field of a score, in steps.
         window = longest if first_stage is None else min(longest, LAZY_WINDOW_FRAMES)
-        self._reach_steps = -(-(RECEPTIVE_FRAMES + (window - 1) * STEP_FRAMES) // hop_frames)
+        self._reach_steps = reach_steps(window, hop_frames)
         # Steps after which an embedding no longer depends on a stale state.
         self._stale_steps = -(-RECEPTIVE_FRAMES // hop_frames) - 1
         stored_steps = self._reach_steps if self._gate or first_stage else 0

@@ -8,7 +8,8 @@ played in five conditions, and those that wake without the first stage are count
 those that no longer wake with it. Real recordings of a word are used where AUDIO has them
 (``positive/``); they train nothing and fix no bound. For every word there are synthetic clips, by
 the same voices, that the student was not trained with. With ``--added`` the first stage that
-``earmark train --first-stage`` tuned is measured as it is.
+``earmark train --first-stage`` tuned is measured as it is. ``--steps`` prints the part of the steps
+of that speech at which the embedding network runs, for each shipped word and for all of them.
 """
 
 import argparse
@@ -25,6 +26,7 @@ import numpy as np
 from listener.audio.pcm import SAMPLE_RATE_HZ, Samples
 from listener.evaluate.corpus.augmentation import Condition, Mixer, choose_mix
 from listener.inference.catalogue import ADDED_FIRST_STAGE, FIRST_STAGE, MANIFEST, Catalogue
+from listener.inference.onnx import HeadNet
 from listener.storage.recordings import open_recording
 from listener.train.clips import plan_clips, speak_clips
 from listener.train.negatives import THRESHOLD
@@ -38,8 +40,11 @@ from listener.train.tuning import (
 )
 from listener.train.voices.engine import VoiceEngine
 from listener.train.voices.registry import find_engines
+from listener.wakeword.embedding import STEP_FRAMES
+from listener.wakeword.first_stage import CatchUp, Mask, OpenSteps
 from listener.wakeword.manifest import KnownWord, parse_manifest, to_toml
-from listener.wakeword.student import read_weights
+from listener.wakeword.streaming import LAZY_WINDOW_FRAMES, pace_steps, reach_steps
+from listener.wakeword.student import StudentWeights, read_weights
 from models.first_stage.train import ENGINES, FOLDER, SPOKEN, play
 from models.negatives.make import SPLIT, read_sources
 
@@ -147,6 +152,9 @@ def main() -> None:
         action="store_true",
         help="measure the first stage that earmark train tuned in --home; fix and write nothing",
     )
+    parser.add_argument(
+        "--steps", action="store_true", help="print the steps computed; fix and write nothing"
+    )
     arguments = parser.parse_args()
     audio: Path = arguments.audio
     catalogue = Catalogue(arguments.home)
@@ -162,6 +170,9 @@ def main() -> None:
         return
     data = (arguments.folder / WEIGHTS).read_bytes()
     weights = read_weights(data, WEIGHTS)
+    if arguments.steps:
+        measure_steps(catalogue, _read_known(arguments.folder / MANIFEST, data), weights, speech)
+        return
     known = _read_known(arguments.folder / MANIFEST, data) if arguments.word else {}
     for name in arguments.word or [w for w in SPOKEN if w in catalogue.names()]:
         word = catalogue.load(name)
@@ -178,6 +189,42 @@ def main() -> None:
     words = {name: known[name] for name in SPOKEN if name in known}
     manifest = pack_first_stage(FIRST_STAGE, data, words, _ORIGIN).manifest
     (arguments.folder / MANIFEST).write_text(to_toml(manifest), "utf-8")
+
+
+def measure_steps(
+    catalogue: Catalogue,
+    known: Mapping[str, KnownWord],
+    weights: StudentWeights,
+    speech: Sequence[Samples],
+) -> None:
+    """Print at which part of the steps a device runs the embedding network, and a word is open.
+
+    Args:
+        catalogue: has the heads.
+        known: the shipped words with their bounds.
+        weights: of the student.
+        speech: recordings without the words; no step of it counts as that of a quiet room.
+    """
+    scores = {}
+    windows = {}
+    for name in known:
+        word = catalogue.load(name)
+        scores[name] = score_by_student(catalogue, word, weights, speech)
+        windows[name] = HeadNet(word.data, name).window_frames
+    for names in [*([name] for name in known), list(known)]:
+        window = min(max(windows[name] for name in names), LAZY_WINDOW_FRAMES)
+        reach = reach_steps(window, STEP_FRAMES)
+        opened = computed = steps = 0
+        for recording in zip(*(scores[name] for name in names), strict=True):
+            schedule = CatchUp(reach, pace_steps(reach, 1))
+            stage = OpenSteps([known[n].bound for n in names], [windows[n] for n in names])
+            mask: Mask = np.logical_or.reduce(stage.push(np.concatenate(recording, axis=1)), axis=1)
+            for is_open in mask.tolist():
+                schedule.push(is_open=is_open)
+            opened += int(mask.sum())
+            steps += len(mask)
+            computed += schedule.computed_steps
+        _say(f"{', '.join(names)}: computed {computed / steps:.1%}, open {opened / steps:.1%}")
 
 
 def measure_added(

@@ -6,7 +6,6 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from listener.errors import ModelRefused
 from listener.inference.onnx import StreamNet
 from listener.wakeword.embedding import FEATURES, Embeddings
 from listener.wakeword.features import BANDS
@@ -16,8 +15,7 @@ NETWORKS = {
     hop: StreamNet((MODELS / "embedding" / f"stream-{hop}0.onnx").read_bytes(), "test")
     for hop in (8, 4)
 }
-LONG = (MODELS / "embedding-long" / "stream-long.onnx").read_bytes(), "long"
-GROUPED = StreamNet((MODELS / "embedding" / "stream-80.onnx").read_bytes(), "test", LONG)
+GROUPED = StreamNet((MODELS / "embedding-long" / "stream-long.onnx").read_bytes(), "test")
 
 
 @pytest.fixture(scope="session")
@@ -127,10 +125,3 @@ def test_resume_overwrites_what_groups_of_steps_took() -> None:
     for group in GROUPED._groups:  # noqa: SLF001 - its buffers hold sound, and have no public name
         assert not group.mel.any()
         assert not group.embeddings.any()
-
-
-def test_network_for_many_steps_has_to_fit() -> None:
-    slow, long = (MODELS / "embedding" / "stream-40.onnx").read_bytes(), LONG
-
-    with pytest.raises(ModelRefused, match="long does not fit the streaming embedding network"):
-        StreamNet(slow, "test", long)

@@ -1,6 +1,7 @@
 """A first stage chooses the steps that are scored; those that are scored are exact."""
 
 from collections.abc import Callable, Iterator, Sequence
+from unittest import mock
 
 import numpy as np
 import pytest
@@ -19,14 +20,9 @@ from models.embedding.convert import MODELS
 from tests.wakeword.students import random_student
 
 WEIGHTS = np.load(MODELS / "embedding" / "mel.npy")
-LONG = (MODELS / "embedding-long" / "stream-long.onnx").read_bytes(), "long"
 NETWORKS = {
-    hop: StreamNet(
-        (MODELS / "embedding" / f"stream-{hop * 10}.onnx").read_bytes(),
-        "test",
-        LONG if hop == 8 else None,
-    )
-    for hop in (8, 4)
+    8: StreamNet((MODELS / "embedding-long" / "stream-long.onnx").read_bytes(), "test"),
+    4: StreamNet((MODELS / "embedding" / "stream-40.onnx").read_bytes(), "test"),
 }
 STUDENT = random_student(16, (4, 4, 4))
 SAME = 1e-4
@@ -320,15 +316,18 @@ def test_recordings_know_how_late_a_stream_has_its_scores(opens_at: set[int]) ->
     expected = []
 
     came: list[int] = []
-    for step, frame in enumerate(frames):
-        came += [step] * len(model.push(frame))
-        if any(step == step_of(call) for call in opens_at):
-            opened_until = step + HOLD_FRAMES
-        expected.append(schedule.push(is_open=step < opened_until))
+    network = NETWORKS[8]
+    with mock.patch.object(network, "steps", wraps=network.steps) as taken:
+        for step, frame in enumerate(frames):
+            came += [step] * len(model.push(frame))
+            if any(step == step_of(call) for call in opens_at):
+                opened_until = step + HOLD_FRAMES
+            expected.append(schedule.push(is_open=step < opened_until))
 
     late = [at - step for step, at in enumerate(came)]
     assert late == expected[: len(late)]
     assert len(frames) - len(late) < CATCH_UP_FRAMES
+    assert schedule.computed_steps == sum(len(call.args[0]) for call in taken.call_args_list)
 
 
 class ScriptedHead:
