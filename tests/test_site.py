@@ -96,6 +96,7 @@ def built(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.mark.system
+@pytest.mark.xdist_group("site")
 def test_every_document_becomes_a_page(built: Path) -> None:
     documents = (ROOT / "docs").rglob("*.md")
     pages = {
@@ -108,6 +109,7 @@ def test_every_document_becomes_a_page(built: Path) -> None:
 
 
 @pytest.mark.system
+@pytest.mark.xdist_group("site")
 def test_pages_request_nothing_from_other_hosts(built: Path) -> None:
     files = [file for file in built.rglob("*") if file.suffix in (".html", ".css", ".js", ".svg")]
 

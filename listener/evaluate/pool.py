@@ -9,6 +9,7 @@ import ctypes
 import itertools
 import os
 import signal
+import warnings
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from multiprocessing import resource_tracker
@@ -55,9 +56,12 @@ class Processes:
         # Before Python 3.12 its start unblocks SIGINT, whatever was blocked before.
         resource_tracker.ensure_running()
         with (
+            warnings.catch_warnings(),
             joblib.parallel_config("loky", initializer=_end_with_parent, initargs=(os.getpid(),)),
             joblib.Parallel(self.jobs, return_as="generator") as parallel,
         ):
+            # joblib replaces a worker that has grown by 300 MB, as one with a neural voice has.
+            warnings.filterwarnings("ignore", "A worker stopped while some jobs", UserWarning)
             yield from map_in_batches(parallel, function, items)
 
 

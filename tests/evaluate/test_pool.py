@@ -30,6 +30,26 @@ def test_reports_come_in_the_order_of_the_items(jobs: int) -> None:
     assert [report.item for report in reports] == items
 
 
+_KEPT: list[bytearray] = []
+
+
+def grow(item: Item) -> ItemReport:
+    """Keep 310 MB at one item, as a neural voice does; joblib looks once a second."""
+    time.sleep(0.3)
+    if item.name == "4":
+        _KEPT.append(bytearray(b"\1") * 310_000_000)
+    return ItemReport(item)
+
+
+def test_worker_that_grows_is_replaced_without_a_warning() -> None:
+    items = [Item(str(number), HERE) for number in range(24)]
+
+    # A warning of joblib's thread would be an error here.
+    reports = Processes(2).map(grow, items)
+
+    assert [report.item for report in reports] == items
+
+
 @pytest.mark.parametrize("jobs", [1, 2])
 def test_items_are_read_lazily(jobs: int) -> None:
     taken = []

@@ -13,6 +13,9 @@ from types import ModuleType
 import pytest
 
 from listener.errors import Unavailable
+from listener.train.plan import Recipe
+from listener.train.training import Training
+from listener.train.work_folder import WorkFolder
 
 pytestmark = [
     pytest.mark.system,
@@ -20,6 +23,7 @@ pytestmark = [
 ]
 ROOT = Path(__file__).parents[2]
 KILLS = 2
+IN_ONE_WORKER = pytest.mark.xdist_group("training")
 
 
 @pytest.fixture(scope="module")
@@ -32,6 +36,15 @@ def small() -> ModuleType:
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
     return module
+
+
+@pytest.fixture(scope="module")
+def made(
+    small: ModuleType, tmp_path_factory: pytest.TempPathFactory
+) -> tuple[Recipe, WorkFolder, Training]:
+    """A training with seed 1 in which nothing was done; its recipe takes long to make."""
+    found: tuple[Recipe, WorkFolder, Training] = small.make(tmp_path_factory.mktemp("made"), 1)
+    return found
 
 
 def start(home: Path) -> "subprocess.Popen[str]":
@@ -74,16 +87,20 @@ def count(home: Path) -> int:
     return len(list(home.glob("training/*/*.npz")))
 
 
-def test_other_seed_gives_another_recipe(small: ModuleType, tmp_path: Path) -> None:
-    first, first_folder, _ = small.make(tmp_path, 1)
-    second, second_folder, _ = small.make(tmp_path, 2)
+@IN_ONE_WORKER
+def test_other_seed_gives_another_recipe(
+    small: ModuleType, made: tuple[Recipe, WorkFolder, Training], tmp_path: Path
+) -> None:
+    recipe, folder, _ = made
+    other, other_folder, _ = small.make(tmp_path, 2)
 
-    assert first.digest() != second.digest()
-    assert first_folder.path != second_folder.path
+    assert recipe.digest() != other.digest()
+    assert folder.path.name != other_folder.path.name
 
 
-def test_damaged_batch_is_made_again(small: ModuleType, tmp_path: Path) -> None:
-    recipe, folder, training = small.make(tmp_path, 1)
+@IN_ONE_WORKER
+def test_damaged_batch_is_made_again(made: tuple[Recipe, WorkFolder, Training]) -> None:
+    recipe, folder, training = made
     pending = training.find_pending()
     name = pending.batches[0].name
     with folder.opened():
@@ -94,7 +111,10 @@ def test_damaged_batch_is_made_again(small: ModuleType, tmp_path: Path) -> None:
     assert recipe.phrase.name == "hey-lumen"
 
 
-def test_second_training_of_a_recipe_is_refused(small: ModuleType, tmp_path: Path) -> None:
-    _, folder, _ = small.make(tmp_path, 1)
+@IN_ONE_WORKER
+def test_second_training_of_a_recipe_is_refused(
+    made: tuple[Recipe, WorkFolder, Training],
+) -> None:
+    _, folder, _ = made
     with folder.opened(), pytest.raises(Unavailable, match="already runs"), folder.opened():
         pass
