@@ -110,10 +110,11 @@ _COMMENT: Final = "#"
 _VARIANT: Final = "("
 
 
-def list_symbols() -> Phones:
-    """Return every phone, vowels with each stress."""
-    vowels = tuple(f"{vowel}{stress}" for vowel in VOWELS for stress in "012")
-    return vowels + tuple(CONSONANTS)
+SYMBOLS: Final[Phones] = (
+    *(f"{vowel}{stress}" for vowel in VOWELS for stress in "012"),
+    *CONSONANTS,
+)
+"""Every phone, vowels with each stress."""
 
 
 def is_phone(phone: str) -> bool:
@@ -160,19 +161,18 @@ class Lexicon:
     words: tuple[str, ...]
     """One entry for each pronunciation; a word may occur several times."""
     codes: NDArray[np.int16]
-    """Phones as indices into ``list_symbols()``, shape (words, longest), padded with -1."""
+    """Phones as indices into `SYMBOLS`, shape (words, longest), padded with -1."""
     lengths: NDArray[np.int64]
     """Number of phones of each pronunciation, shape (words,)."""
 
     def phones(self, row: int) -> Phones:
         """Return the phones of one pronunciation."""
-        symbols = list_symbols()
-        return tuple(symbols[code] for code in self.codes[row, : self.lengths[row]].tolist())
+        return tuple(SYMBOLS[code] for code in self.codes[row, : self.lengths[row]].tolist())
 
 
 def build_lexicon(entries: Iterator[tuple[str, Phones]] | Sequence[tuple[str, Phones]]) -> Lexicon:
     """Return the lexicon of words with their phones; entries with unknown phones are omitted."""
-    place = {phone: index for index, phone in enumerate(list_symbols())}
+    place = {phone: index for index, phone in enumerate(SYMBOLS)}
     known = [(w, p) for w, p in entries if p and all(phone in place for phone in p)]
     longest = max((len(phones) for _, phones in known), default=0)
     codes = np.full((len(known), longest), -1, np.int16)
@@ -194,10 +194,9 @@ def measure_distances(lexicon: Lexicon, target: Phones) -> Costs:
         float32, shape (words, len(target) + 1): the weighted Levenshtein distance from the
         word to the first n phones.
     """
-    symbols = list_symbols()
-    table = np.array([[substitution_cost(a, b) for b in target] for a in symbols], np.float32)
+    table = np.array([[substitution_cost(a, b) for b in target] for a in SYMBOLS], np.float32)
     insertions = np.array([deletion_cost(phone) for phone in target], np.float32)
-    deletions = np.array([deletion_cost(phone) for phone in symbols], np.float32)
+    deletions = np.array([deletion_cost(phone) for phone in SYMBOLS], np.float32)
     width = len(target)
     distances = np.tile(
         np.concatenate([[0], np.cumsum(insertions)]).astype(np.float32), (len(lexicon.words), 1)
@@ -252,12 +251,16 @@ def entries(path: Path, only: Collection[str] | None = None) -> Iterator[tuple[s
         path: the dictionary's data file.
         only: the words to yield; all by default.
     """
+    beginnings = tuple(only or ())
     with path.open(encoding="utf-8") as file:
         for line in file:
-            if only is not None and line.split(maxsplit=1)[0].partition(_VARIANT)[0] not in only:
+            # Most lines end here, before they are split.
+            if only is not None and not line.startswith(beginnings):
                 continue
             spelled, *phones = line.partition(_COMMENT)[0].split()
             word = spelled.partition(_VARIANT)[0]
+            if only is not None and word not in only:
+                continue
             # Abbreviations and punctuation are pronounced as other words.
             if word.isascii() and word.replace("'", "").isalpha():
                 yield word, tuple(phones)

@@ -52,12 +52,17 @@ def find_nearest(
         candidates += _pairs(prefixes, suffixes, len(target))
     neighbours: dict[Phones, Neighbour] = {}
     phrases: set[str] = set()
+    farthest = 0.0
     for cost, rows in sorted(candidates, key=lambda candidate: (candidate[0], len(candidate[1]))):
+        distance = round(cost / whole, 4)
+        if len(neighbours) >= most and distance > farthest:
+            break
         phones = tuple(phone for row in rows for phone in lexicon.phones(row))
         phrase = " ".join(lexicon.words[row] for row in rows)
         if phones not in neighbours and phrase not in phrases and not _contains(phones, target):
             phrases.add(phrase)
-            neighbours[phones] = Neighbour(round(cost / whole, 4), phrase, phones)
+            neighbours[phones] = Neighbour(distance, phrase, phones)
+            farthest = distance
     return sorted(neighbours.values())[:most]
 
 

@@ -8,13 +8,13 @@ from hypothesis import strategies as st
 
 from listener.errors import UsageError
 from listener.evaluate.confusables.phonetics import (
+    SYMBOLS,
     Phones,
     build_lexicon,
     deletion_cost,
     entries,
     find_dictionary,
     is_phone,
-    list_symbols,
     measure_distances,
     parse_phones,
     pronounce,
@@ -22,7 +22,7 @@ from listener.evaluate.confusables.phonetics import (
     substitution_cost,
 )
 
-phones = st.lists(st.sampled_from(list_symbols()), min_size=1, max_size=6).map(tuple)
+phones = st.lists(st.sampled_from(SYMBOLS), min_size=1, max_size=6).map(tuple)
 
 
 def plain_distance(one: Phones, other: Phones) -> float:
@@ -56,7 +56,7 @@ def test_batch_distances_equal_single_distances(words: list[Phones], target: Pho
 
 
 def test_substitution_cost_is_symmetric_and_at_most_one() -> None:
-    for one, other in itertools.product(list_symbols(), repeat=2):
+    for one, other in itertools.product(SYMBOLS, repeat=2):
         cost = substitution_cost(one, other)
 
         assert cost == substitution_cost(other, one)
