@@ -115,7 +115,11 @@ def test_erased_quarantined_file_is_overwritten_and_never_returns(
         assert not place.exists()
 
 
-@pytest.mark.parametrize("data", [b"", b"EARMARK/1\nno header\n" + bytes(500), os.urandom(300)])
+@pytest.mark.parametrize(
+    "data",
+    [b"", b"EARMARK/1\nno header\n" + bytes(500), os.urandom(300)],
+    ids=["empty", "no header", "random"],
+)
 def test_file_without_a_header_belongs_to_its_folders_owner(
     ada: OwnerClient, store: FileStore, receiver: Receiver, folder: Path, data: bytes
 ) -> None:

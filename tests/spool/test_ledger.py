@@ -31,7 +31,9 @@ def put(spool: Spool, seq: int) -> SpoolEntry:
 
 
 @pytest.mark.parametrize(
-    "damage", [b"", b"\0" * 1024, b"ffffffff {}" + b" " * 1000, os.urandom(4096)]
+    "damage",
+    [b"", b"\0" * 1024, b"ffffffff {}" + b" " * 1000, os.urandom(4096)],
+    ids=["empty", "zeros", "padded", "random"],
 )
 def test_damaged_ledger_restarts_and_keeps_the_clips(
     spool: Spool, folder: Path, damage: bytes
