@@ -79,20 +79,6 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     items.sort(key=lambda item: not _is_long(item))
 
 
-def pytest_collection_finish(session: pytest.Session) -> None:
-    """Fail where groups have no effect: their tests share ports, or a fixture that takes long.
-
-    pytest-xdist writes the name of a test's group into its id.
-
-    Raises:
-        UsageError: it did not.
-    """
-    if session.config.getoption("loadgroup", default=False):
-        for item in session.items:
-            if item.get_closest_marker("xdist_group") and "@" not in item.nodeid:
-                raise pytest.UsageError("pytest-xdist does not group tests with this pytest")
-
-
 def _is_long(item: pytest.Item) -> bool:
     marker = item.get_closest_marker("timeout")
     return marker is not None and bool(marker.args) and marker.args[0] >= LONG_S

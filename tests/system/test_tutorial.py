@@ -1,12 +1,15 @@
 """The commands of the laptop tutorial and of the owner's guide, run as written."""
 
 import contextlib
+import fcntl
 import os
 import re
 import shutil
 import signal
 import subprocess
 import sys
+import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -35,9 +38,10 @@ clip() { earmark clips list --owner ada --identity ada.key | awk 'NR == 2 { prin
 
 pytestmark = [
     pytest.mark.system,
-    pytest.mark.timeout(120),
-    pytest.mark.xdist_group("ports"),  # the documents name fixed ports: one after another
+    pytest.mark.timeout(590),
 ]
+PATIENCE_S = 250.0
+"""Longest time for the commands of a document; beside other tests they take more than 100 s."""
 
 
 def commands(page: Path, first: str, last: str) -> str:
@@ -48,6 +52,14 @@ def commands(page: Path, first: str, last: str) -> str:
     blocks = [block for block in BLOCK.findall(text[begin:end]) if not SAMPLE.match(block)]
     assert blocks
     return re.sub(r"\bCLIP\b", "$(clip)", "".join(blocks))
+
+
+@contextlib.contextmanager
+def one_at_a_time() -> Iterator[None]:
+    """Wait for the test of another worker that uses the ports which the documents name."""
+    with (Path(tempfile.gettempdir()) / "earmark-tests-of-tutorials.lock").open("w") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        yield
 
 
 def run(script: str, folder: Path, broker: Mosquitto) -> subprocess.CompletedProcess[str]:
@@ -65,26 +77,29 @@ def run(script: str, folder: Path, broker: Mosquitto) -> subprocess.CompletedPro
     (tools / "aplay").chmod(0o755)
     config = folder / "earmark.toml"
     config.write_text(f"[broker]\nport = {broker.port}\n", "utf-8")
-    process = subprocess.Popen(
-        ["bash", "-c", PRELUDE + script],
-        cwd=home,
-        env={
-            **os.environ,
-            "CONFIG": str(config),
-            "HOME": str(home),
-            "PATH": f"{tools}:{Path(sys.executable).parent}:{os.environ['PATH']}",
-        },
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-        start_new_session=True,
-    )
-    try:
-        out, err = process.communicate(timeout=100)
-    finally:
-        with contextlib.suppress(ProcessLookupError):
-            os.killpg(process.pid, signal.SIGKILL)
+    with (
+        one_at_a_time(),
+        subprocess.Popen(
+            ["bash", "-c", PRELUDE + script],
+            cwd=home,
+            env={
+                **os.environ,
+                "CONFIG": str(config),
+                "HOME": str(home),
+                "PATH": f"{tools}:{Path(sys.executable).parent}:{os.environ['PATH']}",
+            },
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+            start_new_session=True,
+        ) as process,
+    ):
+        try:
+            out, err = process.communicate(timeout=PATIENCE_S)
+        finally:
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(process.pid, signal.SIGKILL)
     return subprocess.CompletedProcess(script, process.returncode, out, err)
 
 
