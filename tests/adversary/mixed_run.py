@@ -290,7 +290,8 @@ class _MixedRun:
             set_aside={name: one.set_aside() for name, one in speakers.items()},
             waiting={name: one.waiting() for name, one in speakers.items()},
             counts={name: one.counts() for name, one in speakers.items()},
-            part_files=[path.name for home in homes for path in home.rglob("*.part")],
+            # Another file's part is replaced by the next write: storage.locations.
+            part_files=[path.name for home in homes for path in home.rglob("*.earmark.part")],
             opened_by_another=opened_by_another,
             unopened=unopened,
             tombstones=_tombstones(machines.archive_home.path),
