@@ -24,6 +24,7 @@ from listener.digests import sha256
 from listener.envelope import format as form
 from listener.envelope.verify import verify
 from listener.errors import BadEnvelope, EarmarkError, SpoolFull
+from listener.storage.locations import ARCHIVE_LOCATIONS, SPEAKER_LOCATIONS, find_location
 from tests.adversary.attacks import Attacks
 from tests.adversary.machines import BATH, HALL, OWNERS, Machines
 from tests.adversary.oracle import Observed, Oracle, StoredFile
@@ -290,8 +291,7 @@ class _MixedRun:
             set_aside={name: one.set_aside() for name, one in speakers.items()},
             waiting={name: one.waiting() for name, one in speakers.items()},
             counts={name: one.counts() for name, one in speakers.items()},
-            # Another file's part is replaced by the next write: storage.locations.
-            part_files=[path.name for home in homes for path in home.rglob("*.earmark.part")],
+            part_files=[name for home in homes for name in _left_parts(home)],
             opened_by_another=opened_by_another,
             unopened=unopened,
             tombstones=_tombstones(machines.archive_home.path),
@@ -302,6 +302,18 @@ def _stored(home: Path) -> Iterator[tuple[Path, bytes]]:
     """Yield the envelopes of the archive, whichever folder they are in."""
     for path in sorted((home / "archive").rglob("*.earmark")):
         yield path, path.read_bytes()
+
+
+def _left_parts(home: Path) -> Iterator[str]:
+    """Yield the names of temporary files that a killed process may not leave.
+
+    It may leave one that has nothing of a clip and that the next write replaces.
+    """
+    for path in home.rglob("*.part"):
+        place = str(path.relative_to(home))
+        known = find_location(place, ARCHIVE_LOCATIONS + SPEAKER_LOCATIONS)
+        if known is None or known.content != "none":
+            yield path.name
 
 
 def _tombstones(home: Path) -> frozenset[str]:
