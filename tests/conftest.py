@@ -67,6 +67,15 @@ LONG_S = 600
 """Timeout from which a test is a long one."""
 
 
+def pytest_xdist_make_scheduler(config: pytest.Config, log: object) -> object:
+    """Let tests that share something expensive run in one worker, as `make test` asks for."""
+    if config.getvalue("dist") != "loadscope":
+        return None
+    from tests.scheduling import SharedScheduling  # noqa: PLC0415 - needs pytest-xdist
+
+    return SharedScheduling(config, log)
+
+
 @pytest.hookimpl(trylast=True)  # after the random order
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Give real processes, which a busy machine starts slowly, more time than the others.
@@ -124,7 +133,7 @@ class DemoRun:
 
 @pytest.fixture(scope="session")
 def demo_run(tmp_path_factory: pytest.TempPathFactory) -> DemoRun:
-    """One run for every test of what the demonstration prints and leaves: the group ``demo``."""
+    """One run for every test of what the demonstration prints and leaves; see ``scheduling``."""
     folder = tmp_path_factory.mktemp("demo")
     words = ("demo", "--fast", "--keep", "kept", "--home", str(folder / "empty"))
     done = subprocess.run(

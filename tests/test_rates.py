@@ -56,14 +56,12 @@ def cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.mark.recordings
 @pytest.mark.timeout(600)
-@pytest.mark.xdist_group("rates")
 def test_measured_today_the_rates_are_the_same(recordings: Path, cache: Path) -> None:
     assert rates.measure(recordings, cache) == RATES, "make rates"
 
 
 @pytest.mark.recordings
 @pytest.mark.timeout(600)
-@pytest.mark.xdist_group("rates")
 def test_with_a_second_opinion_alexa_is_missed_nowhere_and_wakes_by_few_isolated_words(
     recordings: Path, cache: Path
 ) -> None:
@@ -78,7 +76,6 @@ def test_with_a_second_opinion_alexa_is_missed_nowhere_and_wakes_by_few_isolated
 
 @pytest.mark.recordings
 @pytest.mark.timeout(600)
-@pytest.mark.xdist_group("rates")
 def test_with_a_second_opinion_alexa_is_missed_by_at_most_8_of_100_in_noise(
     recordings: Path, cache: Path
 ) -> None:

@@ -77,7 +77,6 @@ def test_help_text_is_what_earmark_prints() -> None:
 
 @pytest.mark.system
 @pytest.mark.timeout(600)
-@pytest.mark.xdist_group("demo")
 def test_transcript_is_what_the_demo_prints(demo_run: "DemoRun") -> None:
     transcript, without_model = steady(block("demo")), steady(demo_run.done.stdout)
 

@@ -96,7 +96,6 @@ def built(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.mark.system
-@pytest.mark.xdist_group("site")
 def test_every_document_becomes_a_page(built: Path) -> None:
     documents = (ROOT / "docs").rglob("*.md")
     pages = {
@@ -109,7 +108,6 @@ def test_every_document_becomes_a_page(built: Path) -> None:
 
 
 @pytest.mark.system
-@pytest.mark.xdist_group("site")
 def test_pages_request_nothing_from_other_hosts(built: Path) -> None:
     files = [file for file in built.rglob("*") if file.suffix in (".html", ".css", ".js", ".svg")]
 

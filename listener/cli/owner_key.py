@@ -240,6 +240,11 @@ def _write(
     if not given:
         print(f"  passphrase: {passphrase}")
     print(f"{sheet}: print this page, keep it in a safe place, and erase the file")
+    if not is_new:
+        names = ", ".join(sorted({one.name for one in card.speakers}))
+        print(f"  speakers in it: {names or 'none, because this computer knows none'}")
+        if not names:
+            print("  hint: earmark clips list --open learns them; then run this again")
     if is_new:
         print("public key, for the person who runs your household:")
         print(f"  {active.recipient}")

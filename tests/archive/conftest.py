@@ -222,7 +222,7 @@ def fleet(
         yield opened
 
 
-FLEET = pytest.param("fleet", marks=[pytest.mark.system, pytest.mark.xdist_group("fleet")])
+FLEET = pytest.param("fleet", marks=pytest.mark.system)
 
 
 @pytest.fixture(params=["files", FLEET])

@@ -58,7 +58,7 @@ if TYPE_CHECKING:
 
 EARMARK = (sys.executable, "-m", "listener")
 
-pytestmark = [pytest.mark.system, pytest.mark.xdist_group("fleet")]
+pytestmark = pytest.mark.system
 NOW = ArchiveTime(T_S, 0.0, T_S)
 
 

@@ -92,6 +92,7 @@ def test_update_adds_the_speakers_that_this_computer_knows(
     type_key: "TypeKey", person: Path, household: "Household"
 ) -> None:
     type_key("make", "ada")
+    assert "speakers in it: none" in type_key("update", "ada.key").out
     before = (person / "ada.key").read_text("utf-8")
     (key,) = household.home.roster().device_keys().values()
     known = TrustStore(person / "home")
@@ -102,6 +103,7 @@ def test_update_adds_the_speakers_that_this_computer_knows(
     updated = type_key("update", "ada.key")
 
     assert updated.code == 0, updated.err
+    assert "speakers in it: hall\n" in updated.out
     card = parse_card((person / "ada.key").read_bytes(), "ada.key")
     assert [(one.name, one.key) for one in card.speakers] == [("hall", keys.device_text(key))]
     assert card.archive == archive

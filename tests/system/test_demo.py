@@ -47,7 +47,6 @@ def demo(*words: str, folder: Path) -> subprocess.CompletedProcess[str]:
 
 
 @pytest.mark.timeout(600)
-@pytest.mark.xdist_group("demo")
 def test_demo_passes_every_check(demo_run: "DemoRun") -> None:
     done, folder = demo_run.done, demo_run.folder
     kept = folder / "kept"

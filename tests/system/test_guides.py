@@ -23,7 +23,6 @@ from tests.system.guide_household import GuideHousehold, household
 pytestmark = [
     pytest.mark.system,
     pytest.mark.timeout(900),
-    pytest.mark.xdist_group("guides"),  # they share one household
 ]
 
 

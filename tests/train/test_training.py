@@ -23,7 +23,6 @@ pytestmark = [
 ]
 ROOT = Path(__file__).parents[2]
 KILLS = 2
-IN_ONE_WORKER = pytest.mark.xdist_group("training")
 
 
 @pytest.fixture(scope="module")
@@ -87,7 +86,6 @@ def count(home: Path) -> int:
     return len(list(home.glob("training/*/*.npz")))
 
 
-@IN_ONE_WORKER
 def test_other_seed_gives_another_recipe(
     small: ModuleType, made: tuple[Recipe, WorkFolder, Training], tmp_path: Path
 ) -> None:
@@ -98,7 +96,6 @@ def test_other_seed_gives_another_recipe(
     assert folder.path.name != other_folder.path.name
 
 
-@IN_ONE_WORKER
 def test_damaged_batch_is_made_again(made: tuple[Recipe, WorkFolder, Training]) -> None:
     recipe, folder, training = made
     pending = training.find_pending()
@@ -111,7 +108,6 @@ def test_damaged_batch_is_made_again(made: tuple[Recipe, WorkFolder, Training]) 
     assert recipe.phrase.name == "hey-lumen"
 
 
-@IN_ONE_WORKER
 def test_second_training_of_a_recipe_is_refused(
     made: tuple[Recipe, WorkFolder, Training],
 ) -> None:
