@@ -60,10 +60,11 @@ MOST_TAKES: Final = 100
 _CONTINUE: Final = "run the same command again to continue"
 DETAILS: Final = """\
 Voices of this machine speak the phrase, phrases that sound like it, and sentences; simulated rooms
-and noise are added; three heads are trained against these and real recordings, and joined in one
-model in openWakeWord format. Half of the real recordings train nothing and fix the threshold. Three
-more heads are trained without one voice engine, and tested on it: the report has their misses. A
-training that was ended continues when the same command is run again.
+and noise are added; nine heads are trained against these and real recordings. Half of the real
+recordings train nothing: they choose three of the heads, which are joined in one model in
+openWakeWord format, and fix its threshold. Nine more heads are trained without one voice engine;
+three of them are chosen in the same way and tested on it: the report has their misses. A training
+that was ended continues when the same command is run again.
 
 --first-stage also tunes the first stage, with which a device computes most steps of speech by a
 small network (wake.first_stage, off by default; a word that the first stage does not know runs

@@ -17,6 +17,8 @@ from listener.wakeword.embedding import FEATURES
 from listener.wakeword.features import Floats
 
 INPUTS: Final = WINDOW_FRAMES * FEATURES
+AVERAGED: Final = 3
+"""Heads whose logits are averaged in a model."""
 CLIP: Final = 6.0
 """Standardised inputs are clipped to this many standard deviations."""
 

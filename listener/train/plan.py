@@ -47,11 +47,13 @@ class ClipCounts:
     test_near: int
     steps: int
     """Batches of each head's training."""
+    candidates: int
+    """Heads that are trained, of which `heads.AVERAGED` are chosen; at least as many."""
 
 
 COUNTS: Final[Mapping[Effort, ClipCounts]] = {
-    "fast": ClipCounts(480, 3, 240, 2, 60, 40, 100, 60, 600),
-    "best": ClipCounts(600, 3, 300, 2, 100, 40, 100, 60, 600),
+    "fast": ClipCounts(480, 3, 240, 2, 60, 40, 100, 60, 600, 9),
+    "best": ClipCounts(600, 3, 300, 2, 100, 40, 100, 60, 600, 9),
 }
 
 

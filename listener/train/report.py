@@ -19,6 +19,7 @@ from listener.evaluate.metrics.intervals import Rate, hours_needed, wilson
 from listener.quantities import quantity
 from listener.train.features import WINDOW_FRAMES
 from listener.train.graph import export
+from listener.train.heads import AVERAGED
 from listener.train.plan import Recipe
 from listener.train.thresholds import (
     ALLOWED,
@@ -29,7 +30,7 @@ from listener.train.thresholds import (
     measure_false_wakes,
     measure_misses,
 )
-from listener.train.training import HEAD_WIDTH, HEADS, Trained
+from listener.train.training import HEAD_WIDTH, Trained
 from listener.wakeword.embedding import FEATURES
 from listener.wakeword.manifest import File, Manifest, to_toml
 
@@ -299,7 +300,8 @@ def card_text(report: TrainingReport, data: bytes, name: str, licence: str) -> s
         phrase=recipe.phrase.text,
         window=WINDOW_FRAMES,
         features=FEATURES,
-        heads=HEADS,
+        heads=AVERAGED,
+        candidates=recipe.counts.candidates,
         width=HEAD_WIDTH,
         kilobytes=len(data) // 1000,
         effort=recipe.effort,

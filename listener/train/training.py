@@ -21,7 +21,14 @@ from listener.evaluate.pool import Processes
 from listener.inference.catalogue import Catalogue
 from listener.train.batches import BatchTask, EmbeddedBatch, make_batch, unpack, unpack_talk
 from listener.train.features import FIRST_WINDOW, Embedder
-from listener.train.heads import DenseHead, Ensemble, Standard, fit_standard, gather
+from listener.train.heads import (
+    AVERAGED,
+    DenseHead,
+    Ensemble,
+    Standard,
+    fit_standard,
+    gather,
+)
 from listener.train.negatives import Negatives, Stream, hours
 from listener.train.optimise import HeadTrainer, Pool
 from listener.train.plan import Recipe, estimate_s, plan_batches, plan_talk
@@ -34,8 +41,6 @@ MODEL: Final = "head"
 """The ensemble that is the model, and the beginning of the names of its heads."""
 TEST: Final = "test-head"
 """The ensemble that is tested on the engine it was trained without."""
-HEADS: Final = 3
-"""Heads whose logits are averaged."""
 HEAD_WIDTH: Final = 128
 """Units in each hidden layer of a head."""
 
@@ -133,7 +138,7 @@ class Training:
         read = self._folder.read
         talk = tuple(task for task in self._talk if read(task.name, unpack_talk) is None)
         missing = tuple(task for task in self._tasks if read(task.name, unpack) is None)
-        names = [name for part in self._head_parts() for name in _head_names(part)]
+        names = [name for part in self._head_parts() for name in self._head_names(part)]
         heads = tuple(name for name in names if read(name, unpack_head) is None)
         total = len(self._talk) + len(self._tasks) + len(names)
         return PendingWork(
@@ -164,7 +169,7 @@ class Training:
     def train(
         self, made: Sequence[tuple[BatchTask, EmbeddedBatch]], progress: WorkProgress
     ) -> dict[str, Ensemble]:
-        """Train the heads that are not in the folder yet; return all as ensembles.
+        """Train the heads that are not in the folder yet; return the best of them as ensembles.
 
         Args:
             made: what ``make_batches`` returned.
@@ -191,7 +196,7 @@ class Training:
                 progress.advance(_HEAD_STEP_S)
 
         def train_one(number: int) -> DenseHead:
-            name = _head_names(part)[number]
+            name = self._head_names(part)[number]
             stored = self._folder.read(name, unpack_head)
             if stored is not None:
                 return stored
@@ -204,7 +209,15 @@ class Training:
 
         with threadpool_limits(1), ThreadPoolExecutor(self._jobs) as threads:
             standard = _standard(pools, recipe.seed)
-            return Ensemble(standard, tuple(threads.map(train_one, range(HEADS))))
+            heads = tuple(threads.map(train_one, range(recipe.counts.candidates)))
+            threshold = self._negatives.threshold
+            highest = tuple(
+                threads.map(lambda head: find_highest(standard, head, threshold), heads)
+            )
+            return Ensemble(standard, choose_heads(heads, highest))
+
+    def _head_names(self, part: str) -> list[str]:
+        return [f"{part}-{number}" for number in range(self._recipe.counts.candidates)]
 
     def measure(
         self, ensembles: Mapping[str, Ensemble], made: Sequence[tuple[BatchTask, EmbeddedBatch]]
@@ -233,6 +246,26 @@ class Training:
         return Trained(
             *(model, hours(negatives.train), tracks, test_tracks, quiet, rooms, tuple(ranked))
         )
+
+
+def find_highest(standard: Standard, head: DenseHead, negatives: Sequence[Stream]) -> float:
+    """Return the highest sustained logit of a head over recordings without the word."""
+    alone = Ensemble(standard, (head,))
+    return max(float(score_stream(alone, each).logits.max(initial=-np.inf)) for each in negatives)
+
+
+def choose_heads(heads: Sequence[DenseHead], highest: Sequence[float]) -> tuple[DenseHead, ...]:
+    """Return the `AVERAGED` heads that score recordings without the word lowest, in their order.
+
+    The threshold of a head follows from the one stretch that it scores highest: a head with an
+    outlier there misses words. Decision 0075 has the measurements.
+
+    Args:
+        heads: at least `AVERAGED`.
+        highest: highest logit of each over recordings that trained none of them.
+    """
+    ranked = sorted(range(len(heads)), key=lambda number: highest[number])
+    return tuple(heads[number] for number in sorted(ranked[:AVERAGED]))
 
 
 def build_pools(
@@ -329,10 +362,6 @@ def unpack_head(data: bytes) -> DenseHead:
     return head
 
 
-def _head_names(part: str) -> list[str]:
-    return [f"{part}-{number}" for number in range(HEADS)]
-
-
 def _ends(
     made: Sequence[tuple[BatchTask, EmbeddedBatch]], engine: str
 ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
@@ -373,11 +402,11 @@ def _standard(pools: Sequence[Pool], seed: int) -> Standard:
 def _favour(pools: Sequence[Pool], engines: Sequence[str], number: int) -> list[Pool]:
     """Return the pools of one head: each favours other engines, so that their errors differ.
 
-    The first head favours none. The engines are in the order of the registry: the first half of
+    Every third head favours none. The engines are in the order of the registry: the first half of
     them are programs, the second half the more natural ones.
     """
     half = len(engines) // 2
-    favoured = ((), engines[:half], engines[half:])[number]
+    favoured = ((), engines[:half], engines[half:])[number % 3]
     return [
         Pool(
             pool.name,
@@ -386,7 +415,7 @@ def _favour(pools: Sequence[Pool], engines: Sequence[str], number: int) -> list[
             pool.weight
             * (
                 1.0
-                if number == 0 or not pool.is_word
+                if not favoured or not pool.is_word
                 else _FAVOURED
                 if pool.name.removeprefix("word ") in favoured
                 else _DISFAVOURED

@@ -22,6 +22,7 @@ COUNTS = ClipCounts(
     test_words=4,
     test_near=4,
     steps=12,
+    candidates=4,
 )
 
 

@@ -7,10 +7,12 @@ import numpy as np
 import pytest
 
 from listener.inference.onnx import HeadNet
-from listener.train.features import WINDOW_FRAMES
+from listener.train.features import FIRST_WINDOW, WINDOW_FRAMES
 from listener.train.graph import export
 from listener.train.heads import INPUTS, DenseHead, Ensemble, Standard, fit_standard, gather
+from listener.train.negatives import Stream
 from listener.train.optimise import HeadTrainer, Pool
+from listener.train.training import choose_heads, find_highest
 from listener.wakeword.embedding import FEATURES
 
 
@@ -56,6 +58,29 @@ def test_graph_gives_the_mean_of_the_heads() -> None:
 
     expected = 1 / (1 + np.exp(-(heads.score(windows.reshape(50, INPUTS)) + 0.25)))
     np.testing.assert_allclose(scores, expected, atol=2e-5)
+
+
+def test_heads_that_score_other_speech_lowest_are_chosen() -> None:
+    random = np.random.default_rng(5)
+    heads = [DenseHead(8, random) for _ in range(5)]
+
+    chosen = choose_heads(heads, [2.0, -1.0, 7.0, -1.0, 0.5])
+
+    assert chosen == (heads[1], heads[3], heads[4])
+
+
+def test_highest_score_is_one_that_two_frames_in_a_row_have() -> None:
+    random = np.random.default_rng(6)
+    head = DenseHead(8, random)
+    standard = ensemble().standard
+    embeddings = random.standard_normal((40, FEATURES)).astype(np.float32)
+    short = Stream("short", embeddings[:4])
+
+    found = find_highest(standard, head, [Stream("long", embeddings), short])
+
+    ends = range(FIRST_WINDOW, 40)
+    logits = Ensemble(standard, (head,)).score(gather(embeddings, ends))
+    assert found == pytest.approx(float(np.minimum(logits[1:], logits[:-1]).max()), abs=1e-4)
 
 
 def test_graph_is_the_same_bytes_for_the_same_heads() -> None:
