@@ -31,7 +31,34 @@ ROOT = Path(__file__).resolve().parents[1]
 NO_RECORDINGS = f"no real recordings: set {RECORDINGS} to their folder"
 
 
-def pytest_configure() -> None:
+MEASURE = "COVERAGE_PROCESS_CONFIG"
+"""Variable by which coverage measures the processes that a test starts."""
+UNMEASURED = (
+    "tests/adversary/",
+    "tests/firmware/test_deb.py",
+    "tests/page/",
+    "tests/system/test_assist.py",
+    "tests/system/test_demo.py",
+    "tests/system/test_enrolment.py",
+    "tests/system/test_guides.py",
+    "tests/system/test_household.py",
+    "tests/system/test_owner_round.py",
+    "tests/system/test_rights.py",
+    "tests/system/test_soak.py",
+    "tests/system/test_state.py",
+    "tests/system/test_tutorial.py",
+    "tests/system/test_voice_attribution.py",
+    "tests/test_readme.py",
+    "tests/train/test_training.py",
+    "tests/update/test_install.py",
+)
+"""Tests of whole flows. Coverage takes a third of the time of their processes, which run for long
+or are many, and whose code other tests measure."""
+_measure = pytest.StashKey[str | None]()
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    config.stash[_measure] = os.environ.get(MEASURE)
     # No test judges by the clock: on a busy machine any example may take long.
     settings.register_profile("untimed", settings(), deadline=None)
     # make unit draws fewer examples, where a test does not say how many it needs.
@@ -65,6 +92,15 @@ def _let_confined_processes_be_measured() -> None:
 
 LONG_S = 600
 """Timeout from which a test is a long one."""
+
+
+@pytest.hookimpl(tryfirst=True)  # before fixtures of any scope start processes
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    value = item.config.stash[_measure]
+    if value is None or item.nodeid.startswith(UNMEASURED):
+        os.environ.pop(MEASURE, None)
+    else:
+        os.environ[MEASURE] = value
 
 
 def pytest_xdist_make_scheduler(config: pytest.Config, log: object) -> object:
@@ -106,11 +142,8 @@ def recordings_folder() -> Path | None:
 
 @pytest.fixture
 def unmeasured(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Start processes that coverage does not measure; it takes a third of their time.
-
-    For tests whose processes work for minutes on code that other tests measure.
-    """
-    monkeypatch.delenv("COVERAGE_PROCESS_CONFIG", raising=False)
+    """Start processes that coverage does not measure, as those of `UNMEASURED`."""
+    monkeypatch.delenv(MEASURE, raising=False)
 
 
 @pytest.fixture

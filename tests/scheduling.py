@@ -15,6 +15,7 @@ SHARED: Final = (
     ("a database and an object store", r"tests/archive/test_fleet_store\.py::"),
     ("a database and an object store", r"tests/archive/.*[\[-]fleet[\]-]"),
     ("the household of the guides", r"tests/system/test_guides\.py::"),
+    ("the grammar of a home", r"tests/assist/understanding/test_grammar\.py::"),
     ("scores of the recordings", r"tests/test_rates\.py::"),
     ("the built documentation", r"tests/test_site\.py::test_(every_document|pages)_"),
     (

@@ -13,9 +13,15 @@ from listener.cli import main
 from listener.config import Config
 
 
+@pytest.fixture(scope="module")
+def made() -> dict[Path, str]:
+    """All pages, as the code gives them."""
+    return pages()
+
+
 @pytest.mark.parametrize("path", pages(), ids=lambda path: path.name)
-def test_page_is_current(path: Path) -> None:
-    assert path.read_text("utf-8") == pages()[path], f"{path.relative_to(ROOT)}: make reference"
+def test_page_is_current(path: Path, made: dict[Path, str]) -> None:
+    assert path.read_text("utf-8") == made[path], f"{path.relative_to(ROOT)}: make reference"
 
 
 def test_every_command_has_a_section() -> None:
@@ -34,8 +40,8 @@ def test_an_option_with_choices_shows_them() -> None:
     assert "| `--engine {earmark,openwakeword,microwakeword,command}` |" in page
 
 
-def test_every_key_is_in_the_configuration_page() -> None:
-    page = pages()[documentation.CONFIGURATION]
+def test_every_key_is_in_the_configuration_page(made: dict[Path, str]) -> None:
+    page = made[documentation.CONFIGURATION]
 
     for section in msgspec.structs.fields(Config):
         if isinstance(section.type, type) and issubclass(section.type, msgspec.Struct):
@@ -52,8 +58,8 @@ def test_docstrings_belong_to_their_attribute() -> None:
     assert docstrings(source) == {"A": "An alias.", "C": "A class.", "C.x": "X."}
 
 
-def test_a_bound_is_shown_on_each_side_it_has() -> None:
-    page = pages()[documentation.CONFIGURATION]
+def test_a_bound_is_shown_on_each_side_it_has(made: dict[Path, str]) -> None:
+    page = made[documentation.CONFIGURATION]
 
     assert "| `volume` | number, over 0, at most 1 |" in page
     assert "| `port` | integer, 0 to 65,535 |" in page
