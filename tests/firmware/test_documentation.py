@@ -1,5 +1,6 @@
 """The generated reference pages equal what the code says today."""
 
+from collections.abc import Mapping
 from pathlib import Path
 
 import msgspec
@@ -14,13 +15,13 @@ from listener.config import Config
 
 
 @pytest.fixture(scope="module")
-def made() -> dict[Path, str]:
+def made() -> Mapping[Path, str]:
     """All pages, as the code gives them."""
     return pages()
 
 
 @pytest.mark.parametrize("path", pages(), ids=lambda path: path.name)
-def test_page_is_current(path: Path, made: dict[Path, str]) -> None:
+def test_page_is_current(path: Path, made: Mapping[Path, str]) -> None:
     assert path.read_text("utf-8") == made[path], f"{path.relative_to(ROOT)}: make reference"
 
 
@@ -40,7 +41,7 @@ def test_an_option_with_choices_shows_them() -> None:
     assert "| `--engine {earmark,openwakeword,microwakeword,command}` |" in page
 
 
-def test_every_key_is_in_the_configuration_page(made: dict[Path, str]) -> None:
+def test_every_key_is_in_the_configuration_page(made: Mapping[Path, str]) -> None:
     page = made[documentation.CONFIGURATION]
 
     for section in msgspec.structs.fields(Config):
@@ -58,7 +59,7 @@ def test_docstrings_belong_to_their_attribute() -> None:
     assert docstrings(source) == {"A": "An alias.", "C": "A class.", "C.x": "X."}
 
 
-def test_a_bound_is_shown_on_each_side_it_has(made: dict[Path, str]) -> None:
+def test_a_bound_is_shown_on_each_side_it_has(made: Mapping[Path, str]) -> None:
     page = made[documentation.CONFIGURATION]
 
     assert "| `volume` | number, over 0, at most 1 |" in page
