@@ -60,9 +60,9 @@ MOST_TAKES: Final = 100
 _CONTINUE: Final = "run the same command again to continue"
 DETAILS: Final = """\
 Voices of this machine speak the phrase, phrases that sound like it, and sentences; simulated rooms
-and noise are added; nine heads are trained against these and real recordings. Half of the real
+and noise are added; 18 heads are trained against these and real recordings. Half of the real
 recordings train nothing: they choose three of the heads, which are joined in one model in
-openWakeWord format, and fix its threshold. Nine more heads are trained without one voice engine;
+openWakeWord format, and fix its threshold. Six more heads are trained without one voice engine;
 three of them are chosen in the same way and tested on it: the report has their misses. A training
 that was ended continues when the same command is run again.
 

@@ -49,11 +49,13 @@ class ClipCounts:
     """Batches of each head's training."""
     candidates: int
     """Heads that are trained, of which `heads.AVERAGED` are chosen; at least as many."""
+    test_candidates: int
+    """The same without the engine left out."""
 
 
 COUNTS: Final[Mapping[Effort, ClipCounts]] = {
-    "fast": ClipCounts(480, 3, 240, 2, 60, 40, 100, 60, 600, 9),
-    "best": ClipCounts(600, 3, 300, 2, 100, 40, 100, 60, 600, 9),
+    "fast": ClipCounts(480, 3, 240, 2, 60, 40, 100, 60, 600, 18, 6),
+    "best": ClipCounts(900, 3, 450, 2, 150, 40, 100, 60, 600, 18, 6),
 }
 
 

@@ -209,7 +209,7 @@ class Training:
 
         with threadpool_limits(1), ThreadPoolExecutor(self._jobs) as threads:
             standard = _standard(pools, recipe.seed)
-            heads = tuple(threads.map(train_one, range(recipe.counts.candidates)))
+            heads = tuple(threads.map(train_one, range(len(self._head_names(part)))))
             threshold = self._negatives.threshold
             highest = tuple(
                 threads.map(lambda head: find_highest(standard, head, threshold), heads)
@@ -217,7 +217,9 @@ class Training:
             return Ensemble(standard, choose_heads(heads, highest))
 
     def _head_names(self, part: str) -> list[str]:
-        return [f"{part}-{number}" for number in range(self._recipe.counts.candidates)]
+        counts = self._recipe.counts
+        candidates = counts.candidates if part == MODEL else counts.test_candidates
+        return [f"{part}-{number}" for number in range(candidates)]
 
     def measure(
         self, ensembles: Mapping[str, Ensemble], made: Sequence[tuple[BatchTask, EmbeddedBatch]]

@@ -23,6 +23,7 @@ COUNTS = ClipCounts(
     test_near=4,
     steps=12,
     candidates=4,
+    test_candidates=3,
 )
 
 

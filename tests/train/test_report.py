@@ -39,7 +39,7 @@ RECIPE = Recipe(
         EngineRecord("festival", "2.5.0", "MIT", 3),
     ),
     EngineRecord("festival", "2.5.0", "MIT", 3),
-    ClipCounts(10, 1, 5, 1, 5, 2, 4, 2, 10, 3),
+    ClipCounts(10, 1, 5, 1, 5, 2, 4, 2, 10, 3, 3),
     ("hey human",),
     ("hay human", "hey human"),
     ("good morning",),

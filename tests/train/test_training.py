@@ -105,6 +105,7 @@ def test_damaged_batch_is_made_again(made: tuple[Recipe, WorkFolder, Training]) 
             folder.write(name, damaged)
             assert name in {task.name for task in training.find_pending().batches}
     assert pending.made == 0
+    assert len(pending.heads) == recipe.counts.candidates + recipe.counts.test_candidates
     assert recipe.phrase.name == "hey-lumen"
 
 
