@@ -103,11 +103,12 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
         os.environ[MEASURE] = value
 
 
+@pytest.hookimpl(optionalhook=True)  # some tests run pytest without pytest-xdist
 def pytest_xdist_make_scheduler(config: pytest.Config, log: object) -> object:
     """Let tests that share something expensive run in one worker, as `make test` asks for."""
     if config.getvalue("dist") != "loadscope":
         return None
-    from tests.scheduling import SharedScheduling  # noqa: PLC0415 - needs pytest-xdist
+    from tests.scheduling import SharedScheduling  # noqa: PLC0415 - imports pytest-xdist
 
     return SharedScheduling(config, log)
 

@@ -48,6 +48,11 @@ class Accounts:
         """Seconds of audio heard."""
         return 0.0 if self.last is None else self.last.heard_samples / SAMPLE_RATE_HZ
 
+    @property
+    def sealed_s(self) -> float:
+        """Seconds of audio in encrypted clips."""
+        return 0.0 if self.last is None else self.last.sealed_samples / SAMPLE_RATE_HZ
+
     def growth_bytes(self, settled_s: float = HOUR_S) -> int:
         """Return the growth of the peak after ``settled_s`` seconds of audio, in bytes."""
         before = [rss for heard_s, rss in self.memory if heard_s <= settled_s]

@@ -134,7 +134,9 @@ class _Hearing:
         self._inbox = inbox
 
     def until_heard(self, plan: Plan, say: Callable[[str], None]) -> None:
-        """Inject faults until enough audio was heard.
+        """Inject faults until enough audio was heard, and a clip was encrypted.
+
+        How many faults there are in a second of audio depends on the speed of the computer.
 
         Raises:
             Unavailable: hear exited, or is much too slow.
@@ -143,14 +145,15 @@ class _Hearing:
         began_s = time.monotonic()
         limit_s = began_s + plan.patience_s + SLOWEST * plan.sound_s / plan.speed
         printed_s = began_s
-        while self._accounts.heard_s < plan.sound_s:
+        while self._accounts.heard_s < plan.sound_s or not self._accounts.sealed_s:
             self._faults.turn()
             self._turn()
             now_s = time.monotonic()
             if not self._cast.hear.is_running:
                 raise Unavailable(f"hear exited unexpectedly with code {self._cast.hear.end()}")
             if now_s > limit_s:
-                raise Unavailable(f"only {self._accounts.heard_s:.0f} s were heard")
+                heard_s, sealed_s = self._accounts.heard_s, self._accounts.sealed_s
+                raise Unavailable(f"only {heard_s:.0f} s were heard, {sealed_s:.0f} s in clips")
             if now_s - printed_s >= SAY_EVERY_S:
                 printed_s = now_s
                 heard_s = self._accounts.heard_s
