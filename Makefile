@@ -72,7 +72,8 @@ test: setup debian $(if $(FAKED),$(MONOTONIC)) ## unit and system tests on all c
 	@mkdir -p build/coverage
 	$(BIN)/coverage erase
 	# More workers than cores: many tests wait for processes and clocks.
-	$(FAKED) $(BIN)/coverage run -m pytest --numprocesses $$(($$(nproc) + 2)) --dist loadscope
+	$(FAKED) $(BIN)/coverage run -m pytest -p tests.scheduling \
+	    --numprocesses $$(($$(nproc) + 2)) --dist loadscope
 	$(BIN)/coverage combine --quiet
 	$(BIN)/coverage report
 

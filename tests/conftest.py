@@ -103,16 +103,6 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
         os.environ[MEASURE] = value
 
 
-@pytest.hookimpl(optionalhook=True)  # some tests run pytest without pytest-xdist
-def pytest_xdist_make_scheduler(config: pytest.Config, log: object) -> object:
-    """Let tests that share something expensive run in one worker, as `make test` asks for."""
-    if config.getvalue("dist") != "loadscope":
-        return None
-    from tests.scheduling import SharedScheduling  # noqa: PLC0415 - imports pytest-xdist
-
-    return SharedScheduling(config, log)
-
-
 @pytest.hookimpl(trylast=True)  # after the random order
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Give real processes, which a busy machine starts slowly, more time than the others.

@@ -1,12 +1,13 @@
 """Distribution of tests to workers: tests that share something expensive run in one worker.
 
-The groups of pytest-xdist 3.8 have no effect with pytest 9.2, which has another attribute for the
-id of a test. Its hook for schedulers needs only ids.
+`make test` loads it as a plugin. The groups of pytest-xdist 3.8 have no effect with pytest 9.2,
+which has another attribute for the id of a test. Its hook for schedulers needs only ids.
 """
 
 import re
 from typing import Final
 
+import pytest
 from xdist.scheduler import LoadScopeScheduling
 
 SHARED: Final = (
@@ -38,8 +39,13 @@ def find_group(test: str) -> str:
     return test
 
 
-class SharedScheduling(LoadScopeScheduling):  # type: ignore[misc] # pytest-xdist has no types
+class SharedScheduling(LoadScopeScheduling):  # type: ignore[misc] # no types in pytest-xdist: its class is Any
     """Gives each group to one worker, the groups with the most tests first."""
 
     def _split_scope(self, nodeid: str) -> str:
         return find_group(nodeid)
+
+
+def pytest_xdist_make_scheduler(config: pytest.Config, log: object) -> SharedScheduling:
+    """Let tests that share something expensive run in one worker."""
+    return SharedScheduling(config, log)
