@@ -39,7 +39,7 @@ pytestmark = pytest.mark.system
 NEIGHBOURS = floods.loopback(10)
 OWNER_REQUESTS = 5
 MOST_ATTEMPTS = 8
-FLOOD_S = 4.0
+FLOOD_S = 2.0
 MOST_RESIDENT_BYTES = 128 << 20
 MOST_LOG_BYTES = 16 << 10
 

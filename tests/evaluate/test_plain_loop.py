@@ -22,12 +22,13 @@ THRESHOLD = 0.5
 REFRACTORY_S = 2.0
 PARTS = 4
 """Parts of the files, each played by a model of its own."""
-PLAYED = (
-    "positive/alexa/",
-    "negative/speech_commands/",
-    "negative/other_keywords/",
-    "negative/meeting/",
-)
+POSITIVES = "positive/alexa"
+PLAYED_S = {
+    "negative/speech_commands": 340.0,
+    "negative/other_keywords": 40.0,
+    "negative/meeting": 30.0,
+}
+"""Seconds of each stream of a group: openwakeword takes several minutes for all of them."""
 
 pytestmark = [pytest.mark.recordings, pytest.mark.timeout(900)]
 
@@ -76,18 +77,44 @@ def plain_wakes(paths: list[Path]) -> list[list[tuple[float, float]]]:
     return found
 
 
-def test_misses_and_false_wakes_equal_those_of_a_plain_loop(recordings: Path) -> None:
+@pytest.fixture
+def corpus(recordings: Path, tmp_path: Path) -> Path:
+    """All recordings of the word, and the beginning of each stream without it."""
     listing = json.loads((recordings / "manifest.json").read_text("utf-8"))
+    folder = tmp_path / "corpus"
+    (folder / "positive").mkdir(parents=True)
+    (folder / POSITIVES).symlink_to((recordings / POSITIVES).resolve())
+    clips = [each for each in listing["clips"] if each["group"] == POSITIVES]
+    streams = []
+    for stream in listing["streams"]:
+        seconds = PLAYED_S.get(stream["group"])
+        if seconds is None:
+            continue
+        path = Path(stream["file"]).with_suffix(".flac")
+        (folder / path).parent.mkdir(parents=True, exist_ok=True)
+        whole = recordings / stream["file"]
+        most = int(seconds * soundfile.info(whole).samplerate)
+        samples, rate = soundfile.read(whole, most, dtype="int16")
+        soundfile.write(folder / path, samples, rate)
+        segments = [part for part in stream["segments"] if part["end"] <= seconds]
+        cut = {"file": str(path), "seconds": len(samples) / rate, "segments": segments}
+        streams.append(stream | cut)
+    text = json.dumps({"clips": clips, "streams": streams})
+    (folder / "manifest.json").write_text(text, "utf-8")
+    return folder
+
+
+def test_misses_and_false_wakes_equal_those_of_a_plain_loop(corpus: Path) -> None:
+    listing = json.loads((corpus / "manifest.json").read_text("utf-8"))
     files = [each["file"] for each in listing["clips"] + listing["streams"]]
-    files = [file for file in files if file.startswith(PLAYED)]
     shares = [files[first::PARTS] for first in range(PARTS)]
     found = Parallel(n_jobs=-1)(
-        delayed(plain_wakes)([recordings / file for file in share]) for share in shares
+        delayed(plain_wakes)([corpus / file for file in share]) for share in shares
     )
     plain = dict(zip(itertools.chain(*shares), itertools.chain(*found), strict=True))
 
     head = EngineSettings(second_opinion=False)  # the plain loop has no second network
-    made = plan(recordings, head, only=[f"{folder}*" for folder in PLAYED])
+    made = plan(corpus, head, only=["positive/*", "negative/*"])
     result = evaluate(made)
 
     (word,) = result.words
@@ -106,7 +133,7 @@ def test_misses_and_false_wakes_equal_those_of_a_plain_loop(recordings: Path) ->
     positive = [file for file in files if file.startswith("positive")]
     missed = sum(not plain[file] for file in positive)
     false = sum(max(len(plain[file]) - (file in positive), 0) for file in files)
-    hours = sum(soundfile.info(recordings / f).frames for f in files if f not in positive)
+    hours = sum(soundfile.info(corpus / f).frames for f in files if f not in positive)
     hours /= 16_000 * 3_600
     assert (word.misses.count, word.misses.exposure) == (missed, len(positive))
     assert word.false_wakes.count == false > 0
@@ -122,7 +149,7 @@ def test_curve_equals_separate_runs_at_each_threshold(recordings: Path, tmp_path
     folders = ["positive/alexa/*", "negative/speech_commands/*"]
     whole = evaluate(plan(recordings, EngineSettings(), only=folders), tmp_path).words[0]
 
-    for threshold in (0.05, 0.3, 0.75, 0.95):
+    for threshold in (0.05, 0.75):
         alone = EngineSettings(thresholds={"alexa": threshold})
         word = evaluate(plan(recordings, alone, only=folders), tmp_path).words[0]
         # A curve's points are where it changes: the last one at or below holds.

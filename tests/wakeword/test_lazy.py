@@ -164,8 +164,8 @@ def test_lazy_mode_has_the_same_events_for_words_in_quiet(
 ) -> None:
     words = [
         np.round(part * gain).astype(np.int16)
-        for positives in group_of("positive", 40)
-        for part in np.array_split(positives, 12)
+        for positives in group_of("positive", 30)
+        for part in np.array_split(positives, 9)
     ]
     samples = with_pauses(words, 5)
     samples = mixed(samples, pink(len(samples), noise_level, 6)) if noise_level else samples
@@ -188,7 +188,7 @@ def test_lazy_mode_has_the_same_events_for_speech_and_noise(
     group: str,
     gain: float,
 ) -> None:
-    parts = [np.round(part * gain).astype(np.int16) for part in group_of(group, 25)]
+    parts = [np.round(part * gain).astype(np.int16) for part in group_of(group, 12)]
     samples = with_pauses(parts, 7)
 
     lazy = heard(build(*WORDS), cut(samples))
