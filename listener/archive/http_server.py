@@ -65,6 +65,10 @@ CLOSING_S: Final = 30.0
 _BACKLOG: Final = 4096
 _SEND_BUFFER_BYTES: Final = 256 << 10
 _PAUSE_S: Final = 1.0
+_PROBE_S: Final = 0.25
+"""Interval at which the delay of the event loop is measured."""
+_DELAY_KEPT: Final = 0.8
+"""Part of a delay that the next value is at least: a single late turn counts for about 2 s."""
 _END_S: Final = 5.0
 _NO_LINGER: Final = struct.pack("ii", 1, 0)
 _IS_PROVEN: Final = "earmark.is_proven"
@@ -191,12 +195,16 @@ class _Endpoint:
         """Serve until ``server.should_exit``, then close every connection."""
         loop = asyncio.get_running_loop()
         loop.add_reader(self.socket, self._accept_waiting)
-        sweep = loop.create_task(self._close_late_connections())
+        tasks = (
+            loop.create_task(self._close_late_connections()),
+            loop.create_task(self._measure_delay()),
+        )
         try:
             await self.server.serve([])  # without sockets: its ticks and its orderly end
         finally:
             loop.remove_reader(self.socket)
-            sweep.cancel()
+            for task in tasks:
+                task.cancel()
             for silent in self._silent:
                 silent.close()
             for task in self._tasks:
@@ -278,6 +286,18 @@ class _Endpoint:
                 if connection.is_late(now_s):
                     self._timed_out += 1
                     connection.close()
+
+    async def _measure_delay(self) -> None:
+        """Tell the table how late the event loop is, without an end.
+
+        Silent connections get no longer: a client's first bytes are there when it is accepted.
+        """
+        delay_s = 0.0
+        while True:
+            due_s = time.monotonic() + _PROBE_S
+            await asyncio.sleep(_PROBE_S)
+            delay_s = max(time.monotonic() - due_s, _DELAY_KEPT * delay_s)
+            self._table.note_delay(delay_s)
 
     def _paced(self, app: ASGIApp) -> ASGIApp:
         async def run(scope: Scope, receive: Receive, send: Send) -> None:

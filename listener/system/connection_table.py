@@ -21,6 +21,14 @@ USE_HALF_LIFE_S: Final = 60.0
 """Time after which a use, a connection or a request, counts half."""
 
 
+GRACE_TURNS: Final = 8
+"""Turns of the server's event loop, besides ``grace_s``, for which an idle connection keeps its
+place: a TLS handshake and a request take about six. A server that is late would otherwise close
+every connection before it has read its first request."""
+LONGEST_GRACE_S: Final = 5.0
+"""Limit of that time together; a handshake may take as long."""
+
+
 class Phase(Enum):
     """State of a connection."""
 
@@ -43,7 +51,8 @@ class ConnectionLimits:
     most_per_network: int
     """Connections of one IPv6 network of 64 bits: a host may use any number of its addresses."""
     grace_s: float
-    """Time for which an idle connection keeps its place against addresses as busy as its own."""
+    """Time for which an idle connection keeps its place against addresses as busy as its own. It is
+    longer if the server is late itself, see `ConnectionTable.note_delay`."""
     fair_uses: int = 8
     """Uses beyond twice those of a new connection's address, from which another one is busier."""
 
@@ -81,6 +90,7 @@ class ConnectionTable(Generic[Entry]):
         self._proven: OrderedDict[str, None] = OrderedDict()
         self._uses: OrderedDict[str, tuple[float, float]] = OrderedDict()
         """Number of uses, and the time at which it was right, by network."""
+        self._delay_s = 0.0
         self.refused = 0
         """Connections that were not admitted."""
         self.evicted = 0
@@ -129,6 +139,14 @@ class ConnectionTable(Generic[Entry]):
         if len(self._proven) > MOST_PROVEN_PEERS:
             self._proven.popitem(last=False)
 
+    def note_delay(self, delay_s: float) -> None:
+        """Let idle connections keep their places for longer, because the server is late itself.
+
+        Args:
+            delay_s: time by which a turn of the server's event loop is late, 0 or more.
+        """
+        self._delay_s = delay_s
+
     def note_request(self, address: str) -> None:
         """Count a request of an address; its connection counts by itself."""
         self._count_use(peer_of(address)[1])
@@ -159,13 +177,17 @@ class ConnectionTable(Generic[Entry]):
                 return near
         return list(self._peers) if len(self._peers) >= self._limits.most else None
 
+    def _grace_s(self) -> float:
+        given_s = self._limits.grace_s
+        return max(given_s, min(given_s + GRACE_TURNS * self._delay_s, LONGEST_GRACE_S))
+
     def _find_victim(self, crowd: Iterable[Entry], peer: "_Peer") -> Entry | None:
         counts = Counter(self._peers.values())
         now_s = self._monotonic_s()
         uses = {each.network: self._recent_uses(each.network, now_s) for each in (*counts, peer)}
         fair_uses = 2 * uses[peer.network] + self._limits.fair_uses
         is_preferred = peer.address in self._proven
-        oldest_s = now_s - self._limits.grace_s
+        oldest_s = now_s - self._grace_s()
         found: Entry | None = None
         best: tuple[bool, bool, bool, int, float] | None = None
         for entry in crowd:

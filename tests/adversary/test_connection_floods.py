@@ -40,6 +40,8 @@ NEIGHBOURS = floods.loopback(10)
 OWNER_REQUESTS = 5
 MOST_ATTEMPTS = 8
 FLOOD_S = 2.0
+NEWCOMER_S = 180.0
+"""Limit for a newcomer: a busy machine takes as long until others have used more than it."""
 MOST_RESIDENT_BYTES = 128 << 20
 MOST_LOG_BYTES = 16 << 10
 
@@ -145,7 +147,7 @@ def test_newcomer_is_served_among_more_busy_addresses_than_places(
     target = floods.Target(archive.port, floods.loopback(200), connections=1)
     with floods.running(flood, target):
         wait_until(lambda: archive.process.num_fds() > 100, "the flood holds connections")
-        wait_until(lambda: proves(archive), "the owner is served")
+        wait_until(lambda: proves(archive), "the owner is served", NEWCOMER_S)
 
 
 def test_clips_arrive_and_the_local_socket_answers_during_a_flood(

@@ -66,6 +66,32 @@ def test_address_beyond_its_bound_replaces_its_own_oldest_after_the_grace(door: 
     assert (door.closed, door.table.refused) == (["0"], 1)
 
 
+@pytest.mark.parametrize(("delay_s", "keeps_s"), [(0.0, 0.5), (0.1, 1.3), (0.25, 2.5), (10.0, 5.0)])
+def test_idle_connection_keeps_its_place_while_the_server_is_late(
+    door: Door, delay_s: float, keeps_s: float
+) -> None:
+    for number in range(8):
+        assert door.connect(f"10.0.0.{number}", name=str(number))
+    door.table.note_delay(delay_s)
+
+    door.now_s = keeps_s - 0.01
+    assert not door.connect("10.0.1.1")
+    door.now_s = keeps_s + 0.01
+    assert door.connect("10.0.1.2")
+
+    assert door.closed == ["0"]
+
+
+def test_grace_is_as_before_once_the_server_is_on_time(door: Door) -> None:
+    for number in range(8):
+        door.connect(f"10.0.0.{number}", name=str(number))
+    door.table.note_delay(0.25)
+    door.table.note_delay(0.0)
+
+    door.now_s = 0.51
+    assert door.connect("10.0.1.1")
+
+
 def test_idle_gives_way_before_busy(door: Door) -> None:
     for _ in range(3):
         door.connect("10.0.0.1", Phase.BUSY)
