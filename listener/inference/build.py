@@ -1,7 +1,7 @@
 """Construction of detectors from models: for a stream on the device, and in batches."""
 
 import io
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -14,7 +14,7 @@ from listener.errors import ModelRefused
 from listener.inference.catalogue import Catalogue
 from listener.inference.onnx import HeadNet, LongNet, OpinionNet, StreamNet
 from listener.quantities import quantity
-from listener.wakeword.batch import BATCH_STEPS, BatchModel
+from listener.wakeword.batch import BATCH_STEPS, BatchModel, BatchStage, ManyHead
 from listener.wakeword.detector import Rule, StreamDetector
 from listener.wakeword.embedding import STEP_FRAMES, Embeddings
 from listener.wakeword.features import Floats, Mel
@@ -31,6 +31,7 @@ from listener.wakeword.second_opinion import (
 )
 from listener.wakeword.streaming import StreamingModel, Word
 from listener.wakeword.student import LongStudent, StudentNet, StudentWeights, read_weights
+from listener.wakeword.student_head import STUDENT_WINDOW_FRAMES, StudentHead, read_student_head
 
 _FRAME_MS: Final = FRAME_SAMPLES * 1000 // SAMPLE_RATE_HZ
 
@@ -79,9 +80,10 @@ def build_detector(
     gate = None
     if first_stage is not None:
         student = StudentNet(_student(first_stage.student), network.hop_frames)
+        stage_heads = _student_heads(first_stage.student, words)
         gate = FirstStage(
             student,
-            heads,
+            [stage_heads.get(word.name, word) for word in heads],
             _bounds(first_stage.student, words),
             STEP_FRAMES // network.hop_frames,
         )
@@ -151,16 +153,17 @@ def build_batch(  # noqa: PLR0913, PLR0917 - each model from its own file
         [word for word, _ in heads],
         [head for _, head in heads],
         batch_steps,
-        None
-        if first_stage is None
-        else (LongStudent(_student(first_stage)), _bounds(first_stage, words)),
+        None if first_stage is None else _batch_stage(first_stage, words, heads),
     )
     second = _second_opinions(words, opinions, FRAME_SAMPLES)
     return model if second is None else BatchEnsemble(model, second)
 
 
 def build_student_batch(
-    words: Sequence[Model], embedding: Model, weights: StudentWeights
+    words: Sequence[Model],
+    embedding: Model,
+    weights: StudentWeights,
+    student_heads: Mapping[str, bytes] | None = None,
 ) -> BatchModel:
     """Build the model that scores recordings by the student's embeddings at every step.
 
@@ -170,11 +173,19 @@ def build_student_batch(
         words: wake-word models, in the order of the columns of the scores.
         embedding: the streaming embedding network; its mel weights are used.
         weights: the student.
+        student_heads: files of student heads by word; other words are scored by their own heads.
 
     Raises:
         ModelRefused: a file is not a model that can be run.
     """
-    heads = [(_word(word), HeadNet(word.data, word.name)) for word in words]
+    heads: list[tuple[Word, ManyHead]] = []
+    for word in words:
+        data = (student_heads or {}).get(word.name)
+        if data is None:
+            heads.append((_word(word), HeadNet(word.data, word.name)))
+        else:
+            head = StudentHead(read_student_head(data, f"the student head of {word.name}"))
+            heads.append((Word(word.name, head, STUDENT_WINDOW_FRAMES), head))
     return BatchModel(
         mel_weights(embedding),
         LongStudent(weights),
@@ -248,6 +259,44 @@ def _filters(model: Model) -> NDArray[np.int16]:
 def _student(model: Model) -> StudentWeights:
     """Return the weights of the student of a first stage."""
     return read_weights(model.data, model.name)
+
+
+def _student_heads(first_stage: Model, words: Sequence[Model]) -> dict[str, Word]:
+    """Return the student heads of those words that have one, by word."""
+    found = {}
+    for word in words:
+        known = first_stage.manifest.words.get(word.name)
+        if known is not None and known.head is not None:
+            data = _file(first_stage, known.head)
+            head = StudentHead(read_student_head(data, f"{first_stage.name}/{known.head}"))
+            found[word.name] = Word(word.name, head, STUDENT_WINDOW_FRAMES)
+    return found
+
+
+def _batch_stage(
+    first_stage: Model, words: Sequence[Model], heads: Sequence[tuple[Word, HeadNet]]
+) -> BatchStage:
+    """Return the first stage of recordings.
+
+    Args:
+        first_stage: knows all words.
+        words: the words.
+        heads: their own heads.
+    """
+    student_heads = _student_heads(first_stage, words)
+    chosen: list[tuple[Word, ManyHead]] = []
+    for word, own in heads:
+        small = student_heads.get(word.name)
+        if small is not None and isinstance(small.head, StudentHead):
+            chosen.append((small, small.head))
+        else:
+            chosen.append((word, own))
+    return BatchStage(
+        LongStudent(_student(first_stage)),
+        [word for word, _ in chosen],
+        [head for _, head in chosen],
+        _bounds(first_stage, words),
+    )
 
 
 def _bounds(first_stage: Model, words: Sequence[Model]) -> list[float]:

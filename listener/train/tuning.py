@@ -28,12 +28,13 @@ _LOWEST_BOUND: Final = 1e-12
 _HALVINGS: Final = 40
 
 
-def pack_first_stage(
+def pack_first_stage(  # noqa: PLR0913, PLR0917 - the parts of a manifest
     name: str,
     data: bytes,
     words: dict[str, KnownWord],
     origin: str,
     figures: Mapping[str, Any] | None = None,
+    student_heads: Mapping[str, bytes] | None = None,
 ) -> Model:
     """Return a first stage of a file of weights.
 
@@ -43,27 +44,33 @@ def pack_first_stage(
         words: what it knows, at least one.
         origin: author of the weights.
         figures: measurements for the manifest.
+        student_heads: files of student heads by path; the words name them.
     """
-    file = File(path=WEIGHTS, sha256=hashlib.sha256(data).hexdigest(), bytes=len(data))
+    contents = {WEIGHTS: data, **(student_heads or {})}
+    files = tuple(
+        File(path=path, sha256=hashlib.sha256(content).hexdigest(), bytes=len(content))
+        for path, content in contents.items()
+    )
     manifest = Manifest(
         name=name,
         kind="first-stage",
         origin=origin,
         licence="Apache-2.0",
         input_shape=(1, 1, 8, 32),
-        files=(file,),
+        files=files,
         words=words,
         figures=dict(figures or {}),
     )
-    return Model(manifest, (data,))
+    return Model(manifest, tuple(contents.values()))
 
 
-def fix_word(
+def fix_word(  # noqa: PLR0913, PLR0917 - what fixes a bound
     catalogue: Catalogue,
     word: Model,
     weights: StudentWeights,
     speech: Sequence[Samples],
     share: float,
+    student_head: bytes | None = None,
 ) -> KnownWord:
     """Return the entry of a word whose bound is fixed by speech without the word.
 
@@ -73,25 +80,38 @@ def fix_word(
         weights: the student.
         speech: recordings, each scored from the start of a stream.
         share: part of the steps at which the word is open.
+        student_head: file of the word's student head; None: its own head scores.
 
     Raises:
         ModelRefused: the head cannot be run.
     """
-    scores = score_by_student(catalogue, word, weights, speech)
+    scores = score_by_student(catalogue, word, weights, speech, student_head)
     bound = fix_bound(scores, share)
     actual = round(open_share(scores, bound), 4)
     return KnownWord(sha256=word.manifest.sha256, bound=bound, speech_share=actual)
 
 
 def score_by_student(
-    catalogue: Catalogue, word: Model, weights: StudentWeights, speech: Sequence[Samples]
+    catalogue: Catalogue,
+    word: Model,
+    weights: StudentWeights,
+    speech: Sequence[Samples],
+    student_head: bytes | None = None,
 ) -> list[Floats]:
-    """Return the scores of a word's head on a student's embeddings, by recording, (steps, 1).
+    """Return the scores of a word on a student's embeddings, by recording, shape (steps, 1).
+
+    Args:
+        catalogue: has the mel front end.
+        word: the wake word.
+        weights: the student.
+        speech: recordings, each scored from the start of a stream.
+        student_head: file of the word's student head; None: its own head scores.
 
     Raises:
         ModelRefused: the head cannot be run.
     """
-    model = build_student_batch([word], catalogue.embedding(), weights)
+    heads = {} if student_head is None else {word.name: student_head}
+    model = build_student_batch([word], catalogue.embedding(), weights, heads)
     return [score_recording(model, samples) for samples in speech]
 
 

@@ -5,6 +5,7 @@ weights once for many steps. Scores equal those of the device within rounding.
 """
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any, Final, Protocol
 
 import numpy as np
@@ -12,7 +13,7 @@ import numpy as np
 from listener.audio.pcm import FRAME_SAMPLES, Samples
 from listener.wakeword.embedding import FEATURES, RECEPTIVE_FRAMES, STEP_FRAMES
 from listener.wakeword.features import BANDS, SILENT_LEVEL, START_LEVEL, Floats, Mel
-from listener.wakeword.first_stage import CatchUp, Mask, OpenSteps, best_output
+from listener.wakeword.first_stage import CatchUp, Mask, OpenSteps, best_output, own_window
 from listener.wakeword.streaming import (
     LAZY_WINDOW_FRAMES,
     SILENT_FRAMES,
@@ -71,6 +72,20 @@ class ManyHead(Protocol):
         """
 
 
+@dataclass(frozen=True, slots=True)
+class BatchStage:
+    """The first stage of recordings."""
+
+    student: LongNetwork
+    """The student of the embedding network."""
+    words: Sequence[Word]
+    """Name, window and labels of the head that scores the student's embeddings for each word."""
+    heads: Sequence[ManyHead]
+    """These heads."""
+    bounds: Sequence[float]
+    """Score of each at which its word opens."""
+
+
 class BatchModel:
     """Scores of several words in batches, at a hop of 80 ms. Not safe for several threads."""
 
@@ -81,7 +96,7 @@ class BatchModel:
         words: Sequence[Word],
         heads: Sequence[ManyHead],
         batch_steps: int = BATCH_STEPS,
-        first_stage: tuple[LongNetwork, Sequence[float]] | None = None,
+        first_stage: BatchStage | None = None,
     ) -> None:
         """Compute the start state; this runs the network for a few milliseconds.
 
@@ -91,7 +106,7 @@ class BatchModel:
             words: name, window and labels of each head.
             heads: heads in the same order.
             batch_steps: steps in a batch.
-            first_stage: the student and the bound of each word; None: every step is scored.
+            first_stage: of the same words in the same order; None: every step is scored.
         """
         self.words = tuple(word.name for word in words)
         """Names of the wake words, in the order of the columns of the scores."""
@@ -99,7 +114,8 @@ class BatchModel:
         """Frames after each step of the last push at which a device has its scores."""
         self._mel = Mel(weights, STEP_FRAMES, batch_steps)
         self._network = network
-        self._longest = max(word.window_frames for word in words)
+        stage_words = () if first_stage is None else first_stage.words
+        self._longest = max(word.window_frames for word in (*words, *stage_words))
         self._samples = np.zeros(batch_steps * FRAME_SAMPLES, np.int16)
         self._batch_steps = batch_steps
         self._silent = settle(network, SILENT_LEVEL)
@@ -114,12 +130,7 @@ class BatchModel:
         self._first_stage = (
             None
             if first_stage is None
-            else _BatchFirstStage(
-                *first_stage,
-                [(word.labels, head) for word, head in zip(words, heads, strict=True)],
-                [word.window_frames for word in words],
-                self._embeddings,
-            )
+            else _BatchFirstStage(first_stage, self._longest, self._embeddings)
         )
         self.restart()
 
@@ -194,26 +205,24 @@ class _BatchFirstStage:
     embeddings where the embedding network did not run.
     """
 
-    def __init__(
-        self,
-        student: LongNetwork,
-        bounds: Sequence[float],
-        heads: Sequence[tuple[Sequence[tuple[int, str]], ManyHead]],
-        windows: Sequence[int],
-        mixed: Floats,
-    ) -> None:
-        self._student = student
+    def __init__(self, stage: BatchStage, longest: int, mixed: Floats) -> None:
+        self._student = student = stage.student
         self._silent = settle(student, SILENT_LEVEL)
         settle(student, START_LEVEL)
         self._start = student.state()
         self._mixed = mixed
         self._exact = np.empty_like(mixed)
         self._approximate = np.empty_like(mixed)
-        self._heads = tuple((labels, head.over(self._approximate)) for labels, head in heads)
+        self._heads = tuple(
+            (word.labels, head.over(self._approximate))
+            for word, head in zip(stage.words, stage.heads, strict=True)
+        )
         self._is_exact = np.empty(len(mixed), np.bool_)
-        self._open = OpenSteps(bounds, windows)
-        self._past = max(windows) - 1
-        window = min(max(windows), LAZY_WINDOW_FRAMES)
+        self._open = OpenSteps(
+            stage.bounds, [own_window(word.head, word.window_frames) for word in stage.words]
+        )
+        self._past = longest - 1
+        window = min(longest, LAZY_WINDOW_FRAMES)
         self._reach = reach_steps(window, STEP_FRAMES)
         self._window = window
         self._catch_up = CatchUp(self._reach, pace_steps(self._reach, 1))

@@ -1,8 +1,9 @@
 """First stage: decides from the student's embeddings at which steps the full network must run.
 
-The head of each word scores the student's embeddings. Where that score reaches the word's bound,
-the word is open for `HOLD_FRAMES` frames, and its scores come from the full network; elsewhere they
-are not computed. ``docs/decisions/0073`` gives the measurements behind the constants.
+A small head of each word, or the word's own head, scores the student's embeddings. Where that score
+reaches the word's bound, the word is open for `HOLD_FRAMES` frames, and its scores come from the
+full network; elsewhere they are not computed. ``docs/decisions/0073`` gives the measurements behind
+the constants.
 """
 
 from collections.abc import Sequence
@@ -13,6 +14,7 @@ from numpy.typing import NDArray
 
 from listener.wakeword.embedding import FEATURES, Embeddings, Network
 from listener.wakeword.features import BANDS, Floats
+from listener.wakeword.student_head import StudentHead
 
 Mask = NDArray[np.bool_]
 
@@ -23,23 +25,31 @@ HOLD_FRAMES: Final = 4
 PAIR_STEPS: Final = 2
 """Steps that the student takes at once; heads score the newer one."""
 MANY_WORDS: Final = 4
-"""Words up to which every head scores at each pair of steps."""
+"""Words' own heads up to which each scores at every pair of steps."""
 TURN_WINDOW_FRAMES: Final = 16
 """Longest window of a head that takes turns. Longer ones gave some words a score at one step only,
 just after the word opened."""
 
 
-def turn_pairs(windows: Sequence[int]) -> tuple[int, ...]:
+def turn_pairs(windows: Sequence[int | None]) -> tuple[int, ...]:
     """Return the pairs of steps between two scores of each head: some of many heads take turns.
 
-    An open word stays open for as long, so that a word is open at most so much later.
+    An open word stays open for as long, so that a word is open at most so much later. Student heads
+    take none: they cost little.
 
     Args:
-        windows: embeddings in a window of each head.
+        windows: embeddings in a window of each word's own head; None for a student head.
     """
+    are_many = len(windows) - windows.count(None) > MANY_WORDS
     return tuple(
-        2 if len(windows) > MANY_WORDS and window <= TURN_WINDOW_FRAMES else 1 for window in windows
+        2 if are_many and window is not None and window <= TURN_WINDOW_FRAMES else 1
+        for window in windows
     )
+
+
+def own_window(head: object, window_frames: int) -> int | None:
+    """Return the window of a word's own head; None if the head is a student head."""
+    return None if isinstance(head, StudentHead) else window_frames
 
 
 def hold_steps(steps_per_frame: int) -> int:
@@ -129,8 +139,9 @@ class FirstStage:
 
         Args:
             student: the student.
-            heads: a `streaming.Word` for each word, in the order of the scores.
-            bounds: score of each head on the student's embeddings at which its word opens.
+            heads: a `streaming.Word` for each word, in the order of the scores, with the head that
+                scores the student's embeddings.
+            bounds: score of each head at which its word opens.
             steps_per_frame: steps in a frame.
         """
         self._student = student
@@ -140,7 +151,7 @@ class FirstStage:
         )
         self._bounds = tuple(bounds)
         self._hold = hold_steps(steps_per_frame)
-        self._turns = turn_pairs([word.window_frames for word in heads])
+        self._turns = turn_pairs([own_window(word.head, word.window_frames) for word in heads])
         self._mel = np.zeros((PAIR_STEPS, student.hop_frames, BANDS), np.float32)
         self._both = self._mel.reshape(-1, BANDS)
         self._waiting = 0
@@ -214,12 +225,12 @@ class FirstStage:
 class OpenSteps:
     """Open steps of a recording from scores on the student's embeddings, in batches."""
 
-    def __init__(self, bounds: Sequence[float], windows: Sequence[int]) -> None:
+    def __init__(self, bounds: Sequence[float], windows: Sequence[int | None]) -> None:
         """Start with every word closed, at one step in a frame.
 
         Args:
             bounds: score at which each word opens.
-            windows: embeddings in a window of each word's head.
+            windows: as for `turn_pairs`.
         """
         self._bounds = np.array(bounds, np.float32)
         self._hold = hold_steps(1)

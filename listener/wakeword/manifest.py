@@ -80,13 +80,16 @@ class KnownWord(_Table, frozen=True, kw_only=True):
     sha256: Annotated[str, Meta(pattern=r"^[0-9a-f]{64}\Z")]
     """SHA-256 of the word's head."""
     bound: Annotated[float, Meta(gt=0, lt=1)]
-    """Score of the head on the student's embeddings from which the word is open, 0 to 1."""
+    """Score on the student's embeddings from which the word is open, 0 to 1: that of the student
+    head, or of the word's own head if there is none."""
     speech_share: Annotated[float, Meta(ge=0, le=1)]
     """Part of the steps of speech without the word at which it is open."""
     woken: Annotated[int, Meta(ge=0)] = 0
     """Words of a test that wake without the first stage."""
     lost: Annotated[int, Meta(ge=0)] = 0
     """Those of them that do not wake with it."""
+    head: RelativePath | None = None
+    """File of the word's student head; None: its own head scores the student's embeddings."""
     spoken: Annotated[tuple[Line, ...], Meta(max_length=16)] = ()
     """Texts of which a voice engine speaks the word; none: a tuning drops the word, because it
     cannot measure what it loses of it."""
@@ -103,7 +106,7 @@ class Manifest(_Table, frozen=True, kw_only=True):
     """SPDX identifier, or ``LicenseRef-…`` if none is stated."""
     input_shape: Annotated[tuple[Axis, ...], Meta(min_length=1, max_length=8)]
     """Shape of the network's input; float32."""
-    files: Annotated[tuple[File, ...], Meta(min_length=1, max_length=8)]
+    files: Annotated[tuple[File, ...], Meta(min_length=1, max_length=32)]
     package: Package | None = None
     window_frames: Annotated[int, Meta(ge=1, le=_LONGEST_WINDOW_FRAMES)] | None = None
     """Embeddings in the window of a wake-word head; None for other kinds."""
@@ -244,15 +247,27 @@ def to_toml(manifest: Manifest) -> str:
         lines += ["", "[[files]]", f"path = {_quote(file.path)}"]
         lines += [f"sha256 = {_quote(file.sha256)}", f"bytes = {file.bytes}"]
     for name, word in sorted(manifest.words.items()):
-        lines += ["", f"[words.{name}]", f"sha256 = {_quote(word.sha256)}"]
-        lines += [f"bound = {word.bound!r}", f"speech_share = {word.speech_share!r}"]
-        lines += [f"woken = {word.woken}", f"lost = {word.lost}"]
-        if word.spoken:
-            lines.append(f"spoken = [{', '.join(map(_quote, word.spoken))}]")
+        lines += ["", *_word_lines(name, word)]
     if manifest.labels:
         lines += ["", "[labels]"]
         lines += [f"{index} = {_quote(label)}" for index, label in manifest.labels.items()]
     return "\n".join(lines) + "\n"
+
+
+def _word_lines(name: str, word: KnownWord) -> list[str]:
+    lines = [
+        f"[words.{name}]",
+        f"sha256 = {_quote(word.sha256)}",
+        f"bound = {word.bound!r}",
+        f"speech_share = {word.speech_share!r}",
+        f"woken = {word.woken}",
+        f"lost = {word.lost}",
+    ]
+    if word.head is not None:
+        lines.append(f"head = {_quote(word.head)}")
+    if word.spoken:
+        lines.append(f"spoken = [{', '.join(map(_quote, word.spoken))}]")
+    return lines
 
 
 def _contradictions(manifest: Manifest) -> tuple[tuple[bool, str], ...]:
@@ -289,6 +304,10 @@ def _contradictions(manifest: Manifest) -> tuple[tuple[bool, str], ...]:
         (
             any(word.lost > word.woken for word in manifest.words.values()),
             "a word has more lost than woken",
+        ),
+        (
+            not {word.head for word in manifest.words.values()} <= {None, *paths[1:]},
+            "the head of a word is not one of the files behind the first",
         ),
         (
             len(set(manifest.labels.values())) != len(manifest.labels),

@@ -68,14 +68,7 @@ def read_weights(data: bytes, name: str) -> StudentWeights:
     Raises:
         ModelRefused: the bytes are not the weights of a student.
     """
-    arrays: list[Any] = []
-    stream = io.BytesIO(data)
-    try:
-        while stream.tell() < len(data) and len(arrays) <= 2 * _MOST_LAYERS + 4:
-            # Not numpy.load, which takes archives, too, and loads zipfile for them.
-            arrays.append(np.lib.format.read_array(stream, allow_pickle=False))
-    except Exception as error:  # the parser of headers raises many kinds, by version
-        raise ModelRefused(f"{name} is not a sequence of numpy arrays: {error}") from error
+    arrays = read_arrays(data, name, 2 * _MOST_LAYERS + 4)
     _check(arrays, name)
     matrices, biases = arrays[::2], arrays[1::2]
     whole = [np.ascontiguousarray(array, np.float32) for array in matrices]
@@ -83,6 +76,28 @@ def read_weights(data: bytes, name: str) -> StudentWeights:
     return StudentWeights(
         whole[0], offsets[0], tuple(whole[1:-1]), tuple(offsets[1:-1]), whole[-1], offsets[-1]
     )
+
+
+def read_arrays(data: bytes, name: str, most: int) -> list[Any]:
+    """Return the arrays of a file of weights; their shapes and types are not checked.
+
+    Args:
+        data: any bytes are safe.
+        name: name for messages.
+        most: arrays; one more is read of a longer file, so that it can be refused.
+
+    Raises:
+        ModelRefused: the bytes are not a sequence of numpy arrays.
+    """
+    arrays: list[Any] = []
+    stream = io.BytesIO(data)
+    try:
+        while stream.tell() < len(data) and len(arrays) <= most:
+            # Not numpy.load, which takes archives, too, and loads zipfile for them.
+            arrays.append(np.lib.format.read_array(stream, allow_pickle=False))
+    except Exception as error:  # the parser of headers raises many kinds, by version
+        raise ModelRefused(f"{name} is not a sequence of numpy arrays: {error}") from error
+    return arrays
 
 
 def write_weights(weights: StudentWeights) -> bytes:

@@ -1,11 +1,11 @@
 """Fix the bounds of the first stage, and measure how many words it loses; write the manifest.
 
 Run it with ``python -m models.first_stage.measure AUDIO [FOLDER]``. The bound of a word is the
-score of its head on the student's embeddings at which it is open in a part of the steps of speech
-of the half of the recordings that fixes thresholds: the smallest part at which few words are lost,
-`SPEECH_SHARE` or that of `SHARES`. Then words are
-played in five conditions, and those that wake without the first stage are counted, and
-those that no longer wake with it. Real recordings of a word are used where AUDIO has them
+score of its student head, or of its own head if it has none, on the student's embeddings at which
+it is open in a part of the steps of speech of the half of the recordings that fixes thresholds:
+`SPEECH_SHARE`, or that of `SHARES` where it would lose words. Then words are played in five
+conditions, and those that wake without the first stage are counted, and those that no longer wake
+with it. Real recordings of a word are used where AUDIO has them
 (``positive/``); they train nothing and fix no bound. For every word there are synthetic clips, by
 the same voices, that the student was not trained with. With ``--added`` the first stage that
 ``earmark train --first-stage`` tuned is measured as it is. ``--steps`` prints the part of the steps
@@ -45,20 +45,16 @@ from listener.wakeword.first_stage import CatchUp, Mask, OpenSteps
 from listener.wakeword.manifest import KnownWord, parse_manifest, to_toml
 from listener.wakeword.streaming import LAZY_WINDOW_FRAMES, pace_steps, reach_steps
 from listener.wakeword.student import StudentWeights, read_weights
+from models.first_stage.heads import WORDS, head_path
 from models.first_stage.train import ENGINES, FOLDER, SPOKEN, play
 from models.negatives.make import SPLIT, read_sources
 
 REAL: Final[Mapping[str, str]] = {"alexa": "positive/alexa", "hey-jarvis": "positive/jarvis"}
 """Folders with recordings of a word. Those for hey-jarvis say "jarvis": some of them wake it."""
-SPEECH_SHARE: Final = 0.02
+SPEECH_SHARE: Final = 0.01
 """Part of the steps of speech at which a word is open."""
-SHARES: Final[Mapping[str, float]] = {
-    "alexa": 0.01,
-    "hey-jarvis": 0.059,
-    "hey-marvin": 0.01,
-    "hey-mycroft": 0.059,
-}
-"""The same for words of which more are lost, and for those of which none is with a smaller part."""
+SHARES: Final[Mapping[str, float]] = {"hey-jarvis": 0.0125, "weather": 0.02}
+"""The same for words of which more are lost with a smaller part."""
 SPEECH_S: Final = 120
 """Speech of each recording that fixes bounds, from its beginning."""
 SYNTHETIC_CLIPS: Final = 21
@@ -171,14 +167,19 @@ def main() -> None:
     data = (arguments.folder / WEIGHTS).read_bytes()
     weights = read_weights(data, WEIGHTS)
     if arguments.steps:
-        measure_steps(catalogue, _read_known(arguments.folder / MANIFEST, data), weights, speech)
+        known = _read_known(arguments.folder / MANIFEST, data)
+        measure_steps(catalogue, known, weights, speech, _read_heads(arguments.folder))
         return
     known = _read_known(arguments.folder / MANIFEST, data) if arguments.word else {}
+    heads = _read_heads(arguments.folder)
     for name in arguments.word or [w for w in SPOKEN if w in catalogue.names()]:
         word = catalogue.load(name)
         share = arguments.share or SHARES.get(name, SPEECH_SHARE)
-        entry = fix_word(catalogue, word, weights, speech, share)
-        pair = Pair(catalogue, word, pack_first_stage(FIRST_STAGE, data, {name: entry}, _ORIGIN))
+        path = head_path(name) if name in WORDS else None
+        entry = fix_word(catalogue, word, weights, speech, share, heads.get(path or ""))
+        entry = msgspec.structs.replace(entry, head=path)
+        stage = pack_first_stage(FIRST_STAGE, data, {name: entry}, _ORIGIN, student_heads=heads)
+        pair = Pair(catalogue, word, stage)
         clips = _read_sets(audio, name, synthesize_clips(engines, SPOKEN[name]))
         woken, lost = _measure(pair, name, clips, chosen)
         opened = f"open in {entry.speech_share:.2%} of speech"
@@ -187,7 +188,7 @@ def main() -> None:
             entry, woken=woken, lost=lost, spoken=tuple(dict.fromkeys(SPOKEN[name]))
         )
     words = {name: known[name] for name in SPOKEN if name in known}
-    manifest = pack_first_stage(FIRST_STAGE, data, words, _ORIGIN).manifest
+    manifest = pack_first_stage(FIRST_STAGE, data, words, _ORIGIN, student_heads=heads).manifest
     (arguments.folder / MANIFEST).write_text(to_toml(manifest), "utf-8")
 
 
@@ -196,6 +197,7 @@ def measure_steps(
     known: Mapping[str, KnownWord],
     weights: StudentWeights,
     speech: Sequence[Samples],
+    heads: Mapping[str, bytes],
 ) -> None:
     """Print at which part of the steps a device runs the embedding network, and a word is open.
 
@@ -204,20 +206,24 @@ def measure_steps(
         known: the shipped words with their bounds.
         weights: of the student.
         speech: recordings without the words; no step of it counts as that of a quiet room.
+        heads: files of student heads by path.
     """
     scores = {}
     windows = {}
-    for name in known:
+    own_windows = {}
+    for name, entry in known.items():
         word = catalogue.load(name)
-        scores[name] = score_by_student(catalogue, word, weights, speech)
+        head = None if entry.head is None else heads[entry.head]
+        scores[name] = score_by_student(catalogue, word, weights, speech, head)
         windows[name] = HeadNet(word.data, name).window_frames
+        own_windows[name] = windows[name] if head is None else None
     for names in [*([name] for name in known), list(known)]:
         window = min(max(windows[name] for name in names), LAZY_WINDOW_FRAMES)
         reach = reach_steps(window, STEP_FRAMES)
         opened = computed = steps = 0
         for recording in zip(*(scores[name] for name in names), strict=True):
             schedule = CatchUp(reach, pace_steps(reach, 1))
-            stage = OpenSteps([known[n].bound for n in names], [windows[n] for n in names])
+            stage = OpenSteps([known[n].bound for n in names], [own_windows[n] for n in names])
             mask: Mask = np.logical_or.reduce(stage.push(np.concatenate(recording, axis=1)), axis=1)
             for is_open in mask.tolist():
                 schedule.push(is_open=is_open)
@@ -275,6 +281,11 @@ def _measure(
             woken += loss.woken
             lost += loss.lost
     return woken, lost
+
+
+def _read_heads(folder: Path) -> dict[str, bytes]:
+    """Return the files of the student heads by path."""
+    return {head_path(word): (folder / head_path(word)).read_bytes() for word in WORDS}
 
 
 def _read_known(file: Path, data: bytes) -> dict[str, KnownWord]:

@@ -228,16 +228,26 @@ def _load(file: Path) -> TeacherStream:
         return TeacherStream(arrays["mel"], arrays["embeddings"], arrays["words"])
 
 
-def read_streams(folder: Path) -> list[TeacherStream] | None:
-    """Return the streams of a folder in their order; None unless all of them are there."""
+def read_streams(folder: Path) -> dict[str, TeacherStream] | None:
+    """Return the streams of a folder by name; None unless all of them are there."""
     if not (folder / _COMPLETE).is_file():
         return None
     names = (folder / _COMPLETE).read_text("utf-8").split()
-    return [_load(folder / f"{name}.npz") for name in names]
+    return {name: _load(folder / f"{name}.npz") for name in names}
 
 
-def make_all(arguments: argparse.Namespace) -> list[TeacherStream]:
-    """Make the streams that are missing; return all."""
+def read_or_make_streams(arguments: argparse.Namespace) -> dict[str, TeacherStream]:
+    """Return the streams by name; make those that are missing.
+
+    Args:
+        arguments: those of `add_stream_options`.
+    """
+    streams = read_streams(arguments.streams)
+    return make_all(arguments) if streams is None else streams
+
+
+def make_all(arguments: argparse.Namespace) -> dict[str, TeacherStream]:
+    """Make the streams that are missing; return all by name."""
     engines, missing = find_engines(arguments.home)
     for engine in missing:
         _say(f"not used: {engine.name}: {engine.reason}")
@@ -248,12 +258,11 @@ def make_all(arguments: argparse.Namespace) -> list[TeacherStream]:
         streams[name] = keep_stream(folder / f"{name}.npz", make)
         _say(f"{name}: {len(streams[name].mel)} steps")
     (folder / _COMPLETE).write_text("\n".join(streams), "utf-8")
-    return list(streams.values())
+    return streams
 
 
-def main() -> None:
-    """Train, and write the weights."""
-    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+def add_stream_options(parser: argparse.ArgumentParser) -> None:
+    """Add the options that say where recordings, voices and streams are."""
     parser.add_argument("audio", type=Path, help="folder of recordings with manifest.json")
     parser.add_argument("folder", type=Path, nargs="?", default=FOLDER, help="where to write")
     parser.add_argument("--home", type=Path, default=Path(), help="data directory with voices")
@@ -263,12 +272,16 @@ def main() -> None:
         default=Path("build/first-stage"),
         help="folder that keeps streams and rounds, so that an ended run continues",
     )
+
+
+def main() -> None:
+    """Train, and write the weights."""
+    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    add_stream_options(parser)
     parser.add_argument("--batches", type=int, default=BATCHES)
     arguments = parser.parse_args()
     started = time.monotonic()
-    streams = read_streams(arguments.streams)
-    if streams is None:
-        streams = make_all(arguments)
+    streams = list(read_or_make_streams(arguments).values())
     steps = sum(len(stream.mel) for stream in streams)
     words = sum(len(stream.word_steps) for stream in streams)
     _say(f"{steps * 0.08 / 3600:.2f} h, {words} words, {time.monotonic() - started:.0f} s")

@@ -100,10 +100,12 @@ def test_first_stage_that_is_used_is_named(home: Path) -> None:
     own = msgspec.structs.replace(lumen.manifest, name="my-lumen")
     add_model(catalogue, own, lumen.data)
     shipped = catalogue.load("first-stage")
+    entry = msgspec.structs.replace(shipped.manifest.words["hey-lumen"], head=None)
     manifest = msgspec.structs.replace(
         shipped.manifest,
         name="first-stage-added",
-        words={"my-lumen": shipped.manifest.words["hey-lumen"]},
+        files=shipped.manifest.files[:1],
+        words={"my-lumen": entry},
         figures={"real_people_measured": False},
     )
     beside = {"manifest.toml": manifest_text(manifest).encode()}

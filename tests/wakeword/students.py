@@ -1,12 +1,15 @@
-"""Students with random weights, and first stages made of them."""
+"""Students and student heads with random weights, and first stages made of them."""
 
 import hashlib
+from collections.abc import Mapping
+from itertools import pairwise
 
 import numpy as np
 
 from listener.wakeword.features import Floats
 from listener.wakeword.manifest import File, KnownWord, Manifest, Model
 from listener.wakeword.student import StudentWeights, write_weights
+from listener.wakeword.student_head import StudentHeadWeights
 
 
 def random_student(width: int, taps: tuple[int, ...], seed: int = 1) -> StudentWeights:
@@ -27,21 +30,52 @@ def random_student(width: int, taps: tuple[int, ...], seed: int = 1) -> StudentW
     )
 
 
-def first_stage(weights: StudentWeights, **bounds: tuple[Model, float]) -> Model:
-    """A first stage that knows some words: first_stage(weights, alexa=(model, 0.1))."""
-    data = write_weights(weights)
+def random_student_head(*widths: int, seed: int = 2) -> StudentHeadWeights:
+    """A student head with hidden layers of these widths."""
+    random = np.random.default_rng(seed)
+    sizes = list(pairwise((1536, *widths, 1)))
+    return StudentHeadWeights(
+        tuple(
+            (
+                random.standard_normal(size) * (2 / size[0]) ** 0.5 / (10 if number == 0 else 1)
+            ).astype(np.float32)
+            for number, size in enumerate(sizes)
+        ),
+        tuple(random.standard_normal(size[1]).astype(np.float32) for size in sizes),
+    )
+
+
+def first_stage(
+    weights: StudentWeights,
+    heads: Mapping[str, bytes] | None = None,
+    /,
+    **bounds: tuple[Model, float],
+) -> Model:
+    """A first stage that knows some words: first_stage(weights, alexa=(model, 0.1)).
+
+    ``heads`` are files of student heads by word.
+    """
+    contents = {"student.npy": write_weights(weights)}
+    contents |= {f"{word}.npy": data for word, data in (heads or {}).items()}
     manifest = Manifest(
         name="first-stage",
         kind="first-stage",
         origin="a test",
         licence="Apache-2.0",
         input_shape=(1, 1, 8, 32),
-        files=(File(path="student.npy", sha256=hashlib.sha256(data).hexdigest(), bytes=len(data)),),
+        files=tuple(
+            File(path=path, sha256=hashlib.sha256(data).hexdigest(), bytes=len(data))
+            for path, data in contents.items()
+        ),
         words={
             model.name: KnownWord(
-                sha256=model.manifest.sha256, bound=bound, speech_share=0.1, woken=1
+                sha256=model.manifest.sha256,
+                bound=bound,
+                speech_share=0.1,
+                woken=1,
+                head=f"{model.name}.npy" if model.name in (heads or {}) else None,
             )
             for model, bound in bounds.values()
         },
     )
-    return Model(manifest, (data,))
+    return Model(manifest, tuple(contents.values()))

@@ -227,3 +227,43 @@ def test_hash_mismatch_in_a_package_names_the_package() -> None:
 def test_model_file_count_must_match_the_manifest(contents: tuple[bytes, ...]) -> None:
     with pytest.raises(ModelRefused, match="has 1 file"):
         Model(parse_manifest(GOOD, "here"), contents)
+
+
+STAGE = f"""
+name = "first-stage"
+kind = "first-stage"
+origin = "somebody"
+licence = "CC0-1.0"
+input_shape = [1, 1, 8, 32]
+
+[[files]]
+path = "student.npy"
+sha256 = "{SHA256}"
+bytes = {len(DATA)}
+
+[[files]]
+path = "head-pineapple.npy"
+sha256 = "{SHA256}"
+bytes = {len(DATA)}
+
+[words.pineapple]
+sha256 = "{SHA256}"
+bound = 0.01
+speech_share = 0.01
+head = "head-pineapple.npy"
+"""
+
+
+def test_student_head_of_a_word_survives_the_text() -> None:
+    manifest = parse_manifest(STAGE, "here")
+
+    assert manifest.words["pineapple"].head == "head-pineapple.npy"
+    assert parse_manifest(to_toml(manifest), "here") == manifest
+
+
+@pytest.mark.parametrize("other", ["head-papaya.npy", "student.npy"])
+def test_student_head_that_is_no_file_of_the_model_is_refused(other: str) -> None:
+    text = STAGE.replace('head = "head-pineapple.npy"', f'head = "{other}"')
+
+    with pytest.raises(ModelRefused, match="not one of the files behind the first"):
+        parse_manifest(text, "here")

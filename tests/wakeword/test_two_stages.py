@@ -27,12 +27,15 @@ from listener.wakeword.student import (
     read_weights,
     write_weights,
 )
-from tests.wakeword.students import first_stage, random_student
+from listener.wakeword.student_head import write_student_head
+from tests.wakeword.students import first_stage, random_student, random_student_head
 
 pytestmark = pytest.mark.system  # real models over whole recordings of ours
 
 SAME = 1e-4
 SETS = (("alexa",), ("alexa", "hey-jarvis", "hey-mycroft"), ("alexa", "timer", "weather"))
+WITH_STUDENT_HEAD = {"hey-mycroft", "timer"}
+"""Words for which a student head, of random weights, scores the student's embeddings."""
 
 Scores = np.ndarray[Any, np.dtype[np.float32]]
 Cut = Callable[[Samples], Iterator[Frame]]
@@ -99,14 +102,19 @@ def staged(
 ) -> tuple[list[Model], Model]:
     """Wake words, and a first stage at whose bounds each is open for a small part of the sound."""
     words = [catalogue.load(name) for name in request.param]
-    model = build_student_batch(words, catalogue.embedding(), student)
+    heads = {
+        word.name: write_student_head(random_student_head(16, 16, seed=len(word.name)))
+        for word in words
+        if word.name in WITH_STUDENT_HEAD
+    }
+    model = build_student_batch(words, catalogue.embedding(), student, heads)
     scores = in_batches(model, sound)
     # Between two scores, so that rounding does not decide.
     scored = scores[PAIR_STEPS - 1 :: PAIR_STEPS]
     ranked = np.sort(scored, axis=0)[len(scored) * 92 // 100 :]
     bounds = (ranked[0] + ranked[1]) / 2
     known = {w.name: (w, float(b)) for w, b in zip(words, bounds, strict=True)}
-    return words, first_stage(student, **known)
+    return words, first_stage(student, heads, **known)
 
 
 def test_batches_have_the_scores_of_the_device(

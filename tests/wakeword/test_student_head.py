@@ -1,0 +1,126 @@
+"""Student heads: their file, and windows one by one or many at once."""
+
+import io
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from listener.errors import ModelRefused
+from listener.wakeword.first_stage import MANY_WORDS, own_window, turn_pairs
+from listener.wakeword.student_head import (
+    StudentHead,
+    StudentHeadWeights,
+    read_student_head,
+    write_student_head,
+)
+from tests.wakeword.students import random_student_head
+
+EMBEDDINGS = np.random.default_rng(3).normal(0, 10, (40, 96)).astype(np.float32)
+
+
+@pytest.mark.parametrize("widths", [(), (16,), (16, 8)])
+def test_many_windows_at_once_equal_windows_one_by_one(widths: tuple[int, ...]) -> None:
+    head = StudentHead(random_student_head(*widths))
+
+    alone = [head.score(EMBEDDINGS[end - 16 : end]).copy() for end in range(18, 33)]
+    many = head.over(EMBEDDINGS).score(18, 32)
+
+    np.testing.assert_allclose(many, alone, rtol=1e-4, atol=1e-6)
+    assert many.shape == (15, 1)
+    assert len(np.unique(np.round(many, 4))) > 5
+
+
+def test_score_of_one_layer_is_the_logistic_function_of_its_sum() -> None:
+    matrix = np.zeros((1536, 1), np.float32)
+    matrix[5] = 2.0
+    head = StudentHead(StudentHeadWeights((matrix,), (np.array([-1.0], np.float32),)))
+    window = np.zeros((16, 96), np.float32)
+    window[0, 5] = 0.25
+
+    assert head.score(window)[0] == pytest.approx(1 / (1 + np.exp(0.5)))
+
+
+@pytest.mark.parametrize("sum_", [-1e30, 1e30])
+def test_extreme_sums_have_a_score(sum_: float) -> None:
+    weights = StudentHeadWeights(
+        (np.zeros((1536, 1), np.float32),), (np.array([sum_], np.float32),)
+    )
+    head = StudentHead(weights)
+
+    expected = 0.0 if sum_ < 0 else 1.0
+
+    assert head.score(EMBEDDINGS[:16])[0] == pytest.approx(expected, abs=1e-20)
+    assert head.over(EMBEDDINGS).score(16, 16)[0, 0] == pytest.approx(expected, abs=1e-20)
+
+
+def test_wipe_overwrites_all_that_is_kept() -> None:
+    head = StudentHead(random_student_head(16, 8))
+    head.score(EMBEDDINGS[:16])
+
+    head.wipe()
+
+    assert not any(out.any() for out in head._outputs)  # noqa: SLF001 - nothing of the sound may stay
+    assert not head._score.any()  # noqa: SLF001 - nothing of the sound may stay
+
+
+def test_weights_survive_their_file() -> None:
+    weights = random_student_head(16, 8)
+
+    read = read_student_head(write_student_head(weights), "head")
+
+    np.testing.assert_array_equal(read.matrices[0], weights.matrices[0].astype(np.float16))
+    np.testing.assert_array_equal(read.biases[2], weights.biases[2])
+    assert write_student_head(read) == write_student_head(weights)
+
+
+def arrays(*changes: tuple[int, Any]) -> bytes:
+    """The file of a student head with some arrays replaced."""
+    stream = io.BytesIO(write_student_head(random_student_head(4)))
+    parts = [np.load(stream) for _ in range(4)]
+    for index, array in changes:
+        parts[index] = array
+    out = io.BytesIO()
+    for part in parts:
+        np.save(out, part)
+    return out.getvalue()
+
+
+@pytest.mark.parametrize(
+    ("data", "reason"),
+    [
+        (b"", "it has 0 arrays"),
+        (b"PK\x03\x04", "not a sequence of numpy arrays"),
+        (write_student_head(random_student_head(4, 4, 4, 4)), "it has 9 arrays"),
+        (arrays((0, np.zeros((1535, 4), "<f2"))), r"shape \(1535, 4\)"),
+        (arrays((0, np.zeros((1536, 300), "<f2")), (1, np.zeros(300, "<f4"))), "300 wide"),
+        (arrays((1, np.zeros(5, "<f4"))), "shape"),
+        (arrays((2, np.zeros((4, 2), "<f2")), (3, np.zeros(2, "<f4"))), "2 outputs"),
+        (arrays((0, np.zeros((1536, 4), "<f4"))), "type float32"),
+        (arrays((2, np.full((4, 1), np.inf, "<f2"))), "not finite"),
+    ],
+)
+def test_file_of_something_else_is_refused(data: bytes, reason: str) -> None:
+    with pytest.raises(ModelRefused, match=reason):
+        read_student_head(data, "head")
+
+
+@given(st.binary(max_size=200), st.integers(0, 14_000))
+def test_any_bytes_are_weights_or_are_refused(noise: bytes, at: int) -> None:
+    data = write_student_head(random_student_head(4))
+    try:
+        read = read_student_head(data[:at] + noise + data[at + len(noise) :], "head")
+    except ModelRefused:
+        return
+    assert isinstance(read, StudentHeadWeights)
+
+
+def test_student_heads_take_no_turns_and_do_not_count_as_many() -> None:
+    head = StudentHead(random_student_head(4))
+
+    assert own_window(head, 16) is None
+    assert own_window(object(), 16) == 16
+    assert turn_pairs([16] * MANY_WORDS + [None] * 5) == (1,) * (MANY_WORDS + 5)
+    assert turn_pairs([16] * (MANY_WORDS + 1) + [None, 34]) == (*[2] * (MANY_WORDS + 1), 1, 1)
