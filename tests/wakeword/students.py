@@ -1,8 +1,10 @@
 """Students and student heads with random weights, and first stages made of them."""
 
 import hashlib
+import io
 from collections.abc import Mapping
 from itertools import pairwise
+from typing import Any
 
 import numpy as np
 
@@ -28,6 +30,20 @@ def random_student(width: int, taps: tuple[int, ...], seed: int = 1) -> StudentW
         last=10 * layer(width, 96),
         last_bias=layer(96),
     )
+
+
+def replace_arrays(data: bytes, *changes: tuple[int, Any]) -> bytes:
+    """Return a file of weights with some of its arrays replaced, by number."""
+    stream = io.BytesIO(data)
+    parts = []
+    while stream.tell() < len(data):
+        parts.append(np.load(stream))
+    for index, array in changes:
+        parts[index] = array
+    out = io.BytesIO()
+    for part in parts:
+        np.save(out, part)
+    return out.getvalue()
 
 
 def random_student_head(*widths: int, seed: int = 2) -> StudentHeadWeights:

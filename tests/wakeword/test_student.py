@@ -1,6 +1,5 @@
 """The student of the embedding network: its file, and steps one by one or many at once."""
 
-import io
 from typing import Any
 
 import numpy as np
@@ -17,7 +16,7 @@ from listener.wakeword.student import (
     read_weights,
     write_weights,
 )
-from tests.wakeword.students import random_student
+from tests.wakeword.students import random_student, replace_arrays
 
 SAME = 1e-4
 
@@ -113,15 +112,8 @@ def test_weights_survive_their_file() -> None:
 
 
 def arrays(*changes: tuple[int, Any]) -> bytes:
-    """The file of a student with some arrays replaced."""
-    stream = io.BytesIO(write_weights(random_student(8, (2,))))
-    parts = [np.load(stream) for _ in range(6)]
-    for index, array in changes:
-        parts[index] = array
-    out = io.BytesIO()
-    for part in parts:
-        np.save(out, part)
-    return out.getvalue()
+    """The file with some arrays replaced."""
+    return replace_arrays(write_weights(random_student(8, (2,))), *changes)
 
 
 @pytest.mark.parametrize(

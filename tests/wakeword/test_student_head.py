@@ -1,6 +1,5 @@
 """Student heads: their file, and windows one by one or many at once."""
 
-import io
 from typing import Any
 
 import numpy as np
@@ -16,7 +15,7 @@ from listener.wakeword.student_head import (
     read_student_head,
     write_student_head,
 )
-from tests.wakeword.students import random_student_head
+from tests.wakeword.students import random_student_head, replace_arrays
 
 EMBEDDINGS = np.random.default_rng(3).normal(0, 10, (40, 96)).astype(np.float32)
 
@@ -77,15 +76,8 @@ def test_weights_survive_their_file() -> None:
 
 
 def arrays(*changes: tuple[int, Any]) -> bytes:
-    """The file of a student head with some arrays replaced."""
-    stream = io.BytesIO(write_student_head(random_student_head(4)))
-    parts = [np.load(stream) for _ in range(4)]
-    for index, array in changes:
-        parts[index] = array
-    out = io.BytesIO()
-    for part in parts:
-        np.save(out, part)
-    return out.getvalue()
+    """The file with some arrays replaced."""
+    return replace_arrays(write_student_head(random_student_head(4)), *changes)
 
 
 @pytest.mark.parametrize(
