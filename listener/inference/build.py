@@ -83,7 +83,12 @@ def build_detector(
         stage_heads = _student_heads(first_stage.student, words)
         gate = FirstStage(
             student,
-            [stage_heads.get(word.name, word) for word in heads],
+            [
+                _student_word(word.name, stage_heads[word.name])
+                if word.name in stage_heads
+                else word
+                for word in heads
+            ],
             _bounds(first_stage.student, words),
             STEP_FRAMES // network.hop_frames,
         )
@@ -185,7 +190,7 @@ def build_student_batch(
             heads.append((_word(word), HeadNet(word.data, word.name)))
         else:
             head = StudentHead(read_student_head(data, f"the student head of {word.name}"))
-            heads.append((Word(word.name, head, STUDENT_WINDOW_FRAMES), head))
+            heads.append((_student_word(word.name, head), head))
     return BatchModel(
         mel_weights(embedding),
         LongStudent(weights),
@@ -261,15 +266,19 @@ def _student(model: Model) -> StudentWeights:
     return read_weights(model.data, model.name)
 
 
-def _student_heads(first_stage: Model, words: Sequence[Model]) -> dict[str, Word]:
+def _student_word(name: str, head: StudentHead) -> Word:
+    return Word(name, head, STUDENT_WINDOW_FRAMES)
+
+
+def _student_heads(first_stage: Model, words: Sequence[Model]) -> dict[str, StudentHead]:
     """Return the student heads of those words that have one, by word."""
     found = {}
     for word in words:
         known = first_stage.manifest.words.get(word.name)
         if known is not None and known.head is not None:
             data = _file(first_stage, known.head)
-            head = StudentHead(read_student_head(data, f"{first_stage.name}/{known.head}"))
-            found[word.name] = Word(word.name, head, STUDENT_WINDOW_FRAMES)
+            weights = read_student_head(data, f"{first_stage.name}/{known.head}")
+            found[word.name] = StudentHead(weights)
     return found
 
 
@@ -287,10 +296,7 @@ def _batch_stage(
     chosen: list[tuple[Word, ManyHead]] = []
     for word, own in heads:
         small = student_heads.get(word.name)
-        if small is not None and isinstance(small.head, StudentHead):
-            chosen.append((small, small.head))
-        else:
-            chosen.append((word, own))
+        chosen.append((word, own) if small is None else (_student_word(word.name, small), small))
     return BatchStage(
         LongStudent(_student(first_stage)),
         [word for word, _ in chosen],

@@ -28,25 +28,22 @@ _LOWEST_BOUND: Final = 1e-12
 _HALVINGS: Final = 40
 
 
-def pack_first_stage(  # noqa: PLR0913, PLR0917 - the parts of a manifest
+def pack_first_stage(
     name: str,
-    data: bytes,
+    contents: Mapping[str, bytes],
     words: dict[str, KnownWord],
     origin: str,
     figures: Mapping[str, Any] | None = None,
-    student_heads: Mapping[str, bytes] | None = None,
 ) -> Model:
-    """Return a first stage of a file of weights.
+    """Return a first stage of its files.
 
     Args:
         name: name of the model.
-        data: the weights.
+        contents: files by path: the student's weights, then the student heads that the words name.
         words: what it knows, at least one.
         origin: author of the weights.
         figures: measurements for the manifest.
-        student_heads: files of student heads by path; the words name them.
     """
-    contents = {WEIGHTS: data, **(student_heads or {})}
     files = tuple(
         File(path=path, sha256=hashlib.sha256(content).hexdigest(), bytes=len(content))
         for path, content in contents.items()
@@ -64,31 +61,20 @@ def pack_first_stage(  # noqa: PLR0913, PLR0917 - the parts of a manifest
     return Model(manifest, tuple(contents.values()))
 
 
-def fix_word(  # noqa: PLR0913, PLR0917 - what fixes a bound
-    catalogue: Catalogue,
-    word: Model,
-    weights: StudentWeights,
-    speech: Sequence[Samples],
-    share: float,
-    student_head: bytes | None = None,
+def fix_word(
+    word: Model, student_scores: Sequence[Floats], share: float, head: str | None
 ) -> KnownWord:
     """Return the entry of a word whose bound is fixed by speech without the word.
 
     Args:
-        catalogue: has the mel front end.
         word: the wake word.
-        weights: the student.
-        speech: recordings, each scored from the start of a stream.
+        student_scores: of that speech, see `score_by_student`.
         share: part of the steps at which the word is open.
-        student_head: file of the word's student head; None: its own head scores.
-
-    Raises:
-        ModelRefused: the head cannot be run.
+        head: path of the word's student head, if that gave the scores.
     """
-    scores = score_by_student(catalogue, word, weights, speech, student_head)
-    bound = fix_bound(scores, share)
-    actual = round(open_share(scores, bound), 4)
-    return KnownWord(sha256=word.manifest.sha256, bound=bound, speech_share=actual)
+    bound = fix_bound(student_scores, share)
+    actual = round(open_share(student_scores, bound), 4)
+    return KnownWord(sha256=word.manifest.sha256, bound=bound, speech_share=actual, head=head)
 
 
 def score_by_student(

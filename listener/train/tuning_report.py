@@ -13,7 +13,7 @@ import msgspec
 
 from listener.inference.catalogue import ADDED_FIRST_STAGE
 from listener.quantities import quantity
-from listener.train.tuning import pack_first_stage
+from listener.train.tuning import WEIGHTS, pack_first_stage
 from listener.train.tuning_plan import TuningRecipe
 from listener.train.tuning_work import MeasuredLosses
 from listener.wakeword.manifest import KnownWord, Manifest, Model
@@ -98,7 +98,7 @@ def make_first_stage(report: TuningReport, data: bytes) -> Model:
     }
     text = recipe.training.phrase.text
     origin = f"earmark train {text!r} --first-stage, tuned from {recipe.start}, synthetic speech"
-    return pack_first_stage(ADDED_FIRST_STAGE, data, words, origin, figures)
+    return pack_first_stage(ADDED_FIRST_STAGE, {WEIGHTS: data}, words, origin, figures)
 
 
 def tuning_text(report: TuningReport) -> str:

@@ -31,6 +31,7 @@ from listener.train.training import WorkProgress
 from listener.train.tuning import (
     SPEECH_SHARE,
     TUNING_RATE,
+    WEIGHTS,
     WakeCounter,
     fix_bound,
     open_share,
@@ -300,7 +301,7 @@ def measure_word(task: MeasureTask) -> bytes:
             bound = min(known.bound, fix_bound(scores, open_share(old, known.bound)))
         share = round(open_share(scores, bound), 4)
         entry = KnownWord(sha256=word.manifest.sha256, bound=bound, speech_share=share)
-        tuned = pack_first_stage(STUDENT, data, {word.name: entry}, task.word.name)
+        tuned = pack_first_stage(STUDENT, {WEIGHTS: data}, {word.name: entry}, task.word.name)
         listeners = [WakeCounter(catalogue, word, None), WakeCounter(catalogue, word, tuned)]
         if task.word.bound is not None:
             listeners.append(WakeCounter(catalogue, word, start))

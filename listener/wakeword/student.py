@@ -102,9 +102,14 @@ def read_arrays(data: bytes, name: str, most: int) -> list[Any]:
 
 def write_weights(weights: StudentWeights) -> bytes:
     """Return the file of weights; matrices are rounded to 16 bits."""
-    stream = io.BytesIO()
     matrices = (weights.first, *weights.convolutions, weights.last)
     biases = (weights.first_bias, *weights.biases, weights.last_bias)
+    return write_layers(matrices, biases)
+
+
+def write_layers(matrices: Sequence[Floats], biases: Sequence[Floats]) -> bytes:
+    """Return a file of layers: of each its matrix, rounded to 16 bits, and its bias."""
+    stream = io.BytesIO()
     for matrix, bias in zip(matrices, biases, strict=True):
         np.save(stream, matrix.astype("<f2"))
         np.save(stream, bias.astype("<f4"))

@@ -1,14 +1,13 @@
 """Small heads for the student's embeddings: whether a word may have been said.
 
 A student head is a dense network over the last 16 embeddings of the student, with one output. It
-costs a fifth of a wake word's own head or less, and is trained to tell the word from all other
-sound, not to find its end. ``docs/decisions/0073`` gives the reasons.
+is trained to tell the word from all other sound, and takes fewer multiplications than the wake
+word's own head. ``docs/decisions/0073`` gives the reasons.
 
 The file of weights is a sequence of arrays as that of the student: 16-bit matrices and 32-bit
 biases, layer by layer.
 """
 
-import io
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -20,7 +19,7 @@ from listener.errors import ModelRefused
 from listener.quantities import quantity
 from listener.wakeword.embedding import FEATURES
 from listener.wakeword.features import Floats
-from listener.wakeword.student import read_arrays
+from listener.wakeword.student import read_arrays, write_layers
 
 STUDENT_WINDOW_FRAMES: Final = 16
 """Embeddings in the window of a student head."""
@@ -61,11 +60,7 @@ def read_student_head(data: bytes, name: str) -> StudentHeadWeights:
 
 def write_student_head(weights: StudentHeadWeights) -> bytes:
     """Return the file of weights; matrices are rounded to 16 bits."""
-    stream = io.BytesIO()
-    for matrix, bias in zip(weights.matrices, weights.biases, strict=True):
-        np.save(stream, matrix.astype("<f2"))
-        np.save(stream, bias.astype("<f4"))
-    return stream.getvalue()
+    return write_layers(weights.matrices, weights.biases)
 
 
 def _check(arrays: Sequence[Any], name: str) -> None:
@@ -76,7 +71,7 @@ def _check(arrays: Sequence[Any], name: str) -> None:
     inputs = _INPUTS
     for matrix, bias in zip(arrays[::2], arrays[1::2], strict=True):
         sizes = tuple(matrix.shape)
-        if len(sizes) != 2 or sizes[0] != inputs or bias.shape != sizes[1:]:  # noqa: PLR2004 - inputs, outputs
+        if bias.ndim != 1 or sizes != (inputs, len(bias)):
             raise ModelRefused(f"{reason}: a layer has the shape {sizes}")
         if not 1 <= sizes[1] <= _WIDEST:
             raise ModelRefused(f"{reason}: a layer is {sizes[1]} wide")

@@ -28,7 +28,7 @@ from listener.wakeword.student_head import (
     StudentHeadWeights,
     write_student_head,
 )
-from models.first_stage.train import SEED, add_stream_options, read_or_make_streams
+from models.first_stage.train import SEED, add_stream_options, read_or_make_streams, say
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -148,7 +148,7 @@ def main() -> None:
     for word in arguments.word or WORDS:
         trained = train_head(make_pools(streams, word), word)
         (folder / head_path(word)).write_bytes(write_student_head(trained))
-        print(f"{head_path(word)} is written", flush=True)  # noqa: T201 - progress of a program
+        say(f"{head_path(word)} is written")
 
 
 if __name__ == "__main__":

@@ -46,7 +46,7 @@ from listener.wakeword.manifest import KnownWord, parse_manifest, to_toml
 from listener.wakeword.streaming import LAZY_WINDOW_FRAMES, pace_steps, reach_steps
 from listener.wakeword.student import StudentWeights, read_weights
 from models.first_stage.heads import WORDS, head_path
-from models.first_stage.train import ENGINES, FOLDER, SPOKEN, play
+from models.first_stage.train import ENGINES, FOLDER, SPOKEN, play, say
 from models.negatives.make import SPLIT, read_sources
 
 REAL: Final[Mapping[str, str]] = {"alexa": "positive/alexa", "hey-jarvis": "positive/jarvis"}
@@ -172,23 +172,24 @@ def main() -> None:
         return
     known = _read_known(arguments.folder / MANIFEST, data) if arguments.word else {}
     heads = _read_heads(arguments.folder)
+    contents = {WEIGHTS: data, **heads}
     for name in arguments.word or [w for w in SPOKEN if w in catalogue.names()]:
         word = catalogue.load(name)
         share = arguments.share or SHARES.get(name, SPEECH_SHARE)
         path = head_path(name) if name in WORDS else None
-        entry = fix_word(catalogue, word, weights, speech, share, heads.get(path or ""))
-        entry = msgspec.structs.replace(entry, head=path)
-        stage = pack_first_stage(FIRST_STAGE, data, {name: entry}, _ORIGIN, student_heads=heads)
+        scores = score_by_student(catalogue, word, weights, speech, heads[path] if path else None)
+        entry = fix_word(word, scores, share, path)
+        stage = pack_first_stage(FIRST_STAGE, contents, {name: entry}, _ORIGIN)
         pair = Pair(catalogue, word, stage)
         clips = _read_sets(audio, name, synthesize_clips(engines, SPOKEN[name]))
         woken, lost = _measure(pair, name, clips, chosen)
         opened = f"open in {entry.speech_share:.2%} of speech"
-        _say(f"{name}: bound {entry.bound}, {opened}, {lost} of {woken} lost")
+        say(f"{name}: bound {entry.bound}, {opened}, {lost} of {woken} lost")
         known[name] = msgspec.structs.replace(
             entry, woken=woken, lost=lost, spoken=tuple(dict.fromkeys(SPOKEN[name]))
         )
     words = {name: known[name] for name in SPOKEN if name in known}
-    manifest = pack_first_stage(FIRST_STAGE, data, words, _ORIGIN, student_heads=heads).manifest
+    manifest = pack_first_stage(FIRST_STAGE, contents, words, _ORIGIN).manifest
     (arguments.folder / MANIFEST).write_text(to_toml(manifest), "utf-8")
 
 
@@ -230,7 +231,7 @@ def measure_steps(
             opened += int(mask.sum())
             steps += len(mask)
             computed += schedule.computed_steps
-        _say(f"{', '.join(names)}: computed {computed / steps:.1%}, open {opened / steps:.1%}")
+        say(f"{', '.join(names)}: computed {computed / steps:.1%}, open {opened / steps:.1%}")
 
 
 def measure_added(
@@ -257,7 +258,7 @@ def measure_added(
         woken, lost = _measure(Pair(catalogue, word, stage), name, clips, conditions(audio))
         scores = score_by_student(catalogue, word, weights, speech)
         opened = f"open in {open_share(scores, entry.bound):.2%} of speech"
-        _say(f"{name}: bound {entry.bound}, {opened}, {lost} of {woken} lost")
+        say(f"{name}: bound {entry.bound}, {opened}, {lost} of {woken} lost")
 
 
 def _read_sets(
@@ -277,7 +278,7 @@ def _measure(
     woken = lost = 0
     for kind, clips in sets.items():
         for loss in lose(pair, clips, chosen):
-            _say(f"{name} {kind} {loss.condition}: {loss.lost} of {loss.woken} lost")
+            say(f"{name} {kind} {loss.condition}: {loss.lost} of {loss.woken} lost")
             woken += loss.woken
             lost += loss.lost
     return woken, lost
@@ -295,10 +296,6 @@ def _read_known(file: Path, data: bytes) -> dict[str, KnownWord]:
     manifest = parse_manifest(file.read_text("utf-8"), str(file))
     is_same = manifest.files[0].sha256 == hashlib.sha256(data).hexdigest()
     return dict(manifest.words) if is_same else {}
-
-
-def _say(text: str) -> None:
-    print(text, flush=True)  # noqa: T201 - progress of a program
 
 
 if __name__ == "__main__":

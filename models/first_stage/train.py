@@ -250,13 +250,13 @@ def make_all(arguments: argparse.Namespace) -> dict[str, TeacherStream]:
     """Make the streams that are missing; return all by name."""
     engines, missing = find_engines(arguments.home)
     for engine in missing:
-        _say(f"not used: {engine.name}: {engine.reason}")
+        say(f"not used: {engine.name}: {engine.reason}")
     folder: Path = arguments.streams
     folder.mkdir(parents=True, exist_ok=True)
     streams = {}
     for name, make in make_streams(arguments.audio, engines):
         streams[name] = keep_stream(folder / f"{name}.npz", make)
-        _say(f"{name}: {len(streams[name].mel)} steps")
+        say(f"{name}: {len(streams[name].mel)} steps")
     (folder / _COMPLETE).write_text("\n".join(streams), "utf-8")
     return streams
 
@@ -284,7 +284,7 @@ def main() -> None:
     streams = list(read_or_make_streams(arguments).values())
     steps = sum(len(stream.mel) for stream in streams)
     words = sum(len(stream.word_steps) for stream in streams)
-    _say(f"{steps * 0.08 / 3600:.2f} h, {words} words, {time.monotonic() - started:.0f} s")
+    say(f"{steps * 0.08 / 3600:.2f} h, {words} words, {time.monotonic() - started:.0f} s")
     arguments.folder.mkdir(parents=True, exist_ok=True)
     file: Path = arguments.folder / WEIGHTS
     start = None
@@ -312,12 +312,13 @@ def _reporter() -> Callable[[int, float], None]:
         losses.append(loss)
         if not batch % 100:
             mean = sum(losses[-100:]) / 100
-            _say(f"batch {batch} loss {mean:.4f} {time.monotonic() - started:.0f} s")
+            say(f"batch {batch} loss {mean:.4f} {time.monotonic() - started:.0f} s")
 
     return report
 
 
-def _say(text: str) -> None:
+def say(text: str) -> None:
+    """Print a line of progress."""
     print(text, flush=True)  # noqa: T201 - progress of a program
 
 

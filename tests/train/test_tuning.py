@@ -83,7 +83,7 @@ def add_stage(home: Path, *words: str) -> None:
         name: known_word(shipped, name if name in shipped.manifest.words else "hey-lumen")
         for name in words
     }
-    stage = pack_first_stage(ADDED_FIRST_STAGE, shipped.data, known, "a test")
+    stage = pack_first_stage(ADDED_FIRST_STAGE, {WEIGHTS: shipped.data}, known, "a test")
     add_model(Catalogue(home), stage.manifest, stage.data, replaces=True)
 
 
@@ -222,7 +222,7 @@ def test_word_that_cannot_be_measured_is_dropped_with_a_note(home: Path) -> None
         "unspoken": msgspec.structs.replace(entry, spoken=()),
         WORD: msgspec.structs.replace(entry, sha256="0" * 64),
     }
-    stage = pack_first_stage(ADDED_FIRST_STAGE, shipped.data, known, "a test")
+    stage = pack_first_stage(ADDED_FIRST_STAGE, {WEIGHTS: shipped.data}, known, "a test")
     add_model(Catalogue(home), stage.manifest, stage.data)
     shutil.rmtree(home / "models" / "gone")
 
@@ -325,7 +325,7 @@ def test_changed_head_is_not_known_and_runs_without_a_first_stage(home: Path) ->
     add_word(home)
     shipped = Catalogue(home).load(FIRST_STAGE)
     known = {WORD: known_word(shipped)}
-    stage = pack_first_stage(ADDED_FIRST_STAGE, shipped.data, known, "a test")
+    stage = pack_first_stage(ADDED_FIRST_STAGE, {WEIGHTS: shipped.data}, known, "a test")
     add_model(Catalogue(home), stage.manifest, stage.data)
     before = Catalogue(home).first_stage([Catalogue(home).load(WORD)])
 
