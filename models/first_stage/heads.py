@@ -63,13 +63,15 @@ def head_path(word: str) -> str:
 def embed(weights: StudentWeights, stream: TeacherStream) -> Embedded:
     """Return the student's embeddings of a stream, shape (steps, 96), and its word ends."""
     student = LongStudent(weights)
-    settle(student, START_LEVEL)
-    parts = [
-        student.steps(
-            stream.mel[first : first + _BLOCK_STEPS].astype(np.float32).reshape(-1, BANDS)
-        )
-        for first in range(0, len(stream.mel), _BLOCK_STEPS)
-    ]
+    # Rounding depends on the number of threads.
+    with threadpool_limits(1):
+        settle(student, START_LEVEL)
+        parts = [
+            student.steps(
+                stream.mel[first : first + _BLOCK_STEPS].astype(np.float32).reshape(-1, BANDS)
+            )
+            for first in range(0, len(stream.mel), _BLOCK_STEPS)
+        ]
     return np.concatenate(parts), stream.word_steps
 
 
