@@ -18,7 +18,7 @@ from listener.wakeword.batch import BATCH_STEPS, BatchModel, BatchStage, ManyHea
 from listener.wakeword.detector import Rule, StreamDetector
 from listener.wakeword.embedding import STEP_FRAMES, Embeddings
 from listener.wakeword.features import Floats, Mel
-from listener.wakeword.first_stage import FirstStage
+from listener.wakeword.first_stage import FirstStage, StageWord
 from listener.wakeword.manifest import Model
 from listener.wakeword.micro_features import MicroFeatures
 from listener.wakeword.second_opinion import (
@@ -31,7 +31,11 @@ from listener.wakeword.second_opinion import (
 )
 from listener.wakeword.streaming import StreamingModel, Word
 from listener.wakeword.student import LongStudent, StudentNet, StudentWeights, read_weights
-from listener.wakeword.student_head import STUDENT_WINDOW_FRAMES, StudentHead, read_student_head
+from listener.wakeword.student_head import (
+    STUDENT_WINDOW_FRAMES,
+    StudentHeads,
+    read_student_head,
+)
 
 _FRAME_MS: Final = FRAME_SAMPLES * 1000 // SAMPLE_RATE_HZ
 
@@ -80,16 +84,9 @@ def build_detector(
     gate = None
     if first_stage is not None:
         student = StudentNet(_student(first_stage.student), network.hop_frames)
-        stage_heads = _student_heads(first_stage.student, words)
         gate = FirstStage(
             student,
-            [
-                _student_word(word.name, stage_heads[word.name])
-                if word.name in stage_heads
-                else word
-                for word in heads
-            ],
-            _bounds(first_stage.student, words),
+            _stage_words(first_stage.student, words, heads),
             STEP_FRAMES // network.hop_frames,
         )
     model = StreamingModel(
@@ -158,7 +155,13 @@ def build_batch(  # noqa: PLR0913, PLR0917 - each model from its own file
         [word for word, _ in heads],
         [head for _, head in heads],
         batch_steps,
-        None if first_stage is None else _batch_stage(first_stage, words, heads),
+        None
+        if first_stage is None
+        else BatchStage(
+            LongStudent(_student(first_stage)),
+            _stage_words(first_stage, words, [word for word, _ in heads]),
+            [head for _, head in heads],
+        ),
     )
     second = _second_opinions(words, opinions, FRAME_SAMPLES)
     return model if second is None else BatchEnsemble(model, second)
@@ -189,8 +192,8 @@ def build_student_batch(
         if data is None:
             heads.append((_word(word), HeadNet(word.data, word.name)))
         else:
-            head = StudentHead(read_student_head(data, f"the student head of {word.name}"))
-            heads.append((_student_word(word.name, head), head))
+            head = StudentHeads([read_student_head(data, f"the student head of {word.name}")])
+            heads.append((Word(word.name, head, STUDENT_WINDOW_FRAMES), head))
     return BatchModel(
         mel_weights(embedding),
         LongStudent(weights),
@@ -266,59 +269,34 @@ def _student(model: Model) -> StudentWeights:
     return read_weights(model.data, model.name)
 
 
-def _student_word(name: str, head: StudentHead) -> Word:
-    return Word(name, head, STUDENT_WINDOW_FRAMES)
-
-
-def _student_heads(first_stage: Model, words: Sequence[Model]) -> dict[str, StudentHead]:
-    """Return the student heads of those words that have one, by word."""
-    found = {}
-    for word in words:
-        known = first_stage.manifest.words.get(word.name)
-        if known is not None and known.head is not None:
-            data = _file(first_stage, known.head)
-            weights = read_student_head(data, f"{first_stage.name}/{known.head}")
-            found[word.name] = StudentHead(weights)
-    return found
-
-
-def _batch_stage(
-    first_stage: Model, words: Sequence[Model], heads: Sequence[tuple[Word, HeadNet]]
-) -> BatchStage:
-    """Return the first stage of recordings.
+def _stage_words(
+    first_stage: Model, words: Sequence[Model], heads: Sequence[Word]
+) -> list[StageWord]:
+    """Return what opens each word.
 
     Args:
-        first_stage: knows all words.
+        first_stage: the first stage.
         words: the words.
-        heads: their own heads.
-    """
-    student_heads = _student_heads(first_stage, words)
-    chosen: list[tuple[Word, ManyHead]] = []
-    for word, own in heads:
-        small = student_heads.get(word.name)
-        chosen.append((word, own) if small is None else (_student_word(word.name, small), small))
-    return BatchStage(
-        LongStudent(_student(first_stage)),
-        [word for word, _ in chosen],
-        [head for _, head in chosen],
-        _bounds(first_stage, words),
-    )
-
-
-def _bounds(first_stage: Model, words: Sequence[Model]) -> list[float]:
-    """Return the bound of each word.
+        heads: the same words with their own heads.
 
     Raises:
-        ModelRefused: the first stage does not know a word.
+        ModelRefused: the first stage does not know a word, or a file is not a student head.
     """
-    known = first_stage.manifest.words
-    for word in words:
+    found = []
+    for word, own in zip(words, heads, strict=True):
         if not first_stage.manifest.knows(word):
             raise ModelRefused(
                 f"{first_stage.name} was not trained for {word.name}",
                 "set wake.first_stage = false",
             )
-    return [known[word.name].bound for word in words]
+        known = first_stage.manifest.words[word.name]
+        if known.head is None:
+            found.append(StageWord(own, known.bound))
+        else:
+            data = _file(first_stage, known.head)
+            head = read_student_head(data, f"{first_stage.name}/{known.head}")
+            found.append(StageWord(own, known.own_bound, head, known.bound))
+    return found
 
 
 def _file(model: Model, path: str) -> bytes:

@@ -1,10 +1,11 @@
 """Bounds of the words of a first stage, and what it loses of them."""
 
 import hashlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Final
 
 import numpy as np
+from numpy.typing import NDArray
 
 from listener.audio.pcm import FRAME_SAMPLES, Samples
 from listener.config import WakeSettings
@@ -62,19 +63,25 @@ def pack_first_stage(
 
 
 def fix_word(
-    word: Model, student_scores: Sequence[Floats], share: float, head: str | None
+    word: Model, scores: Sequence[Sequence[Floats]], shares: Sequence[float], head: str | None
 ) -> KnownWord:
-    """Return the entry of a word whose bound is fixed by speech without the word.
+    """Return the entry of a word whose bounds are fixed by speech without the word.
 
     Args:
         word: the wake word.
-        student_scores: of that speech, see `score_by_student`.
-        share: part of the steps at which the word is open.
-        head: path of the word's student head, if that gave the scores.
+        scores: of that speech, see `score_by_student`: by the student head, if there is one, and
+            by the own head.
+        shares: part of the steps at which the word would be open by each of these heads alone.
+        head: path of the word's student head, if there is one.
     """
-    bound = fix_bound(student_scores, share)
-    actual = round(open_share(student_scores, bound), 4)
-    return KnownWord(sha256=word.manifest.sha256, bound=bound, speech_share=actual, head=head)
+    bounds = [fix_bound(each, share) for each, share in zip(scores, shares, strict=True)]
+    return KnownWord(
+        sha256=word.manifest.sha256,
+        bound=bounds[0],
+        own_bound=None if head is None else bounds[1],
+        speech_share=round(open_share(scores, bounds), 4),
+        head=head,
+    )
 
 
 def score_by_student(
@@ -122,19 +129,36 @@ def fix_bound(student_scores: Sequence[Floats], share: float) -> float:
     total = sum(map(len, student_scores))
     for _ in range(_HALVINGS):
         middle = (low + high) / 2
-        if open_share(student_scores, float(np.exp(middle))) * total >= share * total:
+        if open_share([student_scores], [float(np.exp(middle))]) * total >= share * total:
             low = middle
         else:
             high = middle
     return float(f"{np.exp(low):.3g}")
 
 
-def open_share(student_scores: Sequence[Floats], bound: float) -> float:
-    """Return the part of the steps at which a word with this bound is open, if it is alone."""
-    opened = 0
-    for scores in student_scores:
-        opened += int(OpenSteps([bound], [1]).push(scores).sum())
-    return opened / sum(map(len, student_scores))
+def reach_bounds(
+    scores: Sequence[Sequence[Floats]], bounds: Sequence[float]
+) -> Iterator[NDArray[np.bool_]]:
+    """Yield where a word's scores reach its bounds, by recording, shape (steps, 1).
+
+    Args:
+        scores: by head and recording, shape (steps, 1).
+        bounds: of the heads.
+    """
+    limits = np.array(bounds, np.float32)
+    for recording in zip(*scores, strict=True):
+        yield np.all(np.concatenate(recording, axis=1) >= limits, axis=1, keepdims=True)
+
+
+def open_share(scores: Sequence[Sequence[Floats]], bounds: Sequence[float]) -> float:
+    """Return the part of the steps at which a word with these bounds is open, if it is alone.
+
+    Args:
+        scores: by head and recording, shape (steps, 1).
+        bounds: of the heads.
+    """
+    opened = sum(int(OpenSteps([1]).push(each).sum()) for each in reach_bounds(scores, bounds))
+    return opened / sum(map(len, scores[0]))
 
 
 class WakeCounter:

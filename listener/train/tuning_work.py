@@ -298,8 +298,8 @@ def measure_word(task: MeasureTask) -> bytes:
             bound = fix_bound(scores, SPEECH_SHARE)
         else:
             old = score_by_student(catalogue, word, read_weights(start.data, start.name), speech)
-            bound = min(known.bound, fix_bound(scores, open_share(old, known.bound)))
-        share = round(open_share(scores, bound), 4)
+            bound = min(known.bound, fix_bound(scores, open_share([old], [known.bound])))
+        share = round(open_share([scores], [bound]), 4)
         entry = KnownWord(sha256=word.manifest.sha256, bound=bound, speech_share=share)
         tuned = pack_first_stage(STUDENT, {WEIGHTS: data}, {word.name: entry}, task.word.name)
         listeners = [WakeCounter(catalogue, word, None), WakeCounter(catalogue, word, tuned)]

@@ -13,7 +13,14 @@ import numpy as np
 from listener.audio.pcm import FRAME_SAMPLES, Samples
 from listener.wakeword.embedding import FEATURES, RECEPTIVE_FRAMES, STEP_FRAMES
 from listener.wakeword.features import BANDS, SILENT_LEVEL, START_LEVEL, Floats, Mel
-from listener.wakeword.first_stage import CatchUp, Mask, OpenSteps, best_output, own_window
+from listener.wakeword.first_stage import (
+    CatchUp,
+    Mask,
+    OpenSteps,
+    StageWord,
+    best_output,
+    join_student_heads,
+)
 from listener.wakeword.streaming import (
     LAZY_WINDOW_FRAMES,
     SILENT_FRAMES,
@@ -78,12 +85,10 @@ class BatchStage:
 
     student: LongNetwork
     """The student of the embedding network."""
-    words: Sequence[Word]
-    """Name, window and labels of the head that scores the student's embeddings for each word."""
+    words: Sequence[StageWord]
+    """What opens each word."""
     heads: Sequence[ManyHead]
-    """These heads."""
-    bounds: Sequence[float]
-    """Score of each at which its word opens."""
+    """Their own heads."""
 
 
 class BatchModel:
@@ -114,8 +119,10 @@ class BatchModel:
         """Frames after each step of the last push at which a device has its scores."""
         self._mel = Mel(weights, STEP_FRAMES, batch_steps)
         self._network = network
-        stage_words = () if first_stage is None else first_stage.words
-        self._longest = max(word.window_frames for word in (*words, *stage_words))
+        windows = [word.window_frames for word in words]
+        if first_stage is not None:
+            windows += [word.window_frames for word in first_stage.words]
+        self._longest = max(windows)
         self._samples = np.zeros(batch_steps * FRAME_SAMPLES, np.int16)
         self._batch_steps = batch_steps
         self._silent = settle(network, SILENT_LEVEL)
@@ -213,14 +220,15 @@ class _BatchFirstStage:
         self._mixed = mixed
         self._exact = np.empty_like(mixed)
         self._approximate = np.empty_like(mixed)
-        self._heads = tuple(
-            (word.labels, head.over(self._approximate))
-            for word, head in zip(stage.words, stage.heads, strict=True)
+        self._words = stage.words
+        self._own = tuple(head.over(self._approximate) for head in stage.heads)
+        joined, self._places = join_student_heads(stage.words)
+        self._student_heads = joined.over(self._approximate) if joined else None
+        self._student_bounds = np.array(
+            [stage.words[place].student_bound for place in self._places], np.float32
         )
         self._is_exact = np.empty(len(mixed), np.bool_)
-        self._open = OpenSteps(
-            stage.bounds, [own_window(word.head, word.window_frames) for word in stage.words]
-        )
+        self._open = OpenSteps([word.turn_window for word in stage.words])
         self._past = longest - 1
         window = min(longest, LAZY_WINDOW_FRAMES)
         self._reach = reach_steps(window, STEP_FRAMES)
@@ -253,10 +261,10 @@ class _BatchFirstStage:
             buffer[:past] = buffer[len(buffer) - past :].copy()
         self._exact[past : past + count] = embeddings
         self._approximate[past : past + count] = self._student.steps(mel)
-        scores = np.zeros((count, len(self._heads)), np.float32)
+        reached = np.zeros((count, len(self._words)), np.bool_)
         if silent < count:
-            score_windows(self._heads, scores[silent:], past + silent + 1, past + count)
-        opened = self._open.push(scores)
+            self._score(reached[silent:], past + silent + 1)
+        opened = self._open.push(reached)
         late = []
         for step, is_open in enumerate(np.any(opened, axis=1).tolist(), past):
             late.append(self._catch_up.push(is_open=is_open))
@@ -270,6 +278,27 @@ class _BatchFirstStage:
         np.copyto(self._mixed, self._approximate)
         self._mixed[self._is_exact] = self._exact[self._is_exact]
         return opened, late
+
+    def _score(self, reached: Mask, first_end: int) -> None:
+        """Set where the scores of each word reach its bounds.
+
+        Args:
+            reached: shape (n, words).
+            first_end: end of the first window, in rows of the buffer.
+        """
+        reached[:] = True
+        if self._student_heads is not None:
+            scores = self._student_heads.score(first_end, first_end + len(reached) - 1)
+            reached[:, self._places] = scores >= self._student_bounds
+        for column, (word, head) in enumerate(zip(self._words, self._own, strict=True)):
+            steps = np.flatnonzero(reached[:, column])
+            if word.own_bound is None or not len(steps):
+                continue
+            first, last = int(steps[0]), int(steps[-1])
+            outputs = head.score(first_end + first, first_end + last)
+            reached[first : last + 1, column] &= best_output(outputs, word.outputs) >= np.float32(
+                word.own_bound
+            )
 
 
 def settle(network: LongNetwork, level: float) -> Floats:

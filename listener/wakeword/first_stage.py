@@ -1,12 +1,13 @@
 """First stage: decides from the student's embeddings at which steps the full network must run.
 
-A small head of each word, or the word's own head, scores the student's embeddings. Where that score
-reaches the word's bound, the word is open for `HOLD_FRAMES` frames, and its scores come from the
-full network; elsewhere they are not computed. ``docs/decisions/0073`` gives the measurements behind
-the constants.
+A small head of each word, the word's own head, or both score the student's embeddings. Where these
+scores reach the word's bounds, the word is open for `HOLD_FRAMES` frames, and its scores come from
+the full network; elsewhere they are not computed. ``docs/decisions/0073`` gives the measurements
+behind the constants.
 """
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any, Final, Protocol
 
 import numpy as np
@@ -14,7 +15,11 @@ from numpy.typing import NDArray
 
 from listener.wakeword.embedding import FEATURES, Embeddings, Network
 from listener.wakeword.features import BANDS, Floats
-from listener.wakeword.student_head import StudentHead
+from listener.wakeword.student_head import (
+    STUDENT_WINDOW_FRAMES,
+    StudentHeads,
+    StudentHeadWeights,
+)
 
 Mask = NDArray[np.bool_]
 
@@ -47,9 +52,45 @@ def turn_pairs(windows: Sequence[int | None]) -> tuple[int, ...]:
     )
 
 
-def own_window(head: object, window_frames: int) -> int | None:
-    """Return the window of a word's own head; None if the head is a student head."""
-    return None if isinstance(head, StudentHead) else window_frames
+@dataclass(frozen=True, slots=True)
+class StageWord:
+    """What opens a word: its student head, its own head, or both."""
+
+    own: Any
+    """A `streaming.Word`: window, labels and its own head."""
+    own_bound: float | None
+    """Score of the own head on the student's embeddings at which the word opens; None: it is not
+    asked."""
+    student_head: StudentHeadWeights | None = None
+    """None: the own head is asked at every turn; else it is asked where this head's score
+    reaches ``student_bound``."""
+    student_bound: float = 0.0
+    """Score of the student head."""
+
+    @property
+    def outputs(self) -> list[int]:
+        """Outputs of the own head that count."""
+        return [output for output, _ in self.own.labels]
+
+    @property
+    def window_frames(self) -> int:
+        """Embeddings in the longest window that is scored."""
+        if self.own_bound is None:
+            return STUDENT_WINDOW_FRAMES
+        own: int = self.own.window_frames
+        return own if self.student_head is None else max(own, STUDENT_WINDOW_FRAMES)
+
+    @property
+    def turn_window(self) -> int | None:
+        """See `turn_pairs`."""
+        return self.own.window_frames if self.student_head is None else None
+
+
+def join_student_heads(words: Sequence[StageWord]) -> tuple[StudentHeads | None, list[int]]:
+    """Return the student heads of those words that have one, and the places of these words."""
+    places = [place for place, word in enumerate(words) if word.student_head is not None]
+    weights = [head for word in words if (head := word.student_head) is not None]
+    return (StudentHeads(weights) if weights else None), places
 
 
 def hold_steps(steps_per_frame: int) -> int:
@@ -131,33 +172,42 @@ class FirstStage:
     def __init__(
         self,
         student: Student,
-        heads: Sequence[Any],
-        bounds: Sequence[float],
+        words: Sequence[StageWord],
         steps_per_frame: int,
     ) -> None:
         """Combine the student with the heads.
 
         Args:
             student: the student.
-            heads: a `streaming.Word` for each word, in the order of the scores, with the head that
-                scores the student's embeddings.
-            bounds: score of each head at which its word opens.
+            words: in the order of the scores.
             steps_per_frame: steps in a frame.
         """
         self._student = student
-        self._embeddings = Embeddings(student, max(word.window_frames for word in heads))
-        self._heads = tuple(
-            (word.head, word.window_frames, [output for output, _ in word.labels]) for word in heads
+        self._embeddings = Embeddings(student, max(word.window_frames for word in words))
+        self._own = tuple(
+            None
+            if word.own_bound is None
+            else (
+                word.own.head,
+                word.own.window_frames,
+                word.outputs,
+                float(np.float32(word.own_bound)),
+            )
+            for word in words
         )
-        self._bounds = tuple(bounds)
+        self._student_heads, self._places = join_student_heads(words)
+        self._student_bounds = np.array(
+            [words[place].student_bound for place in self._places], np.float32
+        )
+        self._asked = [word.student_head is None for word in words]
         self._hold = hold_steps(steps_per_frame)
-        self._turns = turn_pairs([own_window(word.head, word.window_frames) for word in heads])
+        self._turns = turn_pairs([word.turn_window for word in words])
         self._mel = np.zeros((PAIR_STEPS, student.hop_frames, BANDS), np.float32)
         self._both = self._mel.reshape(-1, BANDS)
         self._waiting = 0
         self._latest = np.zeros((PAIR_STEPS, FEATURES), np.float32)
-        self._closed = (False,) * len(self._heads)
-        self._left = [0] * len(self._heads)
+        self._closed = (False,) * len(words)
+        self._left = [0] * len(words)
 
     def restart(self) -> None:
         """Overwrite all features and start anew."""
@@ -165,8 +215,11 @@ class FirstStage:
         self._mel[:] = 0
         self._latest = np.zeros((PAIR_STEPS, FEATURES), np.float32)
         self._waiting = 0
-        for head, _, _ in self._heads:
-            head.wipe()
+        if self._student_heads:
+            self._student_heads.wipe()
+        for own in self._own:
+            if own is not None:
+                own[0].wipe()
         self.close()
 
     @property
@@ -200,16 +253,36 @@ class FirstStage:
         if is_turn and self._waiting:
             self._take()
         if is_turn and is_scored:
-            for index, (head, window_frames, labels) in enumerate(self._heads):
-                if (pair + index) % self._turns[index]:
-                    continue
-                outputs = head.score(self._embeddings.window(window_frames))
-                if best_output(outputs, labels) >= self._bounds[index]:
+            asked = self._ask_student_heads()
+            for index, is_asked in enumerate(asked):
+                if is_asked and not (pair + index) % self._turns[index] and self._reaches(index):
                     left[index] = self._hold + 1
         if not any(left):
             return self._closed
         self._left = left = [max(steps - 1, 0) for steps in left]
         return tuple(steps > 0 for steps in left)
+
+    def _ask_student_heads(self) -> list[bool]:
+        """Return whether each word may open now; words without a student head may."""
+        if self._student_heads is None:
+            return self._asked
+        scores = self._student_heads.score(self._embeddings.window(STUDENT_WINDOW_FRAMES))
+        asked = self._asked.copy()
+        for place, reaches in zip(
+            self._places, (scores >= self._student_bounds).tolist(), strict=True
+        ):
+            asked[place] = reaches
+        return asked
+
+    def _reaches(self, index: int) -> bool:
+        """Return whether the own head of a word, if it is asked, reaches its bound."""
+        own = self._own[index]
+        if own is None:
+            return True
+        head, window_frames, outputs, bound = own
+        return bool(
+            best_output(head.score(self._embeddings.window(window_frames)), outputs) >= bound
+        )
 
     def _take(self) -> None:
         """Let the student take the steps that wait, one or two."""
@@ -223,39 +296,37 @@ class FirstStage:
 
 
 class OpenSteps:
-    """Open steps of a recording from scores on the student's embeddings, in batches."""
+    """Open steps of a recording from where scores reach the bounds, in batches."""
 
-    def __init__(self, bounds: Sequence[float], windows: Sequence[int | None]) -> None:
+    def __init__(self, windows: Sequence[int | None]) -> None:
         """Start with every word closed, at one step in a frame.
 
         Args:
-            bounds: score at which each word opens.
             windows: as for `turn_pairs`.
         """
-        self._bounds = np.array(bounds, np.float32)
         self._hold = hold_steps(1)
         self._turns = np.array(turn_pairs(windows))
         self.restart()
 
     def restart(self) -> None:
         """Close every word."""
-        self._past = np.zeros((self._hold - 1, len(self._bounds)), np.bool_)
+        self._past = np.zeros((self._hold - 1, len(self._turns)), np.bool_)
         self._steps = 0
 
-    def push(self, scores: Floats) -> Mask:
+    def push(self, reached: Mask) -> Mask:
         """Return whether each word is open at each step.
 
         Args:
-            scores: of the student's embeddings, shape (n, words).
+            reached: whether the scores of a word reach its bounds, shape (n, words).
         """
-        step = self._steps + np.arange(len(scores))[:, None]
+        step = self._steps + np.arange(len(reached))[:, None]
         pair, place = np.divmod(step, PAIR_STEPS)
-        has_turn = (pair + np.arange(len(self._bounds))) % self._turns == 0
+        has_turn = (pair + np.arange(len(self._turns))) % self._turns == 0
         is_turn = has_turn & (place == PAIR_STEPS - 1)
-        self._steps += len(scores)
-        reached = np.concatenate([self._past, (scores >= self._bounds) & is_turn])
-        self._past = reached[len(reached) - len(self._past) :].copy()
-        mask = np.zeros(scores.shape, np.bool_)
+        self._steps += len(reached)
+        opened = np.concatenate([self._past, reached & is_turn])
+        self._past = opened[len(opened) - len(self._past) :].copy()
+        mask = np.zeros(reached.shape, np.bool_)
         for back in range(self._hold):
-            mask |= reached[self._hold - 1 - back : len(reached) - back]
+            mask |= opened[self._hold - 1 - back : len(opened) - back]
         return mask

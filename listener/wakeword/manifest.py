@@ -82,6 +82,9 @@ class KnownWord(_Table, frozen=True, kw_only=True):
     bound: Annotated[float, Meta(gt=0, lt=1)]
     """Score on the student's embeddings from which the word is open, 0 to 1: that of the student
     head, or of the word's own head if there is none."""
+    own_bound: Annotated[float, Meta(gt=0, lt=1)] | None = None
+    """Score of the word's own head that it needs besides, where there is a student head; None: the
+    student head decides alone."""
     speech_share: Annotated[float, Meta(ge=0, le=1)]
     """Part of the steps of speech without the word at which it is open."""
     woken: Annotated[int, Meta(ge=0)] = 0
@@ -265,6 +268,8 @@ def _word_lines(name: str, word: KnownWord) -> list[str]:
     ]
     if word.head is not None:
         lines.append(f"head = {_quote(word.head)}")
+    if word.own_bound is not None:
+        lines.append(f"own_bound = {word.own_bound!r}")
     if word.spoken:
         lines.append(f"spoken = [{', '.join(map(_quote, word.spoken))}]")
     return lines
@@ -308,6 +313,10 @@ def _contradictions(manifest: Manifest) -> tuple[tuple[bool, str], ...]:
         (
             not {word.head for word in manifest.words.values()} <= {None, *paths[1:]},
             "the head of a word is not one of the files behind the first",
+        ),
+        (
+            any(word.own_bound and not word.head for word in manifest.words.values()),
+            "a word has own_bound and no head",
         ),
         (
             len(set(manifest.labels.values())) != len(manifest.labels),

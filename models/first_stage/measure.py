@@ -1,9 +1,10 @@
 """Fix the bounds of the first stage, and measure how many words it loses; write the manifest.
 
-Run it with ``python -m models.first_stage.measure AUDIO [FOLDER]``. The bound of a word is the
-score of its student head, or of its own head if it has none, on the student's embeddings at which
-it is open in a part of the steps of speech of the half of the recordings that fixes thresholds:
-`SPEECH_SHARE`, or that of `SHARES` where it would lose words. Then words are played in five
+Run it with ``python -m models.first_stage.measure AUDIO [FOLDER]``. A bound of a word is the score
+on the student's embeddings at which it would be open in a part of the steps of speech of the half
+of the recordings that fixes thresholds, by one head alone: by its own head in `OWN_SHARE`; if it
+has a student head, by each of both in `SHARES` or those of `WORD_SHARES`, and it opens where both
+reach their bounds. Then words are played in five
 conditions, and those that wake without the first stage are counted, and those that no longer wake
 with it. Real recordings of a word are used where AUDIO has them
 (``positive/``); they train nothing and fix no bound. For every word there are synthetic clips, by
@@ -36,13 +37,15 @@ from listener.train.tuning import (
     fix_word,
     open_share,
     pack_first_stage,
+    reach_bounds,
     score_by_student,
 )
 from listener.train.voices.engine import VoiceEngine
 from listener.train.voices.registry import find_engines
 from listener.wakeword.embedding import STEP_FRAMES
+from listener.wakeword.features import Floats
 from listener.wakeword.first_stage import CatchUp, Mask, OpenSteps
-from listener.wakeword.manifest import KnownWord, parse_manifest, to_toml
+from listener.wakeword.manifest import KnownWord, Model, parse_manifest, to_toml
 from listener.wakeword.streaming import LAZY_WINDOW_FRAMES, pace_steps, reach_steps
 from listener.wakeword.student import StudentWeights, read_weights
 from models.first_stage.heads import WORDS, head_path
@@ -51,10 +54,15 @@ from models.negatives.make import SPLIT, read_sources
 
 REAL: Final[Mapping[str, str]] = {"alexa": "positive/alexa", "hey-jarvis": "positive/jarvis"}
 """Folders with recordings of a word. Those for hey-jarvis say "jarvis": some of them wake it."""
-SPEECH_SHARE: Final = 0.01
-"""Part of the steps of speech at which a word is open."""
-SHARES: Final[Mapping[str, float]] = {"hey-jarvis": 0.0125, "weather": 0.02}
-"""The same for words of which more are lost with a smaller part."""
+OWN_SHARE: Final = 0.01
+"""Part of the steps of speech at which a word without a student head is open."""
+SHARES: Final = (0.02, 0.06)
+"""The same for a word with a student head: by that alone, and by its own head alone."""
+WORD_SHARES: Final[Mapping[str, tuple[float, float]]] = {
+    "hey-lumen": (0.02, 0.03),
+    "timer": (0.04, 0.06),
+}
+"""The same for words that lose none with a smaller part, or fewer with a larger one."""
 SPEECH_S: Final = 120
 """Speech of each recording that fixes bounds, from its beginning."""
 SYNTHETIC_CLIPS: Final = 21
@@ -139,7 +147,6 @@ def main() -> None:
     parser.add_argument("audio", type=Path, help="folder of recordings with manifest.json")
     parser.add_argument("folder", type=Path, nargs="?", default=FOLDER, help="of the weights")
     parser.add_argument("--home", type=Path, default=Path(), help="data directory with voices")
-    parser.add_argument("--share", type=float, help="of speech at which every word is open")
     parser.add_argument(
         "--word", action="append", help="measure these words, and keep the entries of the others"
     )
@@ -175,10 +182,10 @@ def main() -> None:
     contents = {WEIGHTS: data, **heads}
     for name in arguments.word or [w for w in SPOKEN if w in catalogue.names()]:
         word = catalogue.load(name)
-        share = arguments.share or SHARES.get(name, SPEECH_SHARE)
         path = head_path(name) if name in WORDS else None
-        scores = score_by_student(catalogue, word, weights, speech, heads[path] if path else None)
-        entry = fix_word(word, scores, share, path)
+        scores = _score(catalogue, word, weights, speech, heads[path] if path else None)
+        shares = WORD_SHARES.get(name, SHARES) if path else (OWN_SHARE,)
+        entry = fix_word(word, scores, shares, path)
         stage = pack_first_stage(FIRST_STAGE, contents, {name: entry}, _ORIGIN)
         pair = Pair(catalogue, word, stage)
         clips = _read_sets(audio, name, synthesize_clips(engines, SPOKEN[name]))
@@ -209,22 +216,24 @@ def measure_steps(
         speech: recordings without the words; no step of it counts as that of a quiet room.
         heads: files of student heads by path.
     """
-    scores = {}
+    reached = {}
     windows = {}
-    own_windows = {}
+    turn_windows = {}
     for name, entry in known.items():
         word = catalogue.load(name)
         head = None if entry.head is None else heads[entry.head]
-        scores[name] = score_by_student(catalogue, word, weights, speech, head)
+        scores = _score(catalogue, word, weights, speech, head)
+        bounds = [bound for bound in (entry.bound, entry.own_bound) if bound is not None]
+        reached[name] = list(reach_bounds(scores[: len(bounds)], bounds))
         windows[name] = HeadNet(word.data, name).window_frames
-        own_windows[name] = windows[name] if head is None else None
+        turn_windows[name] = windows[name] if head is None else None
     for names in [*([name] for name in known), list(known)]:
         window = min(max(windows[name] for name in names), LAZY_WINDOW_FRAMES)
         reach = reach_steps(window, STEP_FRAMES)
         opened = computed = steps = 0
-        for recording in zip(*(scores[name] for name in names), strict=True):
+        for recording in zip(*(reached[name] for name in names), strict=True):
             schedule = CatchUp(reach, pace_steps(reach, 1))
-            stage = OpenSteps([known[n].bound for n in names], [own_windows[n] for n in names])
+            stage = OpenSteps([turn_windows[name] for name in names])
             mask: Mask = np.logical_or.reduce(stage.push(np.concatenate(recording, axis=1)), axis=1)
             for is_open in mask.tolist():
                 schedule.push(is_open=is_open)
@@ -257,8 +266,20 @@ def measure_added(
         clips = _read_sets(audio, name, synthesize_clips(engines, entry.spoken))
         woken, lost = _measure(Pair(catalogue, word, stage), name, clips, conditions(audio))
         scores = score_by_student(catalogue, word, weights, speech)
-        opened = f"open in {open_share(scores, entry.bound):.2%} of speech"
+        opened = f"open in {open_share([scores], [entry.bound]):.2%} of speech"
         say(f"{name}: bound {entry.bound}, {opened}, {lost} of {woken} lost")
+
+
+def _score(
+    catalogue: Catalogue,
+    word: Model,
+    weights: StudentWeights,
+    speech: Sequence[Samples],
+    head: bytes | None,
+) -> list[list[Floats]]:
+    """Return the scores of a word's heads on the student's embeddings, its student head first."""
+    chosen = (None,) if head is None else (head, None)
+    return [score_by_student(catalogue, word, weights, speech, each) for each in chosen]
 
 
 def _read_sets(

@@ -105,6 +105,6 @@ def test_bound_opens_the_wanted_part_of_the_steps() -> None:
 
     bound = fix_bound(scores, 0.3)
 
-    assert open_share(scores, bound) == pytest.approx(0.3, abs=0.02)
-    assert open_share(scores, bound) >= 0.29
+    assert open_share([scores], [bound]) == pytest.approx(0.3, abs=0.02)
+    assert open_share([scores], [bound]) >= 0.29
     assert fix_bound(scores, 0.05) > bound

@@ -64,12 +64,14 @@ def random_student_head(*widths: int, seed: int = 2) -> StudentHeadWeights:
 def first_stage(
     weights: StudentWeights,
     heads: Mapping[str, bytes] | None = None,
+    own_bounds: Mapping[str, float] | None = None,
     /,
     **bounds: tuple[Model, float],
 ) -> Model:
     """A first stage that knows some words: first_stage(weights, alexa=(model, 0.1)).
 
-    ``heads`` are files of student heads by word.
+    ``heads`` are files of student heads by word, and ``own_bounds`` what their own heads must
+    reach besides.
     """
     contents = {"student.npy": write_weights(weights)}
     contents |= {f"{word}.npy": data for word, data in (heads or {}).items()}
@@ -90,6 +92,7 @@ def first_stage(
                 speech_share=0.1,
                 woken=1,
                 head=f"{model.name}.npy" if model.name in (heads or {}) else None,
+                own_bound=(own_bounds or {}).get(model.name),
             )
             for model, bound in bounds.values()
         },

@@ -13,11 +13,18 @@ from listener.inference.onnx import StreamNet
 from listener.wakeword.detector import Rule, Step, StreamDetector, Wake
 from listener.wakeword.embedding import Embeddings
 from listener.wakeword.features import Floats, Mel
-from listener.wakeword.first_stage import HOLD_FRAMES, CatchUp, FirstStage, OpenSteps
+from listener.wakeword.first_stage import (
+    HOLD_FRAMES,
+    CatchUp,
+    FirstStage,
+    OpenSteps,
+    StageWord,
+)
 from listener.wakeword.streaming import CATCH_UP_FRAMES, StreamingModel, Word, pace_steps
 from listener.wakeword.student import StudentNet
+from listener.wakeword.student_head import StudentHeadWeights
 from models.embedding.convert import MODELS
-from tests.wakeword.students import random_student
+from tests.wakeword.students import random_student, random_student_head
 
 WEIGHTS = np.load(MODELS / "embedding" / "mel.npy")
 NETWORKS = {
@@ -54,8 +61,7 @@ def two_stages(
     gate_head, head = CalledHead(*opens_at), CalledHead()
     first = FirstStage(
         StudentNet(STUDENT, hop),
-        [Word("alexa", gate_head, window)],
-        [0.75],
+        [StageWord(Word("alexa", gate_head, window), 0.75)],
         8 // hop,
     )
     model = StreamingModel(
@@ -181,8 +187,7 @@ def test_words_open_by_themselves() -> None:
     words = [Word(name, CalledHead(), 16) for name in ("alexa", "mycroft")]
     first = FirstStage(
         StudentNet(STUDENT, 8),
-        [Word(w.name, h, 16) for w, h in zip(words, heads, strict=True)],
-        [0.75, 0.75],
+        [StageWord(Word(w.name, h, 16), 0.75) for w, h in zip(words, heads, strict=True)],
         1,
     )
     model = StreamingModel(Mel(WEIGHTS, 8), Embeddings(NETWORKS[8], 16), words, first_stage=first)
@@ -261,8 +266,8 @@ def test_wake_in_pending_steps_has_the_end_of_its_step() -> None:
 )
 def test_open_steps_do_not_depend_on_the_batches(scores: list[float], sizes: list[int]) -> None:
     column = np.array(scores, np.float32)[:, None]
-    whole = OpenSteps([0.75], [16]).push(column)
-    parts, rest = OpenSteps([0.75], [16]), column
+    whole = OpenSteps([16]).push(column >= 0.75)
+    parts, rest = OpenSteps([16]), column >= 0.75
     pieces = []
     turn = 0
     while len(rest):
@@ -361,7 +366,7 @@ def test_heads_take_the_same_turns_in_a_stream_and_in_a_recording(rows: list[lis
         Word(f"word-{number}", ScriptedHead([row[number] for row in rows], steps), window)
         for number, window in enumerate(windows)
     ]
-    stream = FirstStage(StudentNet(STUDENT, 8), heads, [0.75] * words, 1)
+    stream = FirstStage(StudentNet(STUDENT, 8), [StageWord(head, 0.75) for head in heads], 1)
     mel = np.zeros((8, 32), np.float32)
 
     opened = []
@@ -369,5 +374,43 @@ def test_heads_take_the_same_turns_in_a_stream_and_in_a_recording(rows: list[lis
         steps.append(number)
         opened.append(stream.step(mel, number, is_scored=True))
 
-    expected = OpenSteps([0.75] * words, windows).push(np.array(rows, np.float32))
+    expected = OpenSteps(windows).push(np.array(rows, np.float32) >= 0.75)
     np.testing.assert_array_equal(opened, expected)
+
+
+def constant_head(score: float) -> StudentHeadWeights:
+    """A student head with one score for every window."""
+    bias = np.array([np.log(score / (1 - score))], np.float32)
+    drawn = random_student_head(4, 4)
+    last = np.zeros((4, 1), np.float32)
+    return StudentHeadWeights((*drawn.matrices[:2], last), (*drawn.biases[:2], bias))
+
+
+@pytest.mark.parametrize(
+    ("student_score", "own_score", "own_bound", "opened", "asked"),
+    [
+        (0.5, 0.8, 0.75, (True, False), 1),
+        (0.5, 0.7, 0.75, (False, False), 1),
+        (0.2, 0.8, 0.75, (False, False), 0),
+        (0.5, 0.0, None, (True, False), 0),
+    ],
+)
+def test_word_opens_where_its_student_head_and_its_own_head_reach_their_bounds(
+    student_score: float,
+    own_score: float,
+    own_bound: float | None,
+    opened: tuple[bool, bool],
+    asked: int,
+) -> None:
+    own = mock.Mock(wraps=ScriptedHead([own_score] * 2, [0]))
+    words = [
+        StageWord(Word("timer", own, 34), own_bound, constant_head(student_score), 0.3),
+        StageWord(Word("weather", own, 22), 0.75, constant_head(0.2), 0.3),
+    ]
+    stage = FirstStage(StudentNet(STUDENT, 8), words, 1)
+    mel = np.zeros((8, 32), np.float32)
+
+    found = [stage.step(mel, number, is_scored=True) for number in range(2)]
+
+    assert found == [(False, False), opened]
+    assert own.score.call_count == asked
