@@ -178,8 +178,7 @@ class WakeSettings(Settings, frozen=True, kw_only=True):
     first_stage: bool = False
     """In speech, run the full network only where a small network finds that a word is possible. It
     takes two fifths of the CPU; some faint near misses go unreported, and very few wakes. Without
-    effect if a word is not one that the small network was trained for; ``earmark train
-    --first-stage`` tunes it for a word of yours."""
+    effect if it does not know a word; ``earmark train --first-stage`` adds a word of yours."""
 
 
 class ClipSettings(Settings, frozen=True, kw_only=True):

@@ -652,7 +652,7 @@ complete -c earmark -n '_shtab_earmark_using train' -l home -xka "(__fish_comple
 complete -c earmark -n '_shtab_earmark_using train' -s v -l verbose -d 'print informational messages to standard error'
 complete -c earmark -n '_shtab_earmark_using train' -l say -x -d 'spelling that the voices are given (default: the phrase)'
 complete -c earmark -n '_shtab_earmark_using train' -l voices -xka "fast best" -d 'fast: 480 clips of the phrase; best: 900; by all voices of earmark voices list (default: fast)'
-complete -c earmark -n '_shtab_earmark_using train' -l first-stage -d 'also tune the first stage for the word: in speech a device with wake.first_stage then takes less CPU, and may lose a wake; takes some minutes more'
+complete -c earmark -n '_shtab_earmark_using train' -l first-stage -d 'also add the word to the first stage: in speech a device with wake.first_stage then takes less CPU, and may lose a wake; takes some minutes more'
 complete -c earmark -n '_shtab_earmark_using train' -l record -x -d 'record you N times at the end; the recordings test the model and are not stored'
 complete -c earmark -n '_shtab_earmark_using train' -l name -x -d 'name of the wake word: 1 to 32 of a-z, 0-9, hyphen (default: from the phrase)'
 complete -c earmark -n '_shtab_earmark_using train' -l false-wakes -x -d 'false wakes per hour that are accepted in the recordings that fix the threshold (default: 0)'

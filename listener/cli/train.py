@@ -19,13 +19,13 @@ from listener.config import Config, ShortName
 from listener.errors import ModelRefused, Unavailable, UsageError
 from listener.evaluate.progress import ProgressLine
 from listener.inference.add_model import add_model
-from listener.inference.catalogue import ADDED_FIRST_STAGE, MANIFEST, Catalogue
+from listener.inference.catalogue import ADDED_FIRST_STAGE, FIRST_STAGE, MANIFEST, Catalogue
 from listener.quantities import quantity
 from listener.train.audition import play_samples, speak_samples
 from listener.train.negatives import Negatives, load_negatives
 from listener.train.phrase import parse_phrase
 from listener.train.plan import COUNTS, Recipe
-from listener.train.recipe import TrainingRequest, build_recipe, build_tuning_recipe
+from listener.train.recipe import TrainingRequest, build_recipe, build_student_head_recipe
 from listener.train.report import (
     CARD,
     REPORT,
@@ -38,20 +38,20 @@ from listener.train.report import (
     report_json,
     report_text,
 )
+from listener.train.student_head_report import (
+    extend_first_stage,
+    find_kept,
+    first_stage_card,
+    judge_losses,
+    losses_json,
+    losses_text,
+)
+from listener.train.student_head_work import MeasuredLosses, StudentHeadTraining
 from listener.train.takes import record_takes
 from listener.train.training import Trained, Training, score_takes
-from listener.train.tuning_plan import TuningRecipe
-from listener.train.tuning_report import (
-    judge_outcomes,
-    make_first_stage,
-    tuning_card,
-    tuning_json,
-    tuning_text,
-)
-from listener.train.tuning_work import MeasuredLosses, Tuning
 from listener.train.voices.registry import open_engine
 from listener.train.work_folder import WorkFolder
-from listener.wakeword.manifest import Line, parse_manifest
+from listener.wakeword.manifest import Line, Model, parse_manifest
 
 SEED: Final = 1
 WORK: Final = "training"
@@ -66,14 +66,14 @@ openWakeWord format, and fix its threshold. Six more heads are trained without o
 three of them are chosen in the same way and tested on it: the report has their misses. A training
 that was ended continues when the same command is run again.
 
---first-stage also tunes the first stage, with which a device computes most steps of speech by a
-small network (wake.first_stage, off by default; a word that the first stage does not know runs
-without it). It is tuned on clips of the phrase and of sentences, and other clips are played with
-and without it: if more than 2 % of those that wake are lost, it is not written. These clips are
-synthetic: a person's word may be lost more often. It is written as first-stage-added beside the
-model. It knows no included word: with one in wake.words, too, there is no first stage. A word that
-was trained before by the same command is not trained again. The next --first-stage tunes
-first-stage-added, and drops a word of it of which more clips are lost than before."""
+--first-stage also adds the word to the first stage, with which a device computes most steps of
+speech by a small network (wake.first_stage, off by default; a word that the first stage does not
+know runs without it). A small head is trained on clips of the phrase, of phrases that sound like it
+and of sentences, and on real recordings. Other clips are played with and without it: if more than
+2 % of those that wake are lost, it is not written. These clips are synthetic: a person's word may
+be lost more often. The first stage is written as first-stage-added beside the model; it knows the
+included words, those that were added before, and the new one. A word that was trained before by the
+same command is not trained again."""
 EXAMPLES: Final = (
     'earmark train "hey lantern"',
     'earmark train "hey lantern" --say "hey lan turn" --record 10',
@@ -99,7 +99,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--first-stage",
         action="store_true",
-        help="also tune the first stage for the word: in speech a device with wake.first_stage then"
+        help="also add the word to the first stage: in speech a device with wake.first_stage then"
         " takes less CPU, and may lose a wake; takes some minutes more",
     )
     parser.add_argument(
@@ -159,8 +159,8 @@ def run(arguments: argparse.Namespace, settings: Config) -> int:
     negatives = load_negatives()
     request = TrainingRequest(phrase, arguments.voices, arguments.seed)
     recipe, notes = build_recipe(request, negatives, home)
-    is_tuned = arguments.first_stage and _was_trained_before(catalogue, name, recipe)
-    is_trained = is_tuned or _is_trained(catalogue, name, recipe)
+    is_known = arguments.first_stage and _was_trained_before(catalogue, name, recipe)
+    is_trained = is_known or _is_trained(catalogue, name, recipe)
     if is_trained and not arguments.first_stage:
         print(f"{name} was trained by this recipe before; nothing changed")
         return 0
@@ -169,7 +169,7 @@ def run(arguments: argparse.Namespace, settings: Config) -> int:
     work = _Work(arguments, settings, catalogue, name, recipe, jobs)
     if not is_trained and not _add_word(work, negatives):
         return 1
-    return 0 if not arguments.first_stage or _add_first_stage(work) else 1
+    return 0 if not arguments.first_stage or _add_first_stage(work, negatives) else 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -210,58 +210,77 @@ def _add_word(work: _Work, negatives: Negatives) -> bool:
     return True
 
 
-def _add_first_stage(work: _Work) -> bool:
-    """Tune the first stage for the word; return False if it loses too many of its clips."""
+def _add_first_stage(work: _Work, negatives: Negatives) -> bool:
+    """Add the word to the first stage; return False if that loses too many of its clips."""
     catalogue, name = work.catalogue, work.name
-    if _is_tuned(catalogue, name):
-        place = catalogue.added / ADDED_FIRST_STAGE
-        _note(f"{place} was tuned for {name} before; nothing changed")
+    shipped = catalogue.load(FIRST_STAGE)
+    added = _load_added(catalogue)
+    place = catalogue.added / ADDED_FIRST_STAGE
+    if (
+        added is not None
+        and added.manifest.sha256 == shipped.manifest.sha256
+        and added.manifest.knows(catalogue.load(name))
+    ):
+        _note(f"{place} knows {name} already; nothing changed")
         return True
-    recipe, notes = build_tuning_recipe(name, work.recipe, catalogue)
-    for note in notes:
-        _note(note)
+    kept = find_kept(shipped, added, catalogue.names())
+    for word in added.manifest.words if added is not None else ():
+        if word != name and word not in kept and word not in shipped.manifest.words:
+            _note(f"{ADDED_FIRST_STAGE} will not know {word}: train it again with --first-stage")
+    recipe = build_student_head_recipe(name, work.recipe, catalogue)
     folder = WorkFolder(work.home / WORK, f"first-stage-{name}", recipe.digest())
     with folder.opened():
-        tuning = Tuning(recipe, catalogue, work.home, folder, work.jobs)
-        report = judge_outcomes(recipe, _tune(tuning, recipe))
+        training = StudentHeadTraining(recipe, negatives, catalogue, work.home, folder, work.jobs)
+        report = judge_losses(recipe, _train_student_head(training, name))
         if not work.arguments.json:
-            sys.stdout.write(f"\n{tuning_text(report)}")
-        if report.is_usable:
-            stage = make_first_stage(report, tuning.weights())
+            sys.stdout.write(f"\n{losses_text(report)}")
+        if report.reason is None:
+            head = training.head()
+            stage = extend_first_stage(report, head, shipped, added, catalogue.names())
+            paths = [file.path for file in stage.manifest.files]
             beside = {
+                **dict(zip(paths[1:], stage.contents[1:], strict=True)),
                 MANIFEST: manifest_text(stage.manifest).encode(),
-                CARD: tuning_card(report).encode(),
-                REPORT: tuning_json(report, stage.manifest),
+                CARD: first_stage_card(report, stage, shipped).encode(),
+                REPORT: losses_json(report, stage.manifest),
             }
             add_model(catalogue, stage.manifest, stage.data, beside, replaces=True)
-            place = catalogue.added / ADDED_FIRST_STAGE
             if work.arguments.json:
                 sys.stdout.write((place / REPORT).read_text("utf-8"))
             else:
                 sys.stdout.write(f"written to {place}; use it: wake.first_stage = true\n")
         else:
-            _note(f"no first stage was written: {name} runs without one")
+            _note(f"the first stage was not changed: {name} runs without one")
         folder.remove()
-    return report.is_usable
+    return report.reason is None
 
 
-def _is_tuned(catalogue: Catalogue, name: str) -> bool:
-    """Return whether the tuned first stage knows a word as it is."""
-    return ADDED_FIRST_STAGE in catalogue.names() and catalogue.manifest(ADDED_FIRST_STAGE).knows(
-        catalogue.load(name)
-    )
+def _load_added(catalogue: Catalogue) -> Model | None:
+    """Load the first stage with added words; None if there is none.
+
+    Raises:
+        ModelRefused: it has changed, or is a model of another kind.
+    """
+    if ADDED_FIRST_STAGE not in catalogue.names():
+        return None
+    added = catalogue.load(ADDED_FIRST_STAGE)
+    if added.manifest.kind != "first-stage":
+        raise ModelRefused(
+            f"{added.name} is a model of the kind {added.manifest.kind}, not a first stage",
+            f"remove {catalogue.added / added.name}",
+        )
+    return added
 
 
-def _tune(tuning: Tuning, recipe: TuningRecipe) -> tuple[MeasuredLosses, ...]:
-    """Make what is missing of a tuning, with progress and the time left."""
-    pending = tuning.find_pending()
+def _train_student_head(training: StudentHeadTraining, name: str) -> MeasuredLosses:
+    """Make what is missing of a student head, with progress and the time left."""
+    pending = training.find_pending()
     if pending.made:
-        _note(f"continues: {quantity(pending.made, 'part')} of this tuning were made before")
-    words = ", ".join(word.name for word in recipe.words)
-    _note(f"tunes {recipe.start} for {words}")
+        _note(f"continues: {quantity(pending.made, 'part')} of this training were made before")
+    _note(f"trains a student head for {name}")
     try:
         with ProgressLine(pending.estimated_s, sys.stderr) as progress:
-            return tuning.run(pending, progress)
+            return training.run(pending, progress)
     except KeyboardInterrupt:
         _note(_CONTINUE)
         raise
@@ -365,7 +384,7 @@ def _is_trained(catalogue: Catalogue, name: str, recipe: Recipe) -> bool:
 def _was_trained_before(catalogue: Catalogue, name: str, recipe: Recipe) -> bool:
     """Return whether the phrase was trained with this seed, even by another version of Earmark.
 
-    A tuning needs the model as it is, and no more of its recipe than the phrase.
+    A student head needs the model as it is, and no more of its recipe than the phrase.
     """
     if name not in catalogue.names():
         return False

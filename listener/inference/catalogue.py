@@ -22,7 +22,7 @@ EMBEDDING: Final = "embedding"
 LONG_EMBEDDING: Final = "embedding-long"
 FIRST_STAGE: Final = "first-stage"
 ADDED_FIRST_STAGE: Final = "first-stage-added"
-"""Name of the first stage that ``earmark train`` tunes for more words."""
+"""Name of the first stage to which ``earmark train`` adds words."""
 SPEECH: Final = "silero-vad"
 
 _NAME: Final = re.compile(r"[a-z0-9-]{1,32}")
@@ -155,7 +155,7 @@ class Catalogue:
     def first_stage(self, words: Sequence[Model]) -> Model | None:
         """Load the first stage that knows all of some words; None if there is none.
 
-        The shipped one comes before the one that ``earmark train`` tunes for more words: its losses
+        The shipped one comes before the one to which ``earmark train`` adds words: its losses
         were measured on real speech, too.
 
         Args:

@@ -4,22 +4,20 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from listener.errors import ModelRefused
 from listener.evaluate.engines.provenance import code_hash, digest_values, versions
-from listener.inference.catalogue import ADDED_FIRST_STAGE, FIRST_STAGE, Catalogue
+from listener.inference.catalogue import FIRST_STAGE, Catalogue
 from listener.train.negatives import Negatives
 from listener.train.phrase import Phrase
 from listener.train.plan import COUNTS, ClipCounts, Effort, Recipe, choose_left_out
+from listener.train.student_head_plan import StudentHeadCounts, StudentHeadRecipe
 from listener.train.texts import (
     LEAST_TESTED_COST,
     find_near_phrases,
     in_turn,
     make_sentences,
 )
-from listener.train.tuning_plan import TunedWord, TuningCounts, TuningRecipe
 from listener.train.voices.engine import describe_engine
 from listener.train.voices.registry import find_engines, require_engines
-from listener.wakeword.manifest import KnownWord, Model
 
 CODE: Final = (
     *("audio", "inference", "storage/recordings.py", "train", "wakeword"),
@@ -81,68 +79,29 @@ def build_recipe(
     return recipe, tuple(notes)
 
 
-def build_tuning_recipe(
-    name: str, training: Recipe, catalogue: Catalogue, counts: TuningCounts | None = None
-) -> tuple[TuningRecipe, tuple[str, ...]]:
-    """Return the recipe that tunes the first stage for a trained word, and notes for the person.
-
-    The first stage that was tuned before is tuned again, else the shipped one. The tuned one knows
-    no shipped word: what it loses of them when people say them was not measured.
+def build_student_head_recipe(
+    name: str, training: Recipe, catalogue: Catalogue, counts: StudentHeadCounts | None = None
+) -> StudentHeadRecipe:
+    """Return the recipe of the student head of a trained word.
 
     Args:
         name: the trained word.
         training: its recipe.
-        catalogue: has the word and the first stage.
+        catalogue: has the word and the student.
         counts: numbers of clips, in place of the usual ones.
 
     Raises:
-        ModelRefused: the word or the first stage is missing or has changed.
+        ModelRefused: the word is missing, or the manifest of a model is not valid.
     """
-    is_tuned = ADDED_FIRST_STAGE in catalogue.names()
-    start = catalogue.load(ADDED_FIRST_STAGE if is_tuned else FIRST_STAGE)
-    if start.manifest.kind != "first-stage":
-        raise ModelRefused(
-            f"{start.name} is a model of the kind {start.manifest.kind}, not a first stage",
-            f"remove {catalogue.added / start.name}",
-        )
-    shipped = catalogue.manifest(FIRST_STAGE).words
-    words = []
-    notes = []
-    for known_name, known in start.manifest.words.items():
-        if known_name == name or known_name in shipped:
-            continue
-        try:
-            words.append(_describe_known(catalogue, start, known_name, known))
-        except ModelRefused as error:
-            notes.append(f"the tuned first stage will not know {known_name}: {error}")
     word = catalogue.load(name)
-    opinion = catalogue.second_sha256(word)
-    spoken = (training.phrase.spoken,)
-    words.append(TunedWord(name, word.manifest.sha256, spoken, None, opinion))
-    recipe = TuningRecipe(
+    return StudentHeadRecipe(
         training,
-        start.name,
-        start.manifest.sha256,
-        tuple(words),
-        counts or TuningCounts(),
+        name,
+        word.manifest.sha256,
+        catalogue.second_sha256(word),
+        catalogue.manifest(FIRST_STAGE).sha256,
+        counts or StudentHeadCounts(),
     )
-    return recipe, tuple(notes)
-
-
-def _describe_known(catalogue: Catalogue, start: Model, name: str, known: KnownWord) -> TunedWord:
-    """Return a word that a first stage knows, if what a tuning loses of it can be measured.
-
-    Raises:
-        ModelRefused: it cannot.
-    """
-    word = catalogue.load(name)
-    catalogue.second_opinions([word])
-    if not start.manifest.knows(word):
-        raise ModelRefused(f"its model has changed since {start.name} was trained for it")
-    if not known.spoken:
-        raise ModelRefused("it is not known how voices say it")
-    opinion = catalogue.second_sha256(word)
-    return TunedWord(name, known.sha256, known.spoken, known.bound, opinion)
 
 
 def _code(catalogue: Catalogue) -> str:

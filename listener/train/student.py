@@ -60,13 +60,13 @@ def train_student(
     start: StudentWeights | None = None,
     on_batch: Callable[[int, float], None] = lambda _batch, _loss: None,
 ) -> StudentWeights:
-    """Train a student, or tune one.
+    """Train a student from the beginning, or from the weights of a round before.
 
     Args:
         streams: each longer than a stretch with its context, some with words.
         schedule: number of batches and learning rate.
         random: draws weights and stretches.
-        start: a student to be tuned; None trains a new one.
+        start: weights of the round before; None: random ones.
         on_batch: called with the number of each batch and its loss.
 
     Returns:

@@ -30,6 +30,9 @@ most 255/256, and the mean of its logit and that of a lower score is below a sco
 LARGEST_FILE_BYTES: Final = 32 << 20
 """Upper limit of a model's file; openWakeWord's heads have 0.1 to 2 MiB."""
 
+MOST_FILES: Final = 32
+"""Most files of a model: the student of a first stage, and student heads."""
+
 _LARGEST_MANIFEST_CHARS: Final = 1 << 16
 _LONGEST_WINDOW_FRAMES: Final = 1 << 10
 _SEGMENT: Final = r"[A-Za-z0-9_][A-Za-z0-9._-]{0,127}"
@@ -94,8 +97,7 @@ class KnownWord(_Table, frozen=True, kw_only=True):
     head: RelativePath | None = None
     """File of the word's student head; None: its own head scores the student's embeddings."""
     spoken: Annotated[tuple[Line, ...], Meta(max_length=16)] = ()
-    """Texts of which a voice engine speaks the word; none: a tuning drops the word, because it
-    cannot measure what it loses of it."""
+    """Texts of which a voice engine speaks the word."""
 
 
 class Manifest(_Table, frozen=True, kw_only=True):
@@ -109,7 +111,7 @@ class Manifest(_Table, frozen=True, kw_only=True):
     """SPDX identifier, or ``LicenseRef-…`` if none is stated."""
     input_shape: Annotated[tuple[Axis, ...], Meta(min_length=1, max_length=8)]
     """Shape of the network's input; float32."""
-    files: Annotated[tuple[File, ...], Meta(min_length=1, max_length=32)]
+    files: Annotated[tuple[File, ...], Meta(min_length=1, max_length=MOST_FILES)]
     package: Package | None = None
     window_frames: Annotated[int, Meta(ge=1, le=_LONGEST_WINDOW_FRAMES)] | None = None
     """Embeddings in the window of a wake-word head; None for other kinds."""

@@ -8,9 +8,10 @@ reach their bounds. Then words are played in five
 conditions, and those that wake without the first stage are counted, and those that no longer wake
 with it. Real recordings of a word are used where AUDIO has them
 (``positive/``); they train nothing and fix no bound. For every word there are synthetic clips, by
-the same voices, that the student was not trained with. With ``--added`` the first stage that
-``earmark train --first-stage`` tuned is measured as it is. ``--steps`` prints the part of the steps
-of that speech at which the embedding network runs, for each shipped word and for all of them.
+the same voices, that the student was not trained with. With ``--added`` the words that ``earmark
+train --first-stage`` added are measured with their own bounds. ``--steps`` prints the part of the
+steps of that speech, and of noise without speech, at which the embedding network runs, for each
+shipped word and for all of them.
 """
 
 import argparse
@@ -29,9 +30,7 @@ from listener.evaluate.corpus.augmentation import Condition, Mixer, choose_mix
 from listener.inference.catalogue import ADDED_FIRST_STAGE, FIRST_STAGE, MANIFEST, Catalogue
 from listener.inference.onnx import HeadNet
 from listener.storage.recordings import open_recording
-from listener.train.clips import plan_clips, speak_clips
-from listener.train.negatives import THRESHOLD
-from listener.train.tuning import (
+from listener.train.bounds import (
     WEIGHTS,
     Pair,
     fix_word,
@@ -40,6 +39,8 @@ from listener.train.tuning import (
     reach_bounds,
     score_by_student,
 )
+from listener.train.clips import plan_clips, speak_clips
+from listener.train.negatives import THRESHOLD
 from listener.train.voices.engine import VoiceEngine
 from listener.train.voices.registry import find_engines
 from listener.wakeword.embedding import STEP_FRAMES
@@ -153,7 +154,7 @@ def main() -> None:
     parser.add_argument(
         "--added",
         action="store_true",
-        help="measure the first stage that earmark train tuned in --home; fix and write nothing",
+        help="measure the words that earmark train added in --home; fix and write nothing",
     )
     parser.add_argument(
         "--steps", action="store_true", help="print the steps computed; fix and write nothing"
@@ -163,11 +164,15 @@ def main() -> None:
     catalogue = Catalogue(arguments.home)
     engines, _ = find_engines(arguments.home)
     chosen = conditions(audio)
-    speech = [
-        source.samples[: SPEECH_S * SAMPLE_RATE_HZ]
-        for source in read_sources(audio)
-        if source.half == THRESHOLD and not source.name.startswith("noise/")
-    ]
+    sources = [source for source in read_sources(audio) if source.half == THRESHOLD]
+    speech, noise = (
+        [
+            source.samples[: SPEECH_S * SAMPLE_RATE_HZ]
+            for source in sources
+            if source.name.startswith("noise/") == is_noise
+        ]
+        for is_noise in (False, True)
+    )
     if arguments.added:
         measure_added(catalogue, engines, audio, speech, arguments.word or ())
         return
@@ -175,7 +180,9 @@ def main() -> None:
     weights = read_weights(data, WEIGHTS)
     if arguments.steps:
         known = _read_known(arguments.folder / MANIFEST, data)
-        measure_steps(catalogue, known, weights, speech, _read_heads(arguments.folder))
+        for kind, sounds in (("speech", speech), ("noise", noise)):
+            say(f"{kind}:")
+            measure_steps(catalogue, known, weights, sounds, _read_heads(arguments.folder))
         return
     known = _read_known(arguments.folder / MANIFEST, data) if arguments.word else {}
     heads = _read_heads(arguments.folder)
@@ -204,7 +211,7 @@ def measure_steps(
     catalogue: Catalogue,
     known: Mapping[str, KnownWord],
     weights: StudentWeights,
-    speech: Sequence[Samples],
+    sounds: Sequence[Samples],
     heads: Mapping[str, bytes],
 ) -> None:
     """Print at which part of the steps a device runs the embedding network, and a word is open.
@@ -213,7 +220,7 @@ def measure_steps(
         catalogue: has the heads.
         known: the shipped words with their bounds.
         weights: of the student.
-        speech: recordings without the words; no step of it counts as that of a quiet room.
+        sounds: recordings without the words; no step of them counts as that of a quiet room.
         heads: files of student heads by path.
     """
     reached = {}
@@ -222,8 +229,8 @@ def measure_steps(
     for name, entry in known.items():
         word = catalogue.load(name)
         head = None if entry.head is None else heads[entry.head]
-        scores = _score(catalogue, word, weights, speech, head)
-        bounds = [bound for bound in (entry.bound, entry.own_bound) if bound is not None]
+        scores = _score(catalogue, word, weights, sounds, head)
+        bounds = _bounds(entry)
         reached[name] = list(reach_bounds(scores[: len(bounds)], bounds))
         windows[name] = HeadNet(word.data, name).window_frames
         turn_windows[name] = windows[name] if head is None else None
@@ -250,23 +257,27 @@ def measure_added(
     speech: Sequence[Samples],
     names: Sequence[str],
 ) -> None:
-    """Print what the first stage that ``earmark train`` tuned loses, with its own bounds.
+    """Print what the first stage to which ``earmark train`` added words loses of these words.
 
     Args:
         catalogue: has it.
         engines: voices.
         audio: folder of recordings.
         speech: recordings without the words, which fixed the bounds of the shipped first stage.
-        names: words; empty: all that it knows.
+        names: words; empty: all that were added.
     """
     stage = catalogue.load(ADDED_FIRST_STAGE)
     weights = read_weights(stage.data, stage.name)
-    for name in names or stage.manifest.words:
+    files = dict(zip((f.path for f in stage.manifest.files), stage.contents, strict=True))
+    shipped = catalogue.manifest(FIRST_STAGE).words
+    for name in names or [each for each in stage.manifest.words if each not in shipped]:
         entry, word = stage.manifest.words[name], catalogue.load(name)
         clips = _read_sets(audio, name, synthesize_clips(engines, entry.spoken))
         woken, lost = _measure(Pair(catalogue, word, stage), name, clips, conditions(audio))
-        scores = score_by_student(catalogue, word, weights, speech)
-        opened = f"open in {open_share([scores], [entry.bound]):.2%} of speech"
+        head = None if entry.head is None else files[entry.head]
+        scores = _score(catalogue, word, weights, speech, head)
+        bounds = _bounds(entry)
+        opened = f"open in {open_share(scores[: len(bounds)], bounds):.2%} of speech"
         say(f"{name}: bound {entry.bound}, {opened}, {lost} of {woken} lost")
 
 
@@ -280,6 +291,11 @@ def _score(
     """Return the scores of a word's heads on the student's embeddings, its student head first."""
     chosen = (None,) if head is None else (head, None)
     return [score_by_student(catalogue, word, weights, speech, each) for each in chosen]
+
+
+def _bounds(entry: KnownWord) -> list[float]:
+    """Return the bounds of a word, that of its student head first."""
+    return [bound for bound in (entry.bound, entry.own_bound) if bound is not None]
 
 
 def _read_sets(

@@ -22,6 +22,7 @@ from listener.audio.pcm import Samples
 from listener.evaluate.corpus.augmentation import Condition, Mixer, choose_mix
 from listener.inference.catalogue import Catalogue
 from listener.train.acoustics import Surroundings, read_surroundings
+from listener.train.bounds import WEIGHTS
 from listener.train.clips import (
     ClipRequest,
     LabelledStretch,
@@ -35,7 +36,6 @@ from listener.train.phrase import parse_phrase
 from listener.train.student import Schedule, TeacherStream, train_student
 from listener.train.teacher import Teacher
 from listener.train.texts import make_sentences
-from listener.train.tuning import WEIGHTS
 from listener.train.voices.engine import VoiceEngine
 from listener.train.voices.registry import find_engines
 from listener.train.voices.synthesis import SyntheticSpeech, derive_generator, resample_speech

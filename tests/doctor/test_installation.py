@@ -100,7 +100,7 @@ def test_first_stage_that_is_used_is_named(home: Path) -> None:
     own = msgspec.structs.replace(lumen.manifest, name="my-lumen")
     add_model(catalogue, own, lumen.data)
     shipped = catalogue.load("first-stage")
-    entry = msgspec.structs.replace(shipped.manifest.words["hey-lumen"], head=None)
+    entry = msgspec.structs.replace(shipped.manifest.words["alexa"], sha256=own.sha256)
     manifest = msgspec.structs.replace(
         shipped.manifest,
         name="first-stage-added",

@@ -24,10 +24,14 @@ from listener.inference.add_model import add_model
 from listener.inference.catalogue import ADDED_FIRST_STAGE, MANIFEST, Catalogue
 from listener.train.phrase import parse_phrase
 from listener.train.plan import Recipe
-from listener.train.report import CARD, REPORT, make_manifest, manifest_text
-from listener.train.tuning_plan import TuningRecipe
-from listener.train.tuning_work import MeasuredLosses, PendingTuning
+from listener.train.report import CARD, make_manifest, manifest_text
+from listener.train.student_head_plan import StudentHeadRecipe
+from listener.train.student_head_work import MeasuredLosses, PendingHead
+from listener.wakeword.manifest import KnownWord
+from listener.wakeword.student_head import write_student_head
 from tests.train.test_report import RECIPE, made
+from tests.train.test_student_head_work import NEGATIVES
+from tests.wakeword.students import random_student_head
 
 
 @pytest.mark.parametrize(
@@ -85,38 +89,37 @@ def test_trained_model_is_known_by_its_recipe(home: Path) -> None:
         _is_trained(added, "hall", RECIPE)
 
 
-class FakeTuning:
-    """A tuning without voices: the weights stay, and ``lost`` clips of the new word are lost."""
+class FakeTraining:
+    """A training without voices: a random head, and ``lost`` clips of the word are lost."""
 
     lost = 0
     made = 0
 
-    def __init__(self, recipe: TuningRecipe, catalogue: Catalogue, *_: object) -> None:
-        self._recipe, self._catalogue = recipe, catalogue
+    def __init__(self, recipe: StudentHeadRecipe, *_: object) -> None:
+        self._recipe = recipe
 
-    def find_pending(self) -> PendingTuning:
-        return PendingTuning((), (), has_student=True, measures=(), made=3, estimated_s=0.0)
+    def find_pending(self) -> PendingHead:
+        return PendingHead((), (), has_head=True, has_losses=True, made=3, estimated_s=0.0)
 
-    def run(self, _pending: PendingTuning, _progress: object) -> tuple[MeasuredLosses, ...]:
+    def run(self, _pending: PendingHead, _progress: object) -> MeasuredLosses:
         type(self).made += 1
-        return tuple(
-            MeasuredLosses(
-                word,
-                0.01,
-                0.02,
-                (50, 50),
-                (0, 0) if word.bound else (0, self.lost),
-                (0, 0) if word.bound else None,
-            )
-            for word in self._recipe.words
+        entry = KnownWord(
+            sha256=self._recipe.sha256,
+            bound=0.01,
+            own_bound=0.01,
+            speech_share=0.02,
+            woken=100,
+            lost=self.lost,
+            head=f"head-{self._recipe.name}.npy",
         )
+        return MeasuredLosses(entry, (50, 50), (0, self.lost))
 
-    def weights(self) -> bytes:
-        return self._catalogue.load(self._recipe.start).data
+    def head(self) -> bytes:
+        return write_student_head(random_student_head(16, 16))
 
 
 def work_of(home: Path, *options: str) -> _Work:
-    """Add the word ``my-lumen``, and return the work of tuning a first stage for it."""
+    """Add the word ``my-lumen``, and return the work of adding it to the first stage."""
     catalogue = Catalogue(home)
     lumen = catalogue.load("hey-lumen")
     add_model(catalogue, msgspec.structs.replace(lumen.manifest, name="my-lumen"), lumen.data)
@@ -127,58 +130,63 @@ def work_of(home: Path, *options: str) -> _Work:
 
 
 @pytest.fixture
-def fake_tuning(monkeypatch: pytest.MonkeyPatch) -> type[FakeTuning]:
-    fake = type("Fake", (FakeTuning,), {})
-    monkeypatch.setattr(train, "Tuning", fake)
+def fake_training(monkeypatch: pytest.MonkeyPatch) -> type[FakeTraining]:
+    fake = type("Fake", (FakeTraining,), {})
+    monkeypatch.setattr(train, "StudentHeadTraining", fake)
     return fake
 
 
-def test_tuned_first_stage_is_installed_and_used(
-    home: Path, fake_tuning: type[FakeTuning], capsys: pytest.CaptureFixture[str]
+def test_first_stage_with_the_word_is_installed_and_used(
+    home: Path, fake_training: type[FakeTraining], capsys: pytest.CaptureFixture[str]
 ) -> None:
     work = work_of(home)
     word = work.catalogue.load("my-lumen")
     before = work.catalogue.first_stage([word])
 
-    made = [_add_first_stage(work), _add_first_stage(work)]
+    made = [_add_first_stage(work, NEGATIVES), _add_first_stage(work, NEGATIVES)]
 
     shown = capsys.readouterr()
     after = work.catalogue.first_stage([word])
     with_shipped = work.catalogue.first_stage([word, work.catalogue.load("alexa")])
     assert made == [True, True]
-    assert fake_tuning.made == 1
+    assert fake_training.made == 1
     assert before is None
-    assert with_shipped is None
     assert after is not None
+    assert with_shipped == after
     assert after.name == ADDED_FIRST_STAGE
     folder = home / "models" / ADDED_FIRST_STAGE
-    assert {file.name for file in folder.iterdir()} == {CARD, MANIFEST, REPORT, "student.npy"}
+    assert {file.name for file in folder.iterdir()} > {
+        CARD,
+        MANIFEST,
+        "head-my-lumen.npy",
+        "student.npy",
+    }
     assert "0 of 50" in shown.out
     assert "wake.first_stage = true" in shown.out
     assert "continues: 3 parts" in shown.err
-    assert "was tuned for my-lumen before; nothing changed" in shown.err
+    assert "knows my-lumen already; nothing changed" in shown.err
     assert list((home / "training").iterdir()) == []
 
 
 def test_first_stage_that_loses_the_word_is_not_written(
-    home: Path, fake_tuning: type[FakeTuning], capsys: pytest.CaptureFixture[str]
+    home: Path, fake_training: type[FakeTraining], capsys: pytest.CaptureFixture[str]
 ) -> None:
-    fake_tuning.lost = 3
+    fake_training.lost = 3
     work = work_of(home)
 
-    is_made = _add_first_stage(work)
+    is_made = _add_first_stage(work, NEGATIVES)
 
     shown = capsys.readouterr()
     assert not is_made
     assert "my-lumen" in shown.out
     assert "3 of 100 clips lost" in shown.out
-    assert "no first stage was written: my-lumen runs without one" in shown.err
+    assert "the first stage was not changed: my-lumen runs without one" in shown.err
     assert work.catalogue.first_stage([work.catalogue.load("my-lumen")]) is None
 
 
-def test_retrained_word_is_tuned_again(home: Path, fake_tuning: type[FakeTuning]) -> None:
+def test_retrained_word_is_added_again(home: Path, fake_training: type[FakeTraining]) -> None:
     work = work_of(home)
-    _add_first_stage(work)
+    _add_first_stage(work, NEGATIVES)
     manifest = home / "models" / ADDED_FIRST_STAGE / MANIFEST
     sha256 = work.catalogue.manifest("my-lumen").sha256
     text = manifest.read_text("utf-8")
@@ -186,29 +194,29 @@ def test_retrained_word_is_tuned_again(home: Path, fake_tuning: type[FakeTuning]
     manifest.write_text(before + changed + after.replace(sha256, "0" * 64), "utf-8")
     unknown = work.catalogue.first_stage([work.catalogue.load("my-lumen")])
 
-    _add_first_stage(work)
+    _add_first_stage(work, NEGATIVES)
 
     found = work.catalogue.first_stage([work.catalogue.load("my-lumen")])
     assert unknown is None
     assert found is not None
-    assert fake_tuning.made == 2
+    assert fake_training.made == 2
 
 
-def test_report_of_a_tuning_is_json(
-    home: Path, fake_tuning: type[FakeTuning], capsys: pytest.CaptureFixture[str]
+def test_report_of_an_added_word_is_json(
+    home: Path, fake_training: type[FakeTraining], capsys: pytest.CaptureFixture[str]
 ) -> None:
-    _add_first_stage(work_of(home, "--json"))
+    _add_first_stage(work_of(home, "--json"), NEGATIVES)
 
     shown = json.loads(capsys.readouterr().out)
-    assert fake_tuning.made == 1
+    assert fake_training.made == 1
     assert shown["model"]["name"] == ADDED_FIRST_STAGE
-    assert shown["words"][-1]["woken"] == [50, 50]
+    assert shown["word"]["woken"] == [50, 50]
     assert shown["real_people_measured"] is False
 
 
-def test_trained_word_is_only_tuned(
+def test_trained_word_is_only_added(
     home: Path,
-    fake_tuning: type[FakeTuning],
+    fake_training: type[FakeTraining],
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
@@ -217,15 +225,15 @@ def test_trained_word_is_only_tuned(
     monkeypatch.setattr(train, "_is_trained", lambda *_: True)
     command = ["train", "hey lumen", "--name", "my-lumen", "--home", str(home)]
 
-    plain, tuned = main(command), main([*command, "--first-stage"])
+    plain, added = main(command), main([*command, "--first-stage"])
 
-    assert (plain, tuned) == (0, 0)
-    assert fake_tuning.made == 1
+    assert (plain, added) == (0, 0)
+    assert fake_training.made == 1
     assert "nothing changed" in capsys.readouterr().out
     assert (home / "models" / ADDED_FIRST_STAGE).is_dir()
 
 
-def test_word_of_another_version_is_tuned_and_not_trained_again(home: Path) -> None:
+def test_word_of_another_version_is_added_and_not_trained_again(home: Path) -> None:
     report, data = made()
     catalogue = Catalogue(home)
     manifest = make_manifest(report, data, "kitchen", "Apache-2.0")

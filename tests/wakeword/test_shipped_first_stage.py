@@ -11,7 +11,7 @@ from listener.config import WakeSettings
 from listener.inference.build import FirstStageModels, build_batch, build_detector
 from listener.inference.catalogue import Catalogue
 from listener.storage.recordings import read_recording
-from listener.train.tuning import Pair, score_recording
+from listener.train.bounds import Pair, score_recording
 from listener.wakeword.detector import StreamDetector, Wake
 from listener.wakeword.manifest import Manifest, Model
 from listener.wakeword.student import read_weights

@@ -11,22 +11,19 @@ from listener.audio.pcm import FRAME_SAMPLES, Samples
 from listener.config import WakeSettings
 from listener.inference.build import build_batch, build_rule, build_student_batch
 from listener.inference.catalogue import Catalogue
-from listener.wakeword.batch import BATCH_STEPS
+from listener.wakeword.batch import BATCH_STEPS, ManyHead
 from listener.wakeword.detector import Trigger, Wake
 from listener.wakeword.features import Floats
-from listener.wakeword.first_stage import OpenSteps
+from listener.wakeword.first_stage import OpenSteps, best_output
 from listener.wakeword.manifest import File, KnownWord, Manifest, Model
 from listener.wakeword.second_opinion import RecordingModel
 from listener.wakeword.student import StudentWeights
 
-SPEECH_SHARE: Final = 0.053
-"""Part of the steps of speech at which a word is open whose losses were not measured."""
 WEIGHTS: Final = "student.npy"
-TUNING_RATE: Final = 5e-4
-"""Highest learning rate of a tuning, which is slow: the student knows the other words already."""
 
 _LOWEST_BOUND: Final = 1e-12
 _HALVINGS: Final = 40
+_SCORED_AT_ONCE: Final = 2048
 
 
 def pack_first_stage(
@@ -115,6 +112,25 @@ def score_recording(model: RecordingModel, samples: Samples) -> Floats:
     size = BATCH_STEPS * FRAME_SAMPLES
     blocks = range(0, len(whole), size)
     return np.concatenate([model.push(whole[first : first + size]).copy() for first in blocks])
+
+
+def score_embeddings(
+    head: ManyHead, window_frames: int, outputs: list[int], embeddings: Floats
+) -> Floats:
+    """Return the scores of a word on embeddings, shape (steps, 1), 0 before the first window.
+
+    Args:
+        head: the word's own head, or its student head.
+        window_frames: embeddings in its window.
+        outputs: outputs that count; none means the first.
+        embeddings: float32, shape (steps, 96).
+    """
+    scores = np.zeros((len(embeddings), 1), np.float32)
+    for first in range(0, len(embeddings) - window_frames + 1, _SCORED_AT_ONCE):
+        part = np.ascontiguousarray(embeddings[first : first + window_frames - 1 + _SCORED_AT_ONCE])
+        found = best_output(head.over(part).score(window_frames, len(part)), outputs)
+        scores[first + window_frames - 1 : first + len(part), 0] = found
+    return scores
 
 
 def fix_bound(student_scores: Sequence[Floats], share: float) -> float:
