@@ -73,7 +73,7 @@ test: setup debian $(if $(FAKED),$(MONOTONIC)) ## unit and system tests on all c
 	$(BIN)/coverage erase
 	# More workers than cores: many tests wait for processes and clocks.
 	$(FAKED) $(BIN)/coverage run -m pytest -p tests.scheduling \
-	    --numprocesses $$(($$(nproc) + 2)) --dist loadscope
+	    --numprocesses $$(($$(nproc) + 3)) --dist loadscope
 	$(BIN)/coverage combine --quiet
 	$(BIN)/coverage report
 

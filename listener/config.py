@@ -177,7 +177,7 @@ class WakeSettings(Settings, frozen=True, kw_only=True):
     the mean of both: fewer false wakes and fewer misses. It runs only at these moments."""
     first_stage: bool = False
     """In speech, run the full network only where a small network finds that a word is possible. It
-    takes two fifths of the CPU; some faint near misses go unreported, and very few wakes. Without
+    takes a quarter of the CPU; some faint near misses go unreported, and very few wakes. Without
     effect if it does not know a word; ``earmark train --first-stage`` adds a word of yours."""
 
 

@@ -35,9 +35,15 @@ MEASURE = "COVERAGE_PROCESS_CONFIG"
 """Variable by which coverage measures the processes that a test starts."""
 UNMEASURED = (
     "tests/adversary/",
+    "tests/assist/test_timing_model_of_services.py",
+    "tests/evaluate/survey/test_metrics.py",
+    "tests/evaluate/test_plain_loop.py",
     "tests/firmware/test_deb.py",
+    "tests/household/test_owner_round.py",
     "tests/page/",
+    "tests/system/test_api_fuzz.py",
     "tests/system/test_assist.py",
+    "tests/system/test_delivery.py",
     "tests/system/test_demo.py",
     "tests/system/test_enrolment.py",
     "tests/system/test_guides.py",
@@ -51,10 +57,13 @@ UNMEASURED = (
     "tests/test_readme.py",
     "tests/train/test_training.py",
     "tests/update/test_install.py",
+    "tests/voice/test_timing_model.py",
+    "tests/wakeword/test_parity.py",
 )
-"""Tests of whole flows. Coverage takes a third of the time of their processes, which run for long
-or are many, and whose code other tests measure."""
+"""Tests of whole flows and of long calculations. Coverage takes a third of their time, and other
+tests measure the same code."""
 _measure = pytest.StashKey[str | None]()
+_is_paused = pytest.StashKey[bool]()
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -97,10 +106,24 @@ LONG_S = 600
 @pytest.hookimpl(tryfirst=True)  # before fixtures of any scope start processes
 def pytest_runtest_setup(item: pytest.Item) -> None:
     value = item.config.stash[_measure]
-    if value is None or item.nodeid.startswith(UNMEASURED):
-        os.environ.pop(MEASURE, None)
-    else:
+    is_measured = value is not None and not item.nodeid.startswith(UNMEASURED)
+    if value is not None and is_measured:
         os.environ[MEASURE] = value
+    else:
+        os.environ.pop(MEASURE, None)
+    _measure_this_process(item.config, is_measured=is_measured)
+
+
+def _measure_this_process(config: pytest.Config, *, is_measured: bool) -> None:
+    """Let coverage measure this process, or pause."""
+    measured = coverage.Coverage.current()
+    if measured is None or config.stash.get(_is_paused, False) != is_measured:
+        return
+    if is_measured:
+        measured.start()
+    else:
+        measured.stop()
+    config.stash[_is_paused] = not is_measured
 
 
 @pytest.hookimpl(trylast=True)  # after the random order

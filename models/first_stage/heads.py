@@ -19,14 +19,11 @@ from listener.train.voices.synthesis import derive_generator
 from listener.wakeword.features import Floats
 from listener.wakeword.student import read_weights
 from listener.wakeword.student_head import write_student_head
-from models.first_stage.train import SEED, add_stream_options, read_or_make_streams, say
+from models.first_stage.train import SEED, SPOKEN, add_stream_options, read_or_make_streams, say
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-WORDS: Final = ("hey-jarvis", "hey-lumen", "hey-mycroft", "timer", "weather")
-"""Words with a student head. alexa and hey-marvin have none: their own heads lose fewer words and
-cost little."""
 _SHARES: Final[Mapping[str, float]] = {"speech": 3.0, "words": 1.5, "sentences": 1.0}
 """Weights of the windows without the word: recorded speech, other words, and sentences."""
 
@@ -66,7 +63,7 @@ def main() -> None:
     weights = read_weights(data, WEIGHTS)
     streams = read_or_make_streams(arguments)
     embeddings = {name: embed(weights, stream) for name, stream in streams.items()}
-    for word in arguments.word or WORDS:
+    for word in arguments.word or SPOKEN:
         pools = make_pools(streams, embeddings, word)
         random = derive_generator(SEED, "student head", word)
         trained = train_student_head(pools, random)

@@ -2,9 +2,9 @@
 
 Run it with ``python -m models.first_stage.measure AUDIO [FOLDER]``. A bound of a word is the score
 on the student's embeddings at which it would be open in a part of the steps of speech of the half
-of the recordings that fixes thresholds, by one head alone: by its own head in `OWN_SHARE`; if it
-has a student head, by each of both in `SHARES` or those of `WORD_SHARES`, and it opens where both
-reach their bounds. Then words are played in five
+of the recordings that fixes thresholds, by one head alone: by its student head and its own head in
+`SHARES` or those of `WORD_SHARES`. It opens where both reach their bounds. Then words are played in
+five
 conditions, and those that wake without the first stage are counted, and those that no longer wake
 with it. Real recordings of a word are used where AUDIO has them
 (``positive/``); they train nothing and fix no bound. For every word there are synthetic clips, by
@@ -49,18 +49,19 @@ from listener.wakeword.first_stage import CatchUp, Mask, OpenSteps
 from listener.wakeword.manifest import KnownWord, Model, parse_manifest, to_toml
 from listener.wakeword.streaming import LAZY_WINDOW_FRAMES, pace_steps, reach_steps
 from listener.wakeword.student import StudentWeights, read_weights
-from models.first_stage.heads import WORDS, head_path
+from models.first_stage.heads import head_path
 from models.first_stage.train import ENGINES, FOLDER, SPOKEN, play, say
 from models.negatives.make import SPLIT, read_sources
 
 REAL: Final[Mapping[str, str]] = {"alexa": "positive/alexa", "hey-jarvis": "positive/jarvis"}
 """Folders with recordings of a word. Those for hey-jarvis say "jarvis": some of them wake it."""
-OWN_SHARE: Final = 0.01
-"""Part of the steps of speech at which a word without a student head is open."""
 SHARES: Final = (0.02, 0.06)
-"""The same for a word with a student head: by that alone, and by its own head alone."""
+"""Part of the steps of speech at which a word would be open by its student head alone, and by its
+own head alone."""
 WORD_SHARES: Final[Mapping[str, tuple[float, float]]] = {
+    "alexa": (0.1, 0.01),
     "hey-lumen": (0.02, 0.03),
+    "hey-marvin": (0.1, 0.01),
     "timer": (0.04, 0.06),
 }
 """The same for words that lose none with a smaller part, or fewer with a larger one."""
@@ -189,10 +190,9 @@ def main() -> None:
     contents = {WEIGHTS: data, **heads}
     for name in arguments.word or [w for w in SPOKEN if w in catalogue.names()]:
         word = catalogue.load(name)
-        path = head_path(name) if name in WORDS else None
-        scores = _score(catalogue, word, weights, speech, heads[path] if path else None)
-        shares = WORD_SHARES.get(name, SHARES) if path else (OWN_SHARE,)
-        entry = fix_word(word, scores, shares, path)
+        path = head_path(name)
+        scores = _score(catalogue, word, weights, speech, heads[path])
+        entry = fix_word(word, scores, WORD_SHARES.get(name, SHARES), path)
         stage = pack_first_stage(FIRST_STAGE, contents, {name: entry}, _ORIGIN)
         pair = Pair(catalogue, word, stage)
         clips = _read_sets(audio, name, synthesize_clips(engines, SPOKEN[name]))
@@ -323,7 +323,7 @@ def _measure(
 
 def _read_heads(folder: Path) -> dict[str, bytes]:
     """Return the files of the student heads by path."""
-    return {head_path(word): (folder / head_path(word)).read_bytes() for word in WORDS}
+    return {head_path(word): (folder / head_path(word)).read_bytes() for word in SPOKEN}
 
 
 def _read_known(file: Path, data: bytes) -> dict[str, KnownWord]:
