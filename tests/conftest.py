@@ -63,11 +63,13 @@ UNMEASURED = (
 """Tests of whole flows and of long calculations. Coverage takes a third of their time, and other
 tests measure the same code."""
 _measure = pytest.StashKey[str | None]()
+_coverage = pytest.StashKey[coverage.Coverage | None]()
 _is_paused = pytest.StashKey[bool]()
 
 
 def pytest_configure(config: pytest.Config) -> None:
     config.stash[_measure] = os.environ.get(MEASURE)
+    config.stash[_coverage] = coverage.Coverage.current()
     # No test judges by the clock: on a busy machine any example may take long.
     settings.register_profile("untimed", settings(), deadline=None)
     # make unit draws fewer examples, where a test does not say how many it needs.
@@ -116,7 +118,7 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
 
 def _measure_this_process(config: pytest.Config, *, is_measured: bool) -> None:
     """Let coverage measure this process, or pause."""
-    measured = coverage.Coverage.current()
+    measured = config.stash[_coverage]  # paused, it is not the current one
     if measured is None or config.stash.get(_is_paused, False) != is_measured:
         return
     if is_measured:
