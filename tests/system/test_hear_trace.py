@@ -51,7 +51,7 @@ def traced(folder: Path, *words: str) -> Trace:
         [strace, "-f", "-xx", "-s", "4000000", "-e", f"trace={CALLS}", "-o", str(log), *words],
         check=True,
         capture_output=True,
-        timeout=55,
+        timeout=150,
     )
     payloads, sockets, programs, unseen = [], set(), 0, 0
     for line in log.read_text("ascii").splitlines():

@@ -71,10 +71,10 @@ class Place:
                 capture_output=True,
                 text=True,
                 check=False,
-                timeout=40,
+                timeout=100,
             )
             assert joined.returncode == 0, joined.stderr
-            assert waiting.wait(40) == 0
+            assert waiting.wait(100) == 0
 
 
 @pytest.fixture

@@ -283,7 +283,7 @@ def browse(folder: Path, *options: str) -> subprocess.CompletedProcess[str]:
         capture_output=True,
         text=True,
         check=True,
-        timeout=50,
+        timeout=200,
     )
 
 
