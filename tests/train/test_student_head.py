@@ -23,10 +23,10 @@ def speech(seed: int) -> Floats:
 
 
 def with_words(seed: int) -> Floats:
-    """Speech in which one feature rises for 8 steps before each word ends."""
+    """Speech in which eight features rise for 8 steps before each word ends."""
     drawn = speech(seed)
     for end in WORDS:
-        drawn[end - 7 : end + 1, 7] += 25
+        drawn[end - 7 : end + 1, 7:15] += 25
     return drawn
 
 
@@ -64,7 +64,7 @@ def test_trained_head_scores_its_word_above_other_speech_and_gives_the_same_byte
     pools = [*pool_word("word", with_words(4), WORDS), pool_others("others", [speech(5)], 1.0)]
 
     weights, again = (
-        train_student_head(pools, np.random.default_rng(6), batches=400) for _ in range(2)
+        train_student_head(pools, np.random.default_rng(6), batches=120) for _ in range(2)
     )
 
     scorer = StudentHeads([weights]).over(with_words(7))
