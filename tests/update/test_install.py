@@ -247,8 +247,12 @@ def test_update_killed_at_any_moment_leaves_a_working_version(
         guard = speaker.folder / "guard"
         if guard.is_symlink():
             assert guard.readlink().name == "0.1.0", seed
+            # The link outlives the last write of the state by a moment: that update had passed.
+            is_cut = Versions(speaker.folder).read().is_in_progress
+            expected = "0.1.0" if is_cut else speaker.current
             code, out, _ = update("recover", "--at-boot")
-            assert (code, speaker.current) == (0, "0.1.0"), (seed, out)
+            assert (code, speaker.current) == (0, expected), (seed, out)
+            assert not guard.is_symlink(), seed
         noted = Versions(speaker.folder).read()
         assert not noted.is_in_progress, seed
         ends.add(speaker.current)
