@@ -230,7 +230,7 @@ def _add_first_stage(work: _Work, negatives: Negatives) -> bool:
     recipe = build_student_head_recipe(name, work.recipe, catalogue)
     folder = WorkFolder(work.home / WORK, f"first-stage-{name}", recipe.digest())
     with folder.opened():
-        training = StudentHeadTraining(recipe, negatives, catalogue, work.home, folder, work.jobs)
+        training = StudentHeadTraining(recipe, negatives, catalogue, folder, work.jobs)
         report = judge_losses(recipe, _train_student_head(training, name))
         if not work.arguments.json:
             sys.stdout.write(f"\n{losses_text(report)}")

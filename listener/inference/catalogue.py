@@ -42,6 +42,8 @@ class Catalogue:
             home: data directory, whose folder ``models`` holds added models; it need not exist.
             added: folder of added models, in place of ``home``/models.
         """
+        self.home: Final = home
+        """Data directory."""
         self.added: Final = home / "models" if added is None else added
         """Folder into which ``add_model`` writes models."""
         self._shipped: Traversable = importlib.resources.files("earmark_models")

@@ -60,22 +60,21 @@ def pack_first_stage(
 
 
 def fix_word(
-    word: Model, scores: Sequence[Sequence[Floats]], shares: Sequence[float], head: str | None
+    word: Model, scores: Sequence[Sequence[Floats]], shares: Sequence[float], head: str
 ) -> KnownWord:
     """Return the entry of a word whose bounds are fixed by speech without the word.
 
     Args:
         word: the wake word.
-        scores: of that speech, see `score_by_student`: by the student head, if there is one, and
-            by the own head.
+        scores: of that speech, see `score_by_student`: by the student head, and by the own head.
         shares: part of the steps at which the word would be open by each of these heads alone.
-        head: path of the word's student head, if there is one.
+        head: path of the word's student head.
     """
     bounds = [fix_bound(each, share) for each, share in zip(scores, shares, strict=True)]
     return KnownWord(
         sha256=word.manifest.sha256,
         bound=bounds[0],
-        own_bound=None if head is None else bounds[1],
+        own_bound=bounds[1],
         speech_share=round(open_share(scores, bounds), 4),
         head=head,
     )

@@ -45,8 +45,9 @@ from listener.train.training import WorkProgress
 from listener.train.voices.synthesis import derive_generator
 from listener.train.work_folder import WorkFolder
 from listener.wakeword.embedding import FEATURES
+from listener.wakeword.features import Floats
 from listener.wakeword.manifest import KnownWord, Model
-from listener.wakeword.student import INPUTS, read_weights
+from listener.wakeword.student import INPUTS, StudentWeights, read_weights
 from listener.wakeword.student_head import (
     STUDENT_WINDOW_FRAMES,
     StudentHeads,
@@ -104,12 +105,11 @@ class PendingHead:
 class StudentHeadTraining:
     """A training of a student head in a folder that is opened. For one thread."""
 
-    def __init__(  # noqa: PLR0913, PLR0917 - what it needs, from six places
+    def __init__(
         self,
         recipe: StudentHeadRecipe,
         negatives: Negatives,
         catalogue: Catalogue,
-        home: Path,
         folder: WorkFolder,
         jobs: int,
     ) -> None:
@@ -118,15 +118,14 @@ class StudentHeadTraining:
         Args:
             recipe: the recipe.
             negatives: real recordings without the word.
-            catalogue: has the word and the student.
-            home: data directory, which has neural voices.
+            catalogue: has the word and the student; that of the data directory with neural voices.
             folder: that of the recipe.
             jobs: processes, at least 1; they change no result.
         """
         self._recipe, self._negatives, self._catalogue = recipe, negatives, catalogue
         self._folder, self._jobs = folder, jobs
-        self._talk = plan_student_talk(recipe, home)
-        self._clips = plan_student_clips(recipe, home, self._files(self._talk))
+        self._talk = plan_student_talk(recipe, catalogue.home)
+        self._clips = plan_student_clips(recipe, catalogue.home, self._files(self._talk))
 
     def find_pending(self) -> PendingHead:
         """Return what is missing in the folder.
@@ -206,15 +205,10 @@ class StudentHeadTraining:
         pools = [pool_others("recordings", recorded, _SPEECH_WEIGHT)]
         words = join_streams([self._read(task) for task in self._of("word")])
         others = join_streams([self._read(task) for task in self._of("other")])
-        for stream in (words, others):
-            for name, embeddings in (
-                ("the student", embed(weights, stream)),
-                ("the network", stream.embeddings.astype(np.float32)),
-            ):
-                if stream is words:
-                    pools += pool_word(f"word by {name}", embeddings, stream.word_steps)
-                else:
-                    pools.append(pool_others(f"others by {name}", [embeddings], _OTHER_WEIGHT))
+        for origin, embeddings in embed_twice(weights, words).items():
+            pools += pool_word(f"word by {origin}", embeddings, words.word_steps)
+        for origin, embeddings in embed_twice(weights, others).items():
+            pools.append(pool_others(f"others by {origin}", [embeddings], _OTHER_WEIGHT))
         random = derive_generator(self._recipe.training.seed, "student head", self._recipe.name)
         return write_student_head(train_student_head(pools, random, self._recipe.counts.batches))
 
@@ -268,9 +262,15 @@ class StudentHeadTraining:
         return MeasuredLosses(entry, (woken[0], woken[1]), (lost[0], lost[1]))
 
 
-def score_speech(
-    word: Model, student_head: bytes, streams: Sequence[Stream]
-) -> list[list[np.ndarray[tuple[int, int], np.dtype[np.float32]]]]:
+def embed_twice(weights: StudentWeights, stream: TeacherStream) -> dict[str, Floats]:
+    """Return the embeddings of a stream by the student and by the network, shape (steps, 96)."""
+    return {
+        "the student": embed(weights, stream),
+        "the network": stream.embeddings.astype(np.float32),
+    }
+
+
+def score_speech(word: Model, student_head: bytes, streams: Sequence[Stream]) -> list[list[Floats]]:
     """Return the scores of a word on real speech, by its student head, then by its own head.
 
     The embeddings are those of the network: those of the student are not stored. By them a word is

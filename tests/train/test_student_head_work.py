@@ -102,7 +102,7 @@ def make(
     catalogue = Catalogue(home)
     recipe = build_student_head_recipe(WORD, trained_by(engine), catalogue, COUNTS)
     folder = WorkFolder(home / "training", f"first-stage-{WORD}", recipe.digest())
-    return recipe, folder, StudentHeadTraining(recipe, NEGATIVES, catalogue, home, folder, 1)
+    return recipe, folder, StudentHeadTraining(recipe, NEGATIVES, catalogue, folder, 1)
 
 
 @pytest.fixture
@@ -349,7 +349,7 @@ def test_added_word_and_shipped_words_share_a_first_stage(home: Path) -> None:
     negatives = load_negatives()
     few = replace(negatives, threshold=negatives.threshold[:4])
     with folder.opened():
-        training = StudentHeadTraining(recipe, few, catalogue, home, folder, 2)
+        training = StudentHeadTraining(recipe, few, catalogue, folder, 2)
         losses = training.run(training.find_pending(), Counter())
         head = training.head()
     shipped = catalogue.load(FIRST_STAGE)
