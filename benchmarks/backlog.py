@@ -57,7 +57,7 @@ def list_backlogs(stamps: Sequence[tuple[str, float]]) -> tuple[list[float], lis
     The process is at work from its start to the end of its comparison.
 
     Args:
-        stamps: stages and their times in seconds, of `stamped_hear`; frames without a gap.
+        stamps: stages and their times in seconds, of `stamped_comparison`; frames without a gap.
 
     Returns:
         Both in seconds.
@@ -89,12 +89,14 @@ def main() -> None:
         os.sched_setaffinity(0, {max(os.sched_getaffinity(0))})
         with running(BUSY):
             before = os.getloadavg()[0]
-            _listen([sys.executable, "-m", "benchmarks.stamped_hear", str(file), *words[4:]])
+            _listen([sys.executable, "-m", "benchmarks.stamped_comparison", str(file), *words[4:]])
             load = (before + os.getloadavg()[0]) / 2
         loaded_clips = len(speaker.clips()) - clips
         backlogs, others = list_backlogs(stage_times.read_stamps(file))
-    if not clips or not backlogs:
+    if not clips:
         raise Unavailable("hear made no clip, so its peaks would be too low")
+    if not backlogs:
+        raise Unavailable("no frame was stamped while voices were compared")
     results = {
         "backlog_ms": max(backlogs) * 1000,
         "backlog_p99_ms": percentile(backlogs, 99) * 1000,

@@ -1,8 +1,9 @@
 """Worker that runs one engine on one recording: ``python -m benchmarks.engines``.
 
-Arguments: the engine, a file of raw int16 samples, and the parent's monotonic clock in seconds when
-it started this process. Prints one JSON object: CPU time of the kernel, time from the start of the
-process to the first score, peak memory, and the highest score.
+Arguments: the engine, a file of raw int16 samples, the parent's monotonic clock in seconds when it
+started this process, and for ``earmark-home`` a data directory. Prints one JSON object: CPU time of
+the kernel, time from the start of the process to the first score, peak memory, and the highest
+score.
 """
 
 import importlib.util
@@ -37,6 +38,7 @@ def main() -> None:
         "earmark": _earmark,
         "earmark-stages": partial(_earmark, first_stage=True),
         "earmark-all": partial(_earmark, first_stage=True, every_word=True),
+        "earmark-home": lambda: _earmark(first_stage=True, home=Path(sys.argv[4])),
         "openwakeword": _openwakeword,
         "pymicro": _pymicro,
     }
@@ -81,20 +83,24 @@ def _run(score: Score, samples: Samples, step: int) -> tuple[float, float]:
     return used_s * 1000, peak
 
 
-def _earmark(*, first_stage: bool = False, every_word: bool = False) -> Score:
+def _earmark(
+    *, first_stage: bool = False, every_word: bool = False, home: Path | None = None
+) -> Score:
     """Load Earmark's detector.
 
     Args:
         first_stage: with the first stage.
         every_word: all six of openWakeWord at once; one otherwise.
+        home: a data directory: all shipped words and those that were added there.
     """
     from listener.config import WakeSettings
     from listener.inference.build import load_detector
     from listener.inference.catalogue import Catalogue
 
-    catalogue = Catalogue(Path(tempfile.gettempdir()) / "earmark-benchmark-home")
-    names = [m.name for m in catalogue.manifests() if m.kind == "wake-word" and m.package]
-    words = [catalogue.load(name) for name in (names if every_word else [WORD])]
+    catalogue = Catalogue(home or Path(tempfile.gettempdir()) / "earmark-benchmark-home")
+    every = [m for m in catalogue.manifests() if m.kind == "wake-word" and (home or m.package)]
+    names = [each.name for each in every] if home or every_word else [WORD]
+    words = [catalogue.load(name) for name in names]
     if first_stage and catalogue.first_stage(words) is None:
         raise SystemExit("there is no first stage for these words")
     settings = WakeSettings(words=tuple(word.name for word in words), first_stage=first_stage)

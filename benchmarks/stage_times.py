@@ -1,4 +1,4 @@
-"""Times at which a command's stages begin or end, as ``stamped_hear`` and ``stamped_assist`` write.
+"""Times at which a command's stages begin or end, as the modules ``stamped_...`` write them.
 
 A line is the name of a stage and the time of CLOCK_MONOTONIC, which all processes share.
 """
@@ -52,5 +52,9 @@ def substitute(module: ModuleType, name: str, value: object) -> None:
     """Replace what a module uses under a name, until the process ends.
 
     ``unittest.mock`` does the same, and would add megabytes to the memory that is measured.
+
+    Raises:
+        AttributeError: the module uses nothing of this name, so nothing would be measured.
     """
+    getattr(module, name)
     setattr(module, name, value)

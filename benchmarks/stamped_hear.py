@@ -6,30 +6,19 @@ differs from ``earmark hear ...``. It imports nothing that hear does not: its me
 
 import sys
 
-from benchmarks.stage_times import (
-    COMPARED,
-    ENDPOINT,
-    FRAME,
-    START,
-    STARTING,
-    Stamp,
-    open_stamps,
-    substitute,
-)
+from benchmarks.stage_times import ENDPOINT, START, Stamp, open_stamps, substitute
 from listener.audio.clip import Clip, Recorder
-from listener.audio.pcm import Frame, Sound
+from listener.audio.pcm import Frame
 from listener.cli import hear as hear_command
 from listener.cli.main import main
 from listener.hear import gate, voice_control
-from listener.hear.loop import Listener
 from listener.hear.microphone.file import RealTimePacer
 from listener.hear.open_ask import Instant, OpenAsk
-from listener.hear.voiceprint.embedding_client import EmbeddingClient
-from listener.hear.voiceprint.voice_attribution import VoiceAttribution
-from listener.owner.attribution import AttributionResult, NoOwner
 
 
-def _stamp_hear(stamp: Stamp) -> None:
+def stamp_hear(stamp: Stamp) -> None:
+    """Let ``earmark hear`` stamp the start of a recording and each endpoint."""
+
     class StampedPacer(RealTimePacer):
         def wait_for(self, length_samples: int) -> None:
             if self._start_s is None:
@@ -55,35 +44,8 @@ def _stamp_hear(stamp: Stamp) -> None:
     substitute(voice_control, "OpenAsk", StampedAsk)
 
 
-def _stamp_comparisons(stamp: Stamp) -> None:
-    class StampedListener(Listener):
-        def process(self, sound: Sound) -> None:
-            if isinstance(sound, Frame):
-                stamp(FRAME)
-            super().process(sound)
-
-    class StampedClient(EmbeddingClient):
-        def start(self) -> None:
-            stamp(STARTING)
-            super()
-
-    class StampedAttribution(VoiceAttribution):
-        def attribute(self, clip: Clip) -> AttributionResult | NoOwner:
-            stamp(STARTING)
-            try:
-                return super().attribute(clip)
-            finally:
-                stamp(COMPARED)
-
-    substitute(hear_command, "Listener", StampedListener)
-    substitute(hear_command, "EmbeddingClient", StampedClient)
-    substitute(hear_command, "VoiceAttribution", StampedAttribution)
-
-
 if __name__ == "__main__":
     file, *arguments = sys.argv[1:]
-    hear_stamp = open_stamps(file)
-    _stamp_hear(hear_stamp)
-    _stamp_comparisons(hear_stamp)
+    stamp_hear(open_stamps(file))
     sys.argv[1:] = ["hear", *arguments]
     sys.exit(main())

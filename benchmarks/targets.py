@@ -128,6 +128,7 @@ TARGETS: Final = (
         limit=16,
         unit=" times",
         at_least=True,
+        is_headline=True,
     ),
     Target(
         what="CPU in speech with the word, first stage on, openwakeword 0.4.0 divided by Earmark",
@@ -135,6 +136,7 @@ TARGETS: Final = (
         limit=16,
         unit=" times",
         at_least=True,
+        is_headline=True,
     ),
     Target(
         what="CPU in speech with the first stage, pymicro-wakeword divided by Earmark",
