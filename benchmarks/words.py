@@ -27,7 +27,7 @@ def main() -> int:
     )
     parser.add_argument("home", type=Path, help="data directory with trained words")
     parser.add_argument("--rounds", type=int, default=7)
-    parser.add_argument("--seconds", type=float, default=60, help="length of the speech")
+    parser.add_argument("--seconds", type=float, default=600, help="length of the speech")
     arguments = parser.parse_args()
     manifests = Catalogue(arguments.home).manifests()
     names = [each.name for each in manifests if each.kind == "wake-word"]
