@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks import sounds
-from benchmarks.engines import SETTLE_S, WORD
+from benchmarks.engines import SETTLE_S, WORD, list_words
 from benchmarks.figures import ALL_WORDS, ENGINES, SOUNDS, STAGES_ON
 from benchmarks.processes import worker
 from listener.inference.catalogue import Catalogue
@@ -56,6 +56,5 @@ def _is_available(engine: str) -> bool:
     if engine not in {STAGES_ON, ALL_WORDS}:
         return True
     catalogue = Catalogue(Path(os.devnull))
-    names = [m.name for m in catalogue.manifests() if m.kind == "wake-word" and m.package]
-    words = [catalogue.load(name) for name in (names if engine == ALL_WORDS else [WORD])]
-    return catalogue.first_stage(words) is not None
+    names = list_words(catalogue, only_openwakeword=True) if engine == ALL_WORDS else [WORD]
+    return catalogue.first_stage([catalogue.load(name) for name in names]) is not None

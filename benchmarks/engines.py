@@ -15,11 +15,14 @@ import time
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
 from listener.audio.pcm import FRAME_SAMPLES, SAMPLE_RATE_HZ, Framer, Samples
+
+if TYPE_CHECKING:
+    from listener.inference.catalogue import Catalogue
 
 WORD: Final = "alexa"
 SETTLE_S: Final = 4
@@ -38,7 +41,7 @@ def main() -> None:
         "earmark": _earmark,
         "earmark-stages": partial(_earmark, first_stage=True),
         "earmark-all": partial(_earmark, first_stage=True, every_word=True),
-        "earmark-home": lambda: _earmark(first_stage=True, home=Path(sys.argv[4])),
+        "earmark-home": lambda: _earmark(first_stage=True, every_word=True, home=Path(sys.argv[4])),
         "openwakeword": _openwakeword,
         "pymicro": _pymicro,
     }
@@ -83,6 +86,20 @@ def _run(score: Score, samples: Samples, step: int) -> tuple[float, float]:
     return used_s * 1000, peak
 
 
+def list_words(catalogue: "Catalogue", *, only_openwakeword: bool) -> list[str]:
+    """Return the names of all wake words.
+
+    Args:
+        catalogue: its models, shipped and added.
+        only_openwakeword: only the six of the package of openWakeWord.
+    """
+    return [
+        each.name
+        for each in catalogue.manifests()
+        if each.kind == "wake-word" and (each.package or not only_openwakeword)
+    ]
+
+
 def _earmark(
     *, first_stage: bool = False, every_word: bool = False, home: Path | None = None
 ) -> Score:
@@ -90,16 +107,15 @@ def _earmark(
 
     Args:
         first_stage: with the first stage.
-        every_word: all six of openWakeWord at once; one otherwise.
-        home: a data directory: all shipped words and those that were added there.
+        every_word: all six of openWakeWord at once, or with ``home`` all words; one otherwise.
+        home: a data directory.
     """
     from listener.config import WakeSettings
     from listener.inference.build import load_detector
     from listener.inference.catalogue import Catalogue
 
     catalogue = Catalogue(home or Path(tempfile.gettempdir()) / "earmark-benchmark-home")
-    every = [m for m in catalogue.manifests() if m.kind == "wake-word" and (home or m.package)]
-    names = [each.name for each in every] if home or every_word else [WORD]
+    names = list_words(catalogue, only_openwakeword=home is None) if every_word else [WORD]
     words = [catalogue.load(name) for name in names]
     if first_stage and catalogue.first_stage(words) is None:
         raise SystemExit("there is no first stage for these words")

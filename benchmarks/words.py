@@ -14,7 +14,7 @@ import time
 from pathlib import Path
 
 from benchmarks import sounds
-from benchmarks.engines import SETTLE_S, WORD
+from benchmarks.engines import SETTLE_S, WORD, list_words
 from benchmarks.figures import STAGES_ON, spread
 from benchmarks.processes import worker
 from listener.inference.catalogue import Catalogue
@@ -26,11 +26,10 @@ def main() -> int:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("home", type=Path, help="data directory with trained words")
-    parser.add_argument("--rounds", type=int, default=7)
+    parser.add_argument("--rounds", type=int, default=7, help="runs of each")
     parser.add_argument("--seconds", type=float, default=600, help="length of the speech")
     arguments = parser.parse_args()
-    manifests = Catalogue(arguments.home).manifests()
-    names = [each.name for each in manifests if each.kind == "wake-word"]
+    names = list_words(Catalogue(arguments.home), only_openwakeword=False)
     talk, which = sounds.talk(arguments.seconds + SETTLE_S)
     print(f"{len(names)} words: {', '.join(names)}; {which}")
     ratios: list[float] = []
